@@ -1,0 +1,1 @@
+"""The simulated logger: as real as a desk allows."""

@@ -1,0 +1,1 @@
+"""fieldlog: flash, configure, read out and plot embedded sensor loggers."""
