@@ -1,0 +1,307 @@
+"""MCUboot images, held against imgtool in both directions and against damage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from fieldlog_protocol.errors import ImageError, UsageError
+from fieldlog_protocol.image import (
+    Image,
+    ImageFlag,
+    ImageVersion,
+    Tlv,
+    TlvType,
+    build_image,
+    parse_header,
+    parse_image,
+    parse_trailer,
+    verify_hash,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+BODY = Random(7).randbytes(5000)
+KEY_TYPES = ("rsa-2048", "rsa-3072", "ecdsa-p256", "ed25519")
+RICH = ["-s", "9", "-d", "(1,2.3.4+5)", "--custom-tlv", "0x00a1", "hello", "--vid", "acme.org", "--cid", "logger"]
+
+
+def imgtool(*arguments: str | Path) -> str:
+    command = [str(Path(sys.executable).with_name("imgtool")), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def sign(folder: Path, *options: str | Path, version: str = "1.2.3+4", header: int = 512) -> Path:
+    (folder / "body.bin").write_bytes(BODY)
+    made = folder / "image.bin"
+    common = ["-v", version, "-H", str(header), "--pad-header", "-S", "0x20000"]
+    imgtool("sign", *common, *options, folder / "body.bin", made)
+    return made
+
+
+def key(folder: Path, kind: str) -> Path:
+    path = folder / f"{kind}.pem"
+    imgtool("keygen", "-k", path, "-t", kind)
+    return path
+
+
+def public(folder: Path, private: Path) -> Path:
+    path = folder / "public.pem"
+    path.write_text(imgtool("getpub", "-k", private, "-e", "pem"))
+    return path
+
+
+def reported(path: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(imgtool("dumpinfo", "-f", "json", path))
+    return result
+
+
+def assert_agrees(image: Image, report: dict[str, Any]) -> None:
+    header, area = report["header"], report["tlv_area"]
+    assert image.header.load_address == header["load_addr"]
+    assert image.header.header_size == header["hdr_size"]
+    assert image.header.protected_size == header["protected_tlv_size"]
+    assert image.header.image_size == header["img_size"]
+    assert image.header.flags == header["flags"]
+    assert f"{image.version}" == header["version"].removesuffix("+0")
+    assert [(tlv.kind, tlv.data.hex()) for tlv in image.protected] == [
+        (t["type"], t["data"]) for t in area["tlvs_prot"]
+    ]
+    assert [(tlv.kind, tlv.data.hex()) for tlv in image.tlvs] == [(t["type"], t["data"]) for t in area["tlvs"]]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        RICH,
+        ["--sha", "384"],
+        ["--sha", "512"],
+        ["-L", "0x20001000"],
+        ["-F", "0x8000"],
+        ["--non-bootable"],
+        ["--pad"],
+        ["--confirm"],
+        [*RICH, "--test", "--max-align", "32", "--align", "32"],
+    ],
+    ids=" ".join,
+)
+def test_an_image_of_imgtool_is_read_as_imgtool_reads_it(tmp_path: Path, options: list[str]) -> None:
+    made = sign(tmp_path, *options)
+    image = parse_image(made.read_bytes())
+    assert_agrees(image, reported(made))
+    assert image.body == BODY
+    verify_hash(image)
+
+
+@pytest.mark.parametrize("kind", KEY_TYPES)
+def test_signed_images_are_read_as_imgtool_reads_them(tmp_path: Path, kind: str) -> None:
+    private = key(tmp_path, kind)
+    made = sign(tmp_path, *RICH, "-k", private)
+    image = parse_image(made.read_bytes())
+    assert_agrees(image, reported(made))
+    verify_hash(image)
+    assert image.find(TlvType.KEY_HASH) is not None
+    assert len(image.tlvs) == 3
+
+
+def test_an_encrypted_image_is_read_and_its_hash_not_claimed_to_be_checked(tmp_path: Path) -> None:
+    made = sign(tmp_path, "-E", public(tmp_path, key(tmp_path, "x25519")))
+    image = parse_image(made.read_bytes())
+    assert_agrees(image, reported(made))
+    assert image.encrypted
+    with pytest.raises(ImageError, match="encrypted"):
+        verify_hash(image)
+
+
+def test_what_the_tlvs_mean(tmp_path: Path) -> None:
+    image = parse_image(sign(tmp_path, *RICH).read_bytes())
+    assert image.security_counter == 9
+    (dependency,) = image.dependencies
+    assert (dependency.image, dependency.version) == (1, ImageVersion(2, 3, 4, 5))
+    assert image.find(0xA1) == Tlv(0xA1, b"hello")
+    assert [tlv.name for tlv in image.protected][:2] == ["SECURITY_COUNTER", "DEPENDENCY"]
+    assert image.protected[-1].name == "0x00a1"
+    assert image.hash_kind == "SHA-256"
+
+
+@pytest.mark.parametrize("kind", [TlvType.SHA256, TlvType.SHA384, TlvType.SHA512])
+@pytest.mark.parametrize("header", [32, 512])
+def test_an_image_of_ours_is_the_one_imgtool_makes(tmp_path: Path, kind: TlvType, header: int) -> None:
+    made = sign(tmp_path, "-s", "9", "--sha", kind.name[3:], "--custom-tlv", "0x00a1", "hello", header=header)
+    protected = [Tlv(TlvType.SECURITY_COUNTER, (9).to_bytes(4, "little")), Tlv(0xA1, b"hello")]
+    ours = build_image(BODY, ImageVersion(1, 2, 3, 4), header_size=header, protected=protected, hash_kind=kind)
+    assert ours == made.read_bytes()
+    imgtool("verify", made)
+
+
+def test_flags_and_load_address_are_as_imgtool_sets_them(tmp_path: Path) -> None:
+    made = sign(tmp_path, "-L", "0x20001000", "--non-bootable", version="0.9.0", header=32)
+    flags = ImageFlag.RAM_LOAD | ImageFlag.NON_BOOTABLE
+    assert build_image(BODY, ImageVersion(0, 9), load_address=0x20001000, flags=flags) == made.read_bytes()
+
+
+@pytest.mark.parametrize(("option", "image_ok"), [("--pad", 0xFF), ("--test", 0xFF), ("--confirm", 1)])
+@pytest.mark.parametrize("align", [8, 16, 32])
+def test_the_slot_trailer_is_read_as_imgtool_reads_it(tmp_path: Path, option: str, image_ok: int, align: int) -> None:
+    made = sign(tmp_path, option, "--max-align", str(align), "--align", str(align))
+    trailer = parse_trailer(made.read_bytes())
+    report = reported(made)["trailer"]
+    assert trailer is not None
+    assert (trailer.align, trailer.image_ok) == (align, image_ok)
+    assert (trailer.image_ok, trailer.copy_done, trailer.swap_info) == (
+        report["image_ok"],
+        report["copy_done"],
+        report["swap_info"],
+    )
+
+
+def test_an_unpadded_image_has_no_slot_trailer() -> None:
+    image = build_image(BODY, ImageVersion(1))
+    assert parse_trailer(image) is None
+    assert parse_trailer(b"") is None
+    assert parse_trailer(bytes.fromhex("77c295f360d2ef7f3552500f2cb67980")) is None
+
+
+def test_what_lies_behind_the_image_is_not_part_of_it() -> None:
+    image = build_image(BODY, ImageVersion(1))
+    assert parse_image(image + b"\xff" * 100).data == image
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "written", "dotted"),
+    [
+        ("1", ImageVersion(1), "1.0.0", "1.0.0"),
+        ("0.9", ImageVersion(0, 9), "0.9.0", "0.9.0"),
+        ("1.2.3", ImageVersion(1, 2, 3), "1.2.3", "1.2.3"),
+        ("255.255.65535+4294967295", ImageVersion(255, 255, 65535, 4294967295), "255.255.65535+4294967295", None),
+        ("1.2.3.4", ImageVersion(1, 2, 3, 4), "1.2.3+4", "1.2.3.4"),
+    ],
+)
+def test_versions_read_and_write(text: str, version: ImageVersion, written: str, dotted: str | None) -> None:
+    assert ImageVersion.of(text) == version
+    assert str(version) == written
+    assert version.dotted == (dotted or written.replace("+", "."))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "v1", "1.", "256", "1.2.65536", "1.2.3+4294967296", "1.2.3-4", "1.2.3.4.5", "\u0661.2.3"]
+)
+def test_a_version_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        ImageVersion.of(text)
+
+
+def test_versions_order_by_number() -> None:
+    texts = ["0.9.9", "1.2.3", "1.2.3+1", "1.2.10", "1.10.0", "2.0.0"]
+    assert sorted(texts[::-1], key=ImageVersion.of) == texts
+
+
+def test_each_kind_of_damage_has_its_own_sentence() -> None:
+    image = build_image(BODY, ImageVersion(1), protected=[Tlv(0xA1, b"x")])
+    two_hashes = build_image(BODY, ImageVersion(1), tlvs=[Tlv(TlvType.SHA384, bytes(48))])
+    tlvs = len(image) - 40
+    cases: dict[str, tuple[bytes, str]] = {
+        "text": (b"\x7fELF" + bytes(100), "not an MCUboot image"),
+        "short": (image[:31], "31 bytes"),
+        "body": (image[:3000], "truncated: header and body take 5032 bytes, there are 3000"),
+        "tlvs": (image[:-1], "truncated: its TLVs"),
+        "no tlvs": (image[: tlvs + 2], "truncated: a TLV begins"),
+        "tlv magic": (image[:tlvs] + b"\0" + image[tlvs + 1 :], "damaged: at byte"),
+        "header size": (image[:8] + bytes(2) + image[10:], "header says it is 0 bytes"),
+        "protected size": (image[:10] + b"\x08" + image[11:], "announces 8 bytes of protected TLVs"),
+        "tlv length": (image[: tlvs + 6] + b"\xff" + image[tlvs + 7 :], "runs past its area"),
+        "hashes": (two_hashes, "more than one hash"),
+    }
+    for name, (data, sentence) in cases.items():
+        with pytest.raises(ImageError, match=sentence):
+            pytest.fail(f"{name}: {parse_image(data)}")
+
+
+def test_a_hash_that_is_absent_or_false_is_said() -> None:
+    image = parse_image(build_image(BODY, ImageVersion(1)))
+    with pytest.raises(ImageError, match="carries no hash"):
+        verify_hash(Image(image.header, (), (), image.data))
+    damaged = bytearray(image.data)
+    damaged[2000] ^= 1
+    with pytest.raises(ImageError, match="SHA-256 over its first 5032 bytes"):
+        verify_hash(parse_image(bytes(damaged)))
+
+
+def test_the_header_alone_can_be_read_from_the_first_message_of_an_upload() -> None:
+    image = build_image(BODY, ImageVersion(1, 2))
+    assert parse_header(image[:32]).version == ImageVersion(1, 2)
+    with pytest.raises(ImageError):
+        parse_header(bytes(32))
+
+
+def check(data: bytes) -> None:
+    """Nothing but ImageError, and no hash found good but over the very bytes it was made of."""
+    try:
+        image = parse_image(data)
+        _ = (image.security_counter, image.dependencies, image.flags, image.body, [tlv.name for tlv in image.tlvs])
+        parse_trailer(data)
+        verify_hash(image)
+    except ImageError:
+        return
+    assert any(image.data[: image.header.hashed_size] == good[: image.header.hashed_size] for good in GOOD), data.hex()
+
+
+GOOD = [
+    build_image(b"\0" * 40, ImageVersion(1)),
+    build_image(
+        BODY[:64],
+        ImageVersion(1, 2, 3, 4),
+        protected=[Tlv(TlvType.SECURITY_COUNTER, bytes(4)), Tlv(TlvType.DEPENDENCY, bytes(12)), Tlv(0xA1, b"abc")],
+        hash_kind=TlvType.SHA512,
+        tlvs=[Tlv(TlvType.ED25519, bytes(64))],
+    ),
+]
+
+
+@given(st.binary(max_size=200))
+def test_garbage_raises_image_error_and_nothing_else(data: bytes) -> None:
+    check(data)
+    check(GOOD[0][:4] + data)
+    check(GOOD[0][:32] + data)
+
+
+@pytest.mark.parametrize("good", GOOD)
+def test_every_single_bit_counts(good: bytes) -> None:
+    """Flip each bit of header, body and protected TLVs, and of the hash: never verified."""
+    hashed = parse_image(good).header.hashed_size
+    for bit in range(hashed * 8):
+        damaged = bytearray(good)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ImageError):
+            verify_hash(parse_image(bytes(damaged)))
+
+
+def fuzz(count: int, seed: int) -> None:
+    random = Random(seed)
+    for _ in range(count):
+        damaged = bytearray(random.choice(GOOD))
+        for _ in range(random.randint(1, 4)):
+            damaged[random.randrange(len(damaged))] = random.randrange(256)
+        keep = random.choice((len(damaged), random.randrange(len(damaged))))
+        try:
+            check(bytes(damaged[:keep]))
+        except Exception as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+def test_damaged_images_never_crash_the_parser() -> None:
+    fuzz(3000, seed=1)
+
+
+@pytest.mark.faults
+def test_a_hundred_thousand_damaged_images_never_crash_the_parser() -> None:
+    fuzz(100_000, seed=2)
