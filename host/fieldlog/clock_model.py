@@ -1,0 +1,319 @@
+"""From device ticks to UTC, with an error that holds. This file does no I/O and reads no clock.
+
+The device's tick is never stepped; a *sync* says which UTC one tick of one boot had, and within what error. Per boot,
+tick to UTC is piecewise linear through its syncs. A boot without a sync falls back on what the device believed, then
+on the boots around it, and else its readings have no time. Which of these it was, is each reading's `Quality`.
+
+Errors are bounds, not deviations: the truth lies within `utc_us ± error_us` as long as the oscillator keeps within the
+figures of its `Oscillator`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from fieldlog.clock_sync import US_PER_TICK, Sync, longest_agreement, one_per_tick, spaced
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+UNKNOWN_TIME = -(2**63)
+"""In `utc_us`: no time is known. The same bits as numpy's NaT."""
+UNBOUNDED = 2**63 - 1
+"""In `error_us`: no bound is known."""
+
+
+class Quality(IntEnum):
+    """How a reading got its time, best first."""
+
+    INTERPOLATED = 0
+    EXTRAPOLATED = 1
+    RTC = 2
+    BOUNDED = 3
+    UNKNOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Oscillator:
+    """What a device's clock may do, in parts per million."""
+
+    limit_ppm: float
+    """Two syncs that imply more than this cannot both be right."""
+    tolerance_ppm: float
+    """Rate against nominal, temperature included."""
+    change_ppm: float
+    """Rate now against a rate measured under other conditions."""
+    daily_ppm: float
+    """Rate against the mean between two syncs, within half a day."""
+    seasonal_ppm: float
+    """The same, beyond half a day, when days and nights have averaged out."""
+
+
+CRYSTAL = Oscillator(limit_ppm=500, tolerance_ppm=100, change_ppm=70, daily_ppm=50, seasonal_ppm=15)
+RC = Oscillator(limit_ppm=50_000, tolerance_ppm=50_000, change_ppm=20_000, daily_ppm=20_000, seasonal_ppm=10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """The device's own clock, in whole seconds rounded down, at a tick."""
+
+    tick: int
+    utc_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class BootSpan:
+    """What the log tells of one boot: the last tick seen, the device's beliefs, and by when it must have started."""
+
+    boot_id: int
+    last_tick: int
+    beliefs: tuple[Belief, ...] = ()
+    started_before_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """One entry per tick: `utc_us` and `error_us` int64 microseconds, `quality` uint8 of `Quality`."""
+
+    utc_us: npt.NDArray[np.int64]
+    error_us: npt.NDArray[np.int64]
+    quality: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class _Slope:
+    """Microseconds of UTC per nominal microsecond, and how fast the error grows with distance."""
+
+    rate: float
+    growth_ppm: float
+
+
+def _slope_at(knots: Sequence[Sync], oscillator: Oscillator) -> _Slope:
+    """The slope that goes on beyond `knots[0]`, away from the others: from the nearest that tells it within 10 ppm."""
+    end = knots[0]
+    for other in knots[1:]:
+        elapsed_us = abs(other.tick - end.tick) * US_PER_TICK
+        doubt_ppm = (other.error_us + end.error_us) / elapsed_us * 1e6
+        if doubt_ppm <= min(10, oscillator.tolerance_ppm) or (
+            other is knots[-1] and doubt_ppm <= oscillator.change_ppm
+        ):
+            return _Slope(abs(other.utc_us - end.utc_us) / elapsed_us, oscillator.change_ppm + doubt_ppm)
+    return _Slope(1.0, oscillator.tolerance_ppm)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Piecewise-linear time of one synced boot. `doubt_us` widens everything when the syncs contradict each other."""
+
+    knots: tuple[Sync, ...]
+    oscillator: Oscillator
+    doubt_us: int = 0
+
+    def times(self, ticks: npt.NDArray[np.int64]) -> Times:
+        import numpy as np
+
+        origin = self.knots[0]
+        x = np.multiply(ticks - origin.tick, US_PER_TICK, dtype=np.float64)
+        knot_x = np.array([(k.tick - origin.tick) * US_PER_TICK for k in self.knots])
+        utc = np.interp(x, knot_x, np.array([k.utc_us - origin.utc_us for k in self.knots], dtype=np.float64))
+        error = np.interp(x, knot_x, np.array([k.error_us for k in self.knots], dtype=np.float64))
+        error += self.doubt_us + self._between(x, knot_x)
+        inside = (x >= 0) & (x <= knot_x[-1])
+        for beyond, knots in ((-x, self.knots), (x - knot_x[-1], self.knots[::-1])):
+            slope = _slope_at(knots, self.oscillator)
+            far = np.maximum(beyond, 0)
+            utc += np.sign(x) * far * slope.rate
+            error += far * slope.growth_ppm / 1e6
+        quality = np.where(inside, Quality.INTERPOLATED, Quality.EXTRAPOLATED).astype(np.uint8)
+        return Times(origin.utc_us + np.rint(utc).astype(np.int64), np.ceil(error).astype(np.int64), quality)
+
+    def _between(self, x: npt.NDArray[np.float64], knot_x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """What the rate can have wandered, in microseconds, by the distance to the nearer of the two knots around."""
+        import numpy as np
+
+        right = np.clip(np.searchsorted(knot_x, x), 1, max(len(knot_x) - 1, 1))
+        if len(knot_x) == 1:
+            return np.zeros(len(x))
+        near = np.maximum(np.minimum(x - knot_x[right - 1], knot_x[right] - x), 0)
+        half_day_us = 43_200e6
+        fast = np.minimum(near, half_day_us) * self.oscillator.daily_ppm
+        return (fast + np.maximum(near - half_day_us, 0) * self.oscillator.seasonal_ppm) / 1e6
+
+    def at(self, tick: int) -> tuple[int, int]:
+        """(utc_us, error_us) of one tick."""
+        import numpy as np
+
+        times = self.times(np.array([tick], dtype=np.int64))
+        return int(times.utc_us[0]), int(times.error_us[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Time of a boot without syncs: from the anchor before each tick on, at the nominal rate."""
+
+    anchors: tuple[Sync, ...]
+    quality: Quality
+    tolerance_ppm: float
+
+    def times(self, ticks: npt.NDArray[np.int64]) -> Times:
+        import numpy as np
+
+        anchor_ticks = np.array([a.tick for a in self.anchors], dtype=np.int64)
+        which = np.maximum(np.searchsorted(anchor_ticks, ticks, side="right") - 1, 0)
+        x = (ticks - anchor_ticks[which]) * US_PER_TICK
+        utc = np.array([a.utc_us for a in self.anchors], dtype=np.int64)[which] + np.rint(x).astype(np.int64)
+        base = np.array([a.error_us for a in self.anchors], dtype=np.int64)[which]
+        grown = base + np.ceil(np.abs(x) * self.tolerance_ppm / 1e6).astype(np.int64)
+        error = np.where(base == UNBOUNDED, UNBOUNDED, grown)
+        return Times(utc, error, np.full(len(ticks), self.quality, dtype=np.uint8))
+
+
+def _no_times(ticks: npt.NDArray[np.int64]) -> Times:
+    import numpy as np
+
+    n = len(ticks)
+    return Times(
+        np.full(n, UNKNOWN_TIME, dtype=np.int64),
+        np.full(n, UNBOUNDED, dtype=np.int64),
+        np.full(n, Quality.UNKNOWN, dtype=np.uint8),
+    )
+
+
+def _line(syncs: Iterable[Sync], oscillator: Oscillator, warnings: list[str]) -> _Line:
+    """The line through the syncs that agree; those that do not are rejected with a warning."""
+    known = one_per_tick(syncs)
+    chain = longest_agreement(known, oscillator.limit_ppm)
+    rejected = [sync for sync in known if sync not in chain]
+    line = _Line(tuple(spaced(chain, oscillator.limit_ppm)), oscillator)
+    if not rejected:
+        return line
+    off_us = max(abs(sync.utc_us - line.at(sync.tick)[0]) for sync in rejected)
+    undecided = len(longest_agreement(rejected, oscillator.limit_ppm)) >= len(chain)
+    warnings.append(
+        f"Boot {chain[0].boot_id}: {len(rejected)} of {len(known)} clock syncs contradict the others by up to "
+        f"{off_us / 1e6:.3f} s and are left out: a computer's clock was wrong. "
+        + ("Which one cannot be told, so the stated error covers both." if undecided else "The majority decides.")
+    )
+    return _Line(line.knots, oscillator, off_us if undecided else 0)
+
+
+def _belief_anchors(beliefs: Sequence[Belief]) -> tuple[Sync, ...]:
+    """One anchor when a single offset explains all beliefs (each rounds down to a second), else one per belief."""
+    ordered = sorted(beliefs, key=lambda belief: belief.tick)
+    offsets = [belief.utc_s * 1_000_000 - belief.tick * US_PER_TICK for belief in ordered]
+    low, high = max(offsets), min(offsets) + 1_000_000
+    if low <= high:
+        tick = ordered[0].tick
+        return (Sync(0, tick, round((low + high) / 2 + tick * US_PER_TICK), round((high - low) / 2), "rtc"),)
+    return tuple(Sync(0, b.tick, b.utc_s * 1_000_000 + 500_000, 500_000, "rtc") for b in ordered)
+
+
+class ClockModel:
+    """Time of every boot of one log. Built from what the archive holds, and built again when that grows."""
+
+    def __init__(self, boots: Iterable[BootSpan], syncs: Iterable[Sync], oscillator: Oscillator = CRYSTAL) -> None:
+        self._oscillator = oscillator
+        self._warnings: list[str] = []
+        by_boot: dict[int, list[Sync]] = {}
+        for sync in syncs:
+            by_boot.setdefault(sync.boot_id, []).append(sync)
+        self._lines = {boot: _line(found, oscillator, self._warnings) for boot, found in by_boot.items()}
+        self._boots = {span.boot_id: span for span in sorted(boots, key=lambda span: span.boot_id)}
+        lower, upper = self._earliest_starts(), self._latest_starts()
+        self._steps = {
+            boot: steps
+            for boot, span in self._boots.items()
+            if boot not in self._lines and (steps := self._without_sync(span, lower.get(boot), upper.get(boot)))
+        }
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about syncs and beliefs that were left out."""
+        return tuple(self._warnings)
+
+    def knots(self, boot_id: int) -> tuple[Sync, ...]:
+        """The syncs that the time of a boot rests on, in tick order."""
+        line = self._lines.get(boot_id)
+        return line.knots if line else ()
+
+    def utc(self, boot_id: int, ticks: npt.NDArray[np.int64]) -> Times:
+        """Times of `ticks` of one boot."""
+        model = self._lines.get(boot_id) or self._steps.get(boot_id)
+        return model.times(ticks) if model else _no_times(ticks)
+
+    def _duration_us(self, span: BootSpan) -> int:
+        """The least time that a boot took, up to the last tick known of it."""
+        return int(span.last_tick * US_PER_TICK * (1 - self._oscillator.tolerance_ppm / 1e6))
+
+    def _earliest_starts(self) -> dict[int, int]:
+        """Per boot, the time before which it cannot have started: the end of the synced boot before it."""
+        found: dict[int, int] = {}
+        free_at: int | None = None
+        for boot, span in self._boots.items():
+            if free_at is not None:
+                found[boot] = free_at
+            if line := self._lines.get(boot):
+                utc, error = line.at(span.last_tick)
+                free_at = utc - error
+            elif free_at is not None:
+                free_at += self._duration_us(span)
+        return found
+
+    def _latest_starts(self) -> dict[int, int]:
+        """Per boot, the time after which it cannot have started: the next synced boot, or the host that read it."""
+        found: dict[int, int] = {}
+        next_start: int | None = None
+        for boot, span in reversed(self._boots.items()):
+            limits = [] if next_start is None else [next_start - self._duration_us(span)]
+            if line := self._lines.get(boot):
+                utc, error = line.at(0)
+                limits = [utc + error]
+            elif span.started_before_us is not None:
+                limits.append(span.started_before_us)
+            next_start = min(limits, default=None)
+            if next_start is not None:
+                found[boot] = next_start
+        return found
+
+    def _without_sync(self, span: BootSpan, low: int | None, high: int | None) -> _Steps | None:
+        return self._believed(span, low, high) or self._bounded(span, low, high)
+
+    def _believed(self, span: BootSpan, low: int | None, high: int | None) -> _Steps | None:
+        """The device's own clock, unless it contradicts the boots around: then it was wrong, and a warning says so."""
+        if not span.beliefs:
+            return None
+        anchors = _belief_anchors(span.beliefs)
+        start_us = anchors[0].utc_us - round(anchors[0].tick * US_PER_TICK)
+        drift_us = self._drift_since_sync(span.boot_id, start_us)
+        slack = 1_000_000 + (0 if drift_us is None else drift_us)
+        if (low is not None and start_us < low - slack) or (high is not None and start_us > high + slack):
+            when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=start_us)
+            self._warnings.append(
+                f"Boot {span.boot_id}: the device believed it started at {when:%Y-%m-%d %H:%M:%S} UTC, which the boots "
+                "around it rule out; its belief is left out."
+            )
+            return None
+        within = UNBOUNDED if low is None or high is None else max(start_us - low, high - start_us, 0)
+        timed = tuple(
+            Sync(a.boot_id, a.tick, a.utc_us, min(within, UNBOUNDED if drift_us is None else a.error_us + drift_us))
+            for a in anchors
+        )
+        return _Steps(timed, Quality.RTC, self._oscillator.tolerance_ppm)
+
+    def _drift_since_sync(self, boot_id: int, start_us: int) -> int | None:
+        """How far the device's clock can have run off since the last sync before this boot; None without one."""
+        last = max((line.knots[-1].utc_us for boot, line in self._lines.items() if boot < boot_id), default=None)
+        if last is None:
+            return None
+        return round(max(start_us - last, 0) * self._oscillator.tolerance_ppm / 1e6)
+
+    def _bounded(self, span: BootSpan, low: int | None, high: int | None) -> _Steps | None:
+        if low is None or high is None or low > high:
+            return None
+        anchor = Sync(span.boot_id, 0, (low + high) // 2, (high - low) // 2 + 1, "neighbours")
+        return _Steps((anchor,), Quality.BOUNDED, self._oscillator.tolerance_ppm)

@@ -1,0 +1,104 @@
+"""Taking the time of a device: probes, the syncs made of them, and which syncs can be true together.
+
+Host and device both keep syncs, so that another host can correct the times later. No I/O and no numpy here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fieldlog_protocol.errors import VerificationError
+
+TICK_HZ = 32768
+US_PER_TICK = 1_000_000 / TICK_HZ
+_TICK_ROUNDING_US = 50  # both ticks of a probe are rounded down, and their mean again
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One question "what is your tick?": host time at sending and at the reply, the device's ticks in between."""
+
+    boot_id: int
+    sent_us: int
+    received_us: int
+    tick_rx: int
+    tick_tx: int
+
+    @property
+    def round_trip_us(self) -> float:
+        """Time on the link, without the time the device took to answer."""
+        return self.received_us - self.sent_us - (self.tick_tx - self.tick_rx) * US_PER_TICK
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """At `tick` of boot `boot_id` it was `utc_us` (microseconds since 1970), give or take `error_us`."""
+
+    boot_id: int
+    tick: int
+    utc_us: int
+    error_us: int
+    source: str = "host"
+
+
+def sync_from_probes(probes: Iterable[Probe], source: str = "host") -> Sync:
+    """The sync of the probe with the shortest round trip, among those of the latest boot.
+
+    Raises VerificationError when every probe ran backwards: the host's clock was set meanwhile.
+    """
+    tried = list(probes)
+    usable = [p for p in tried if p.boot_id == tried[-1].boot_id and p.round_trip_us >= 0]
+    if not usable:
+        raise VerificationError(
+            "No clock probe gave a usable time: this computer's clock was set while probing, or the device did not "
+            "answer. Nothing was changed; probe again."
+        )
+    best = min(usable, key=lambda probe: probe.round_trip_us)
+    ticks, odd = divmod(best.tick_rx + best.tick_tx, 2)
+    utc_us = (best.sent_us + best.received_us) // 2 - round(odd * US_PER_TICK / 2)
+    return Sync(best.boot_id, ticks, utc_us, round(best.round_trip_us / 2) + _TICK_ROUNDING_US, source)
+
+
+def agree(first: Sync, second: Sync, limit_ppm: float) -> bool:
+    """Whether one oscillator within `limit_ppm` can have passed through both, errors allowed for."""
+    elapsed_us = abs(second.tick - first.tick) * US_PER_TICK
+    implied_us = abs(second.utc_us - first.utc_us)
+    return abs(implied_us - elapsed_us) <= elapsed_us * limit_ppm / 1e6 + first.error_us + second.error_us
+
+
+def longest_agreement(syncs: Sequence[Sync], limit_ppm: float) -> list[Sync]:
+    """The longest chain of syncs, in tick order, of which each agrees with the next; the latest of several."""
+    length = [1] * len(syncs)
+    before = [-1] * len(syncs)
+    for i, sync in enumerate(syncs):
+        for j in range(i):
+            if length[j] + 1 >= length[i] and sync.utc_us > syncs[j].utc_us and agree(syncs[j], sync, limit_ppm):
+                length[i], before[i] = length[j] + 1, j
+    chain: list[Sync] = []
+    at = max(range(len(syncs)), key=lambda i: (length[i], i), default=-1)
+    while at >= 0:
+        chain.append(syncs[at])
+        at = before[at]
+    return chain[::-1]
+
+
+def one_per_tick(syncs: Iterable[Sync]) -> list[Sync]:
+    """The best sync of each tick: host and device keep the same one, and it must not count twice."""
+    best: dict[tuple[int, int], Sync] = {}
+    for sync in syncs:
+        key = (sync.tick, sync.utc_us // 1_000_000)
+        if key not in best or sync.error_us < best[key].error_us:
+            best[key] = sync
+    return sorted(best.values(), key=lambda sync: (sync.tick, sync.utc_us))
+
+
+def spaced(knots: Sequence[Sync], limit_ppm: float) -> list[Sync]:
+    """Knots too close to tell a rate from their errors would bend the line: of such a pair the better one stays."""
+    kept: list[Sync] = []
+    for knot in knots:
+        if kept and (knot.tick - kept[-1].tick) * US_PER_TICK * limit_ppm / 1e6 < knot.error_us + kept[-1].error_us:
+            kept[-1] = min(kept[-1], knot, key=lambda sync: sync.error_us)
+        else:
+            kept.append(knot)
+    return kept
