@@ -1,0 +1,579 @@
+"""Group 0x464C, "FL": what only a logger has (DESIGN.md "The FL group").
+
+Every write is safe to repeat: those that act once carry a request id, and a device that sees the id of its last such
+request again answers as it did then. Bulk replies name the position that they answer. Keys are one letter where data is
+bulk. All of it fits a 384-byte buffer; what could be longer is paged.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+from typing import Annotated
+
+from fieldlog_protocol.commands.base import (
+    Command,
+    Empty,
+    ErrorTexts,
+    Group,
+    Message,
+    Op,
+    about,
+    blob,
+    i32,
+    number,
+    string,
+    u8,
+    u16,
+    u32,
+    u63,
+)
+
+PROTOCOL_VERSION = 1
+LABEL_MAX = 32
+METADATA_MAX = 512
+SETTING_TEXT_MAX = 120
+CHOICES_PER_PAGE = 16
+
+ERRORS: ErrorTexts = {
+    2: "a field of the request is out of range",
+    3: "a session is being recorded; stop it first",
+    4: "no session is being recorded",
+    5: "the erase token does not fit: readings have arrived since it was given",
+    6: "there is no such stream",
+    7: "there is no such channel",
+    8: "the stream cannot be sampled at this period",
+    9: "the log is full",
+    10: "the log's flash could not be written",
+    11: "the anchor belongs to another boot",
+    12: "another settings transaction is open",
+    13: "no such settings transaction is open",
+    14: "this device cannot do that",
+    15: "the position lies beyond the end of the log",
+    16: "the offset is not the one expected",
+}
+
+
+class LoggerError(IntEnum):
+    """Codes of the FL group."""
+
+    OUT_OF_RANGE = 2
+    RECORDING = 3
+    NOT_RECORDING = 4
+    BAD_TOKEN = 5
+    NO_SUCH_STREAM = 6
+    NO_SUCH_CHANNEL = 7
+    PERIOD_NOT_ALLOWED = 8
+    LOG_FULL = 9
+    FLASH = 10
+    OTHER_BOOT = 11
+    TRANSACTION_OPEN = 12
+    NO_TRANSACTION = 13
+    NOT_SUPPORTED = 14
+    BEYOND_END = 15
+    OFFSET = 16
+
+
+class State(IntEnum):
+    """What the logger is doing."""
+
+    IDLE = 0
+    ARMED = 1
+    LOGGING = 2
+    FULL = 3
+    FAULT = 4
+
+
+class Capability(IntFlag):
+    """What a logger can do beyond the least."""
+
+    START_AT = 1
+    START_AFTER = 2
+    START_THRESHOLD = 4
+    START_BUTTON = 8
+    WRAP = 16
+    LATEST = 32
+    CALIBRATE = 64
+    SELF_TEST = 128
+    IDENTIFY = 256
+    TRANSACTION = 512
+    METADATA = 1024
+
+
+class StartMode(IntEnum):
+    """When an armed session begins."""
+
+    NOW = 0
+    AT = 1
+    AFTER = 2
+    THRESHOLD = 3
+    BUTTON = 4
+
+
+class StopReason(IntEnum):
+    """Why a session ended."""
+
+    RUNNING = 0
+    COMMAND = 1
+    TIME = 2
+    FRAMES = 3
+    FULL = 4
+    BATTERY = 5
+    FAULT = 6
+    ERASED = 7
+
+
+class SettingType(IntEnum):
+    """How the bytes of a setting are to be read; numbers are little endian."""
+
+    BOOL = 0
+    I32 = 1
+    U32 = 2
+    I64 = 3
+    F32 = 4
+    TEXT = 5
+    BYTES = 6
+    CHOICE = 7
+
+
+class SettingFlag(IntFlag):
+    """What a change of a setting entails."""
+
+    NEEDS_RESTART = 1
+    AFFECTS_LINK = 2
+    READ_ONLY = 4
+
+
+class ClockSource(IntEnum):
+    """Who says what time it is."""
+
+    HOST = 0
+    GNSS = 1
+    RTC = 2
+    RADIO = 3
+
+
+class InfoRequest(Message, frozen=True, kw_only=True):
+    """Which part: 0 who the device is, 1 what it is doing."""
+
+    p: Annotated[int | None, u8("part; left out: 0")] = None
+
+
+class InfoResponse(Message, frozen=True, kw_only=True):
+    """One part of the device's description; the fields of the other part are left out."""
+
+    parts: Annotated[int, u8("number of parts")]
+    v: Annotated[int | None, u16("version of the FL protocol")] = None
+    schema: Annotated[bytes | None, blob("hash of streams and settings schema", max_length=32)] = None
+    uid: Annotated[bytes | None, blob("fixed hardware id", max_length=16)] = None
+    log: Annotated[int | None, u32("id drawn when the log store was formatted")] = None
+    serial: Annotated[str | None, string("serial number: a label only", max_length=LABEL_MAX)] = None
+    name: Annotated[str | None, string("name given by its owner", max_length=LABEL_MAX)] = None
+    product: Annotated[str | None, string("product id", max_length=LABEL_MAX)] = None
+    hw: Annotated[str | None, string("hardware id and revision", max_length=LABEL_MAX)] = None
+    fw: Annotated[str | None, string("firmware version", max_length=LABEL_MAX)] = None
+    caps: Annotated[int | None, u32("capability bits")] = None
+    block: Annotated[int | None, u16("size of a log block on flash", "By")] = None
+    boot: Annotated[int | None, u16("boot counter")] = None
+    tick: Annotated[int | None, u63("ticks since boot", "{tick}")] = None
+    state: Annotated[int | None, u8("idle 0, armed 1, logging 2, full 3, fault 4")] = None
+    first: Annotated[int | None, u32("first seq held")] = None
+    open: Annotated[tuple[int, ...] | None, about("seqs of blocks that are open")] = None
+    next: Annotated[int | None, u32("seq that the next block will get")] = None
+    used: Annotated[int | None, u63("bytes of the log in use", "By")] = None
+    total: Annotated[int | None, u63("bytes of the log in all", "By")] = None
+    released: Annotated[int | None, u32("blocks before this seq may be overwritten in full mode")] = None
+    wrap: Annotated[bool | None, about("true: the ring overwrites the oldest; false: it stops when full")] = None
+    session: Annotated[int | None, u16("session being recorded or last recorded; 0: none yet")] = None
+    mv: Annotated[int | None, u16("battery voltage", "mV")] = None
+    reset: Annotated[str | None, string("why it last restarted", max_length=LABEL_MAX)] = None
+    utc: Annotated[int | None, u63("UTC that the device believes now, 0: not set", "s")] = None
+    set: Annotated[int | None, u63("UTC at which its clock was last set, 0: never", "s")] = None
+    token: Annotated[int | None, u32("token for erase, bound to next")] = None
+
+
+class StreamsRequest(Message, frozen=True, kw_only=True):
+    """Which stream, by position, from which channel on."""
+
+    i: Annotated[int | None, u8("position of the stream; left out: 0")] = None
+    c: Annotated[int | None, u8("first channel wanted; left out: 0")] = None
+
+
+class ChannelInfo(Message, frozen=True, kw_only=True):
+    """One channel of a stream: value = raw * mul * 10^exp + off, then the calibration polynomial."""
+
+    n: Annotated[str, string("name", max_length=LABEL_MAX)]
+    u: Annotated[str, string("unit (UCUM)", max_length=LABEL_MAX)]
+    t: Annotated[int, u8("type of the raw values, numbered as in the log's SCHEMA block")]
+    mul: Annotated[int | None, i32("factor; left out: 1")] = None
+    exp: Annotated[int | None, number("power of ten; left out: 0", ge=-30, le=30)] = None
+    off: Annotated[float | None, about("offset in the unit; left out: 0")] = None
+    miss: Annotated[int | None, about("raw value that stands for a missing reading")] = None
+    lo: Annotated[float | None, about("lowest valid value, in the unit")] = None
+    hi: Annotated[float | None, about("highest valid value, in the unit")] = None
+    cal: Annotated[tuple[float, ...] | None, about("calibration polynomial, constant first")] = None
+
+
+class StreamsResponse(Message, frozen=True, kw_only=True):
+    """One stream with as many of its channels as fit."""
+
+    n: Annotated[int, u8("number of streams")]
+    i: Annotated[int, u8("position of this stream")]
+    id: Annotated[int, u8("id of the stream")]
+    name: Annotated[str, string("name of the stream", max_length=LABEL_MAX)]
+    us: Annotated[int, u63("present sampling period, 0: irregular", "us")]
+    min: Annotated[int | None, u63("shortest period allowed", "us")] = None
+    max: Annotated[int | None, u63("longest period allowed", "us")] = None
+    nc: Annotated[int, u8("number of channels")]
+    c: Annotated[int, u8("position of the first channel in this reply")]
+    ch: Annotated[tuple[ChannelInfo, ...], about("channels from position c on")]
+
+
+class SchemaRequest(Message, frozen=True, kw_only=True):
+    """Which settings, by position; and of the first one, from which choice on."""
+
+    i: Annotated[int | None, u16("position of the first setting wanted; left out: 0")] = None
+    c: Annotated[int | None, u16("first choice wanted of it; left out: 0")] = None
+
+
+class SettingInfo(Message, frozen=True, kw_only=True):
+    """One setting: how to read its bytes, what they may be and what they mean."""
+
+    k: Annotated[str, string("key in the settings group", max_length=64)]
+    t: Annotated[int, u8("type: see SettingType")]
+    u: Annotated[str | None, string("unit (UCUM)", max_length=LABEL_MAX)] = None
+    lo: Annotated[int | float | None, about("lowest value, or shortest length of text and bytes")] = None
+    hi: Annotated[int | float | None, about("highest value, or greatest length of text and bytes")] = None
+    step: Annotated[int | float | None, about("values are lo plus a multiple of this")] = None
+    d: Annotated[bytes | None, blob("default, as the settings group carries it")] = None
+    f: Annotated[int | None, u8("flags: see SettingFlag; left out: 0")] = None
+    x: Annotated[str | None, string("what it is for", max_length=SETTING_TEXT_MAX)] = None
+    nc: Annotated[int | None, u16("number of choices")] = None
+    ch: Annotated[
+        tuple[str, ...] | None, about("choices from the one asked for on; a value is a position in the list")
+    ] = None
+
+
+class SchemaResponse(Message, frozen=True, kw_only=True):
+    """As many settings as fit; a last one with fewer choices than `nc` goes on in the next page."""
+
+    n: Annotated[int, u16("number of settings")]
+    i: Annotated[int, u16("position of the first setting in this reply")]
+    s: Annotated[tuple[SettingInfo, ...], about("settings from position i on")]
+
+
+class SessionsRequest(Message, frozen=True, kw_only=True):
+    """Sessions from an id on."""
+
+    i: Annotated[int | None, u16("first session id wanted; left out: the oldest")] = None
+
+
+class SessionInfo(Message, frozen=True, kw_only=True):
+    """One recording session."""
+
+    id: Annotated[int, u16("id")]
+    label: Annotated[str, string("label", max_length=LABEL_MAX)]
+    boot: Annotated[int, u16("boot in which it began")]
+    start: Annotated[int, u63("tick at which it began", "{tick}")]
+    eboot: Annotated[int | None, u16("boot in which it ended; left out: it has not")] = None
+    stop: Annotated[int | None, u63("tick at which it ended", "{tick}")] = None
+    first: Annotated[int, u32("seq of its first block")]
+    last: Annotated[int | None, u32("seq of its last block so far")] = None
+    frames: Annotated[int, u63("frames recorded so far")]
+    why: Annotated[int, u8("why it ended: see StopReason; 0: it has not")]
+
+
+class SessionsResponse(Message, frozen=True, kw_only=True):
+    """As many sessions as fit, in order of id."""
+
+    n: Annotated[int, u16("number of sessions that the device remembers")]
+    s: Annotated[tuple[SessionInfo, ...], about("sessions in order of id")]
+    more: Annotated[bool | None, about("true: there are sessions with higher ids")] = None
+
+
+class BlocksRequest(Message, frozen=True, kw_only=True):
+    """A stretch of the log: the sealed blocks from seq on, laid end to end without padding."""
+
+    q: Annotated[int, u32("seq of the block that the offset counts from")]
+    o: Annotated[int, u32("offset; beyond that block's end it counts on into the following ones", "By")]
+    n: Annotated[int, u16("bytes wanted", "By")]
+
+
+class BlocksResponse(Message, frozen=True, kw_only=True):
+    """The bytes at the position asked for: exactly n of them unless the log ends."""
+
+    q: Annotated[int, u32("seq of the request")]
+    o: Annotated[int, u32("offset of the request", "By")]
+    f: Annotated[int, u32("first seq that the log holds")]
+    d: Annotated[bytes, blob("the bytes; fewer than asked for only where the sealed log ends")]
+
+
+class StreamPeriod(Message, frozen=True, kw_only=True):
+    """A stream to record and how often."""
+
+    s: Annotated[int, u8("id of the stream")]
+    us: Annotated[int | None, u63("sampling period; left out: as it is", "us")] = None
+
+
+class ArmRequest(Message, frozen=True, kw_only=True):
+    """Begin a session, now or later."""
+
+    id: Annotated[int, u32("request id; repeated with the same id it acts once")]
+    label: Annotated[str | None, string("label of the session", max_length=LABEL_MAX)] = None
+    start: Annotated[int | None, u8("when: see StartMode; left out: now")] = None
+    at: Annotated[int | None, u63("UTC to start at, or seconds to wait", "s")] = None
+    ch: Annotated[int | None, u8("channel of the first stream that triggers")] = None
+    level: Annotated[int | None, i32("raw value that triggers")] = None
+    below: Annotated[bool | None, about("true: trigger below the level; else above")] = None
+    until: Annotated[int | None, u63("UTC to stop at", "s")] = None
+    secs: Annotated[int | None, u63("stop after this time of recording", "s")] = None
+    frames: Annotated[int | None, u63("stop after this many frames")] = None
+    wrap: Annotated[bool | None, about("true: overwrite the oldest; false: stop when full; left out: false")] = None
+    streams: Annotated[tuple[StreamPeriod, ...] | None, about("streams to record; left out: all")] = None
+
+
+class ArmResponse(Message, frozen=True, kw_only=True):
+    """The session that was begun."""
+
+    session: Annotated[int, u16("id of the session")]
+    state: Annotated[int, u8("what the logger does now: see State")]
+
+
+class StopRequest(Message, frozen=True, kw_only=True):
+    """End the session and seal its blocks."""
+
+    id: Annotated[int, u32("request id; repeated with the same id it acts once")]
+
+
+class StopResponse(Message, frozen=True, kw_only=True):
+    """The session that was ended."""
+
+    session: Annotated[int, u16("id of the session")]
+    next: Annotated[int, u32("seq that the next block will get")]
+
+
+class ReleaseRequest(Message, frozen=True, kw_only=True):
+    """Everything before seq may be overwritten; never implied by reading."""
+
+    q: Annotated[int, u32("first seq to keep")]
+
+
+class EraseRequest(Message, frozen=True, kw_only=True):
+    """Erase the log: only with the token that info gave, so that nothing unseen is lost."""
+
+    id: Annotated[int, u32("request id; repeated with the same id it acts once")]
+    token: Annotated[int, u32("the token of info")]
+
+
+class EraseResponse(Message, frozen=True, kw_only=True):
+    """Where the log goes on."""
+
+    next: Annotated[int, u32("seq that the next block will get; erasing does not reset it")]
+
+
+class ClockResponse(Message, frozen=True, kw_only=True):
+    """A probe of the device's tick counter."""
+
+    boot: Annotated[int, u16("boot counter: ticks of other boots cannot be compared")]
+    rx: Annotated[int, u63("tick at which the request had arrived", "{tick}")]
+    tx: Annotated[int, u63("tick at which the reply was handed on", "{tick}")]
+    utc: Annotated[int | None, u63("UTC that the device believes, left out: not set", "us")] = None
+
+
+class ClockAnchor(Message, frozen=True, kw_only=True):
+    """What time it was at a tick: kept in the log, so that another host can correct times later."""
+
+    boot: Annotated[int, u16("boot counter that the tick belongs to")]
+    tick: Annotated[int, u63("tick", "{tick}")]
+    utc: Annotated[int, u63("UTC at that tick", "us")]
+    err: Annotated[int, u32("half width of the uncertainty", "us")]
+    src: Annotated[int, u8("who says so: see ClockSource")]
+
+
+class LatestRequest(Message, frozen=True, kw_only=True):
+    """The frames of a stream that are newer than a cursor."""
+
+    s: Annotated[int, u8("id of the stream")]
+    c: Annotated[int | None, u63("cursor of the last reply; left out: only the newest frame")] = None
+
+
+class LatestResponse(Message, frozen=True, kw_only=True):
+    """Frames, oldest first: each a u64 tick and the channels as in RAW encoding, little endian."""
+
+    s: Annotated[int, u8("id of the stream")]
+    c: Annotated[int, u63("cursor for the next request")]
+    n: Annotated[int, u16("number of frames in d")]
+    lost: Annotated[int | None, u63("frames that were gone before they could be read")] = None
+    d: Annotated[bytes, blob("the frames")]
+
+
+class MarkRequest(Message, frozen=True, kw_only=True):
+    """A remark in the log."""
+
+    id: Annotated[int, u32("request id; repeated with the same id it acts once")]
+    text: Annotated[str, string("the remark", max_length=SETTING_TEXT_MAX)]
+
+
+class MarkResponse(Message, frozen=True, kw_only=True):
+    """When it was noted."""
+
+    tick: Annotated[int, u63("tick of the mark", "{tick}")]
+
+
+class CalibrateRequest(Message, frozen=True, kw_only=True):
+    """A calibration polynomial for a channel; it is applied by whoever reads the values, the raw ones stay."""
+
+    id: Annotated[int, u32("request id; repeated with the same id it acts once")]
+    s: Annotated[int, u8("id of the stream")]
+    c: Annotated[int, u8("position of the channel")]
+    cal: Annotated[tuple[float, ...], about("coefficients, constant first; empty: none")]
+
+
+class TestResult(Message, frozen=True, kw_only=True):
+    """One thing that was tested."""
+
+    n: Annotated[str, string("what was tested", max_length=LABEL_MAX)]
+    ok: Annotated[bool, about("whether it passed")]
+    x: Annotated[str | None, string("what was measured", max_length=LABEL_MAX)] = None
+
+
+class SelfTestResponse(Message, frozen=True, kw_only=True):
+    """Results of the last self test, as many as fit."""
+
+    run: Annotated[bool, about("true while the test is still running")]
+    n: Annotated[int, u8("number of results")]
+    i: Annotated[int, u8("position of the first result in this reply")]
+    r: Annotated[tuple[TestResult, ...], about("results from position i on")]
+
+
+class SelfTestRequest(Message, frozen=True, kw_only=True):
+    """Which results."""
+
+    i: Annotated[int | None, u8("position of the first result wanted; left out: 0")] = None
+
+
+class IdentifyRequest(Message, frozen=True, kw_only=True):
+    """Blink, so that a person finds the device."""
+
+    s: Annotated[int | None, u8("how long; left out: 5", "s")] = None
+
+
+class SealResponse(Message, frozen=True, kw_only=True):
+    """Where the log goes on."""
+
+    next: Annotated[int, u32("seq that the next block will get")]
+
+
+class TransactionStep(IntEnum):
+    """Steps of a settings transaction."""
+
+    BEGIN = 0
+    CONFIRM = 1
+    ABORT = 2
+
+
+class TransactionRequest(Message, frozen=True, kw_only=True):
+    """Begin: writes are staged until commit (3/2), which puts them into effect on trial. Confirm: they are stored,
+    all in one record. Abort, a reset or the time limit: the former ones are back."""
+
+    step: Annotated[int, u8("begin 0, confirm 1, abort 2")]
+    id: Annotated[int, u32("id of the transaction; repeated steps with the same id answer the same")]
+    secs: Annotated[int | None, u16("with begin: time limit from commit to confirm", "s")] = None
+
+
+class MetadataRequest(Message, frozen=True, kw_only=True):
+    """A page of the deployment's metadata."""
+
+    o: Annotated[int | None, u16("offset; left out: 0", "By")] = None
+
+
+class MetadataResponse(Message, frozen=True, kw_only=True):
+    """A page of the deployment's metadata."""
+
+    o: Annotated[int, u16("offset", "By")]
+    len: Annotated[int, u16("size of the whole", "By")]
+    d: Annotated[bytes, blob("the page")]
+
+
+class MetadataWriteRequest(Message, frozen=True, kw_only=True):
+    """A page of new metadata; stored when the last page has arrived."""
+
+    o: Annotated[int, u16("offset; 0 begins anew", "By")]
+    len: Annotated[int, number("size of the whole", "By", ge=0, le=METADATA_MAX)]
+    d: Annotated[bytes, blob("the page")]
+
+
+class MetadataWriteResponse(Message, frozen=True, kw_only=True):
+    """How far it has come."""
+
+    o: Annotated[int, u16("offset wanted next", "By")]
+
+
+_L = Group.LOGGER
+INFO = Command("logger info", Op.READ, _L, 0, InfoRequest, InfoResponse, "who the logger is and what it is doing", (2,))
+STREAMS = Command(
+    "logger streams", Op.READ, _L, 1, StreamsRequest, StreamsResponse, "streams and their channels", (6, 7)
+)
+SCHEMA = Command(
+    "logger settings schema", Op.READ, _L, 2, SchemaRequest, SchemaResponse, "types and limits of the settings", (2,)
+)
+SESSIONS = Command("logger sessions", Op.READ, _L, 3, SessionsRequest, SessionsResponse, "recording sessions")
+BLOCKS = Command("logger blocks", Op.READ, _L, 4, BlocksRequest, BlocksResponse, "bytes of the sealed log", (2, 10, 15))
+ARM = Command("logger arm", Op.WRITE, _L, 5, ArmRequest, ArmResponse, "begin a session", (2, 3, 6, 8, 9, 10, 14))
+STOP = Command("logger stop", Op.WRITE, _L, 6, StopRequest, StopResponse, "end the session", (4, 10))
+RELEASE = Command("logger release", Op.WRITE, _L, 7, ReleaseRequest, Empty, "allow old blocks to be overwritten", (15,))
+ERASE = Command(
+    "logger erase", Op.WRITE, _L, 8, EraseRequest, EraseResponse, "erase the log", (3, 5, 10), service_s=40.0
+)
+CLOCK_PROBE = Command("logger clock", Op.READ, _L, 9, Empty, ClockResponse, "probe the tick counter")
+CLOCK_ANCHOR = Command(
+    "logger clock anchor", Op.WRITE, _L, 9, ClockAnchor, Empty, "say what time it was at a tick", (2, 10, 11)
+)
+LATEST = Command("logger latest", Op.READ, _L, 10, LatestRequest, LatestResponse, "frames newer than a cursor", (6,))
+MARK = Command("logger mark", Op.WRITE, _L, 11, MarkRequest, MarkResponse, "note a remark in the log", (10,))
+CALIBRATE = Command("logger calibrate", Op.WRITE, _L, 12, CalibrateRequest, Empty, "calibrate a channel", (2, 6, 7))
+SELF_TEST_RESULT = Command(
+    "logger self test", Op.READ, _L, 13, SelfTestRequest, SelfTestResponse, "results of the self test"
+)
+SELF_TEST_START = Command("logger start self test", Op.WRITE, _L, 13, Empty, Empty, "start the self test")
+IDENTIFY = Command("logger identify", Op.WRITE, _L, 14, IdentifyRequest, Empty, "blink")
+SEAL = Command("logger seal", Op.WRITE, _L, 15, Empty, SealResponse, "seal the open blocks; the session goes on", (10,))
+TRANSACTION = Command(
+    "logger settings transaction",
+    Op.WRITE,
+    _L,
+    16,
+    TransactionRequest,
+    Empty,
+    "change settings all or none",
+    (2, 10, 12, 13),
+)
+METADATA_READ = Command(
+    "logger metadata", Op.READ, _L, 17, MetadataRequest, MetadataResponse, "the deployment's metadata", (2,)
+)
+METADATA_WRITE = Command(
+    "logger set metadata", Op.WRITE, _L, 17, MetadataWriteRequest, MetadataWriteResponse, "new metadata", (2, 10, 16)
+)
+
+COMMANDS = (
+    INFO,
+    STREAMS,
+    SCHEMA,
+    SESSIONS,
+    BLOCKS,
+    ARM,
+    STOP,
+    RELEASE,
+    ERASE,
+    CLOCK_PROBE,
+    CLOCK_ANCHOR,
+    LATEST,
+    MARK,
+    CALIBRATE,
+    SELF_TEST_RESULT,
+    SELF_TEST_START,
+    IDENTIFY,
+    SEAL,
+    TRANSACTION,
+    METADATA_READ,
+    METADATA_WRITE,
+)

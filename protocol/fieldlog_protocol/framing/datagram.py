@@ -1,0 +1,37 @@
+"""UDP: one datagram is one message, whole; and the cutting of messages into pieces for BLE (SMP.md section 4)."""
+
+from __future__ import annotations
+
+from fieldlog_protocol.wire import HEADER_SIZE, message_length
+
+
+class DatagramFraming:
+    """Datagrams keep their bounds, may be lost and may overtake each other."""
+
+    in_flight_limit: int | None = None
+    ordered = False
+
+    def __init__(self) -> None:
+        self.dropped = 0
+
+    def encode(self, message: bytes) -> bytes:
+        return message
+
+    def take_text(self) -> bytes:
+        return b""
+
+    def feed(self, data: bytes, now: float) -> list[bytes]:  # noqa: ARG002 - a datagram is whole or not there
+        length = message_length(data)
+        if length is None or len(data) < max(length, HEADER_SIZE):
+            self.dropped += 1
+            return []
+        return [data]
+
+
+def fragments(message: bytes, size: int) -> list[bytes]:
+    """The pieces of at most `size` bytes in which a message is written to a BLE characteristic, in order.
+
+    `size` is ATT_MTU - 3 or less. The receiver rebuilds the message from the length in its header, so pieces of two
+    messages must not interleave.
+    """
+    return [message[at : at + size] for at in range(0, len(message), size)]

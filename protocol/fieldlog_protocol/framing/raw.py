@@ -1,0 +1,82 @@
+"""Raw serial and BLE: bare messages, delimited only by the length in their header (SMP.md section 4).
+
+There is no marker and no CRC, so one torn header would swallow what follows. Silence heals it: bytes that arrive more
+than `idle_s` after the last ones begin a new message. On BLE the same decoder rebuilds messages from notifications.
+"""
+
+from __future__ import annotations
+
+from fieldlog_protocol.wire import HEADER_SIZE, MAX_MESSAGE, message_length
+
+_MAX_OP = 3
+
+
+class RawFraming:
+    """Encoder and incremental decoder.
+
+    `exact`: as Zephyr's raw UART does it, a message with bytes behind it in the same delivery is discarded whole.
+    """
+
+    in_flight_limit: int | None = 1
+    ordered = True
+
+    def __init__(self, max_message: int = MAX_MESSAGE, idle_s: float = 0.2, *, exact: bool = False) -> None:
+        self.dropped = 0
+        self._max_message = max_message
+        self._idle_s = idle_s
+        self._exact = exact
+        self._buffer = bytearray()
+        self._deaf = False
+        self._last = float("-inf")
+
+    def encode(self, message: bytes) -> bytes:
+        return message
+
+    def take_text(self) -> bytes:
+        return b""
+
+    def feed(self, data: bytes, now: float) -> list[bytes]:
+        if not data:
+            return []
+        if now - self._last > self._idle_s:
+            self._resync()
+        self._last = now
+        if self._deaf:
+            return []
+        self._buffer += data
+        messages: list[bytes] = []
+        while not self._deaf and (message := self._next()) is not None:
+            messages.append(message)
+        if self._exact and messages and (len(messages) > 1 or self._buffer):
+            self.dropped += len(messages)
+            self._buffer.clear()
+            return []
+        return messages
+
+    def _next(self) -> bytes | None:
+        if self._buffer and self._buffer[0] & 7 > _MAX_OP:
+            self._give_up()
+            return None
+        length = message_length(self._buffer)
+        if length is None:
+            return None
+        if length > self._max_message:
+            self._give_up()
+            return None
+        if len(self._buffer) < max(length, HEADER_SIZE):
+            return None
+        message = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        return message
+
+    def _give_up(self) -> None:
+        """What follows cannot be told apart until the line has been silent."""
+        self.dropped += 1
+        self._buffer.clear()
+        self._deaf = True
+
+    def _resync(self) -> None:
+        if self._buffer:
+            self.dropped += 1
+            self._buffer.clear()
+        self._deaf = False

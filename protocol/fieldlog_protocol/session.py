@@ -1,0 +1,346 @@
+"""The session: which reply belongs to which request, how many may be under way, and when to ask again.
+
+Rule: sans I/O and blind to its role. Bytes and the time go in, bytes and events come out; host and device use the same
+class. A request is an even operation, a reply an odd one, and nothing else tells the two ends apart.
+
+Replies are matched by (sequence, group, id, operation). A repetition gets a sequence number of its own, and a late
+reply to an earlier attempt still counts. A number that may still be in the air is not given out again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fieldlog_protocol.commands.base import Op
+from fieldlog_protocol.errors import ProtocolError, UsageError
+from fieldlog_protocol.framing import Framing
+from fieldlog_protocol.wire import Packet, iter_packets
+
+SMP_V2 = 1
+_SEQUENCES = 256
+_REORDER_TOLERANCE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Bounds of the adaptive timeout, in seconds; the estimate itself follows RFC 6298."""
+
+    initial_s: float = 1.0
+    least_s: float = 0.3
+    most_s: float = 10.0
+    linger_s: float = 30.0
+    """How long a reply may still arrive after it was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request to be sent: all of a packet but its sequence number.
+
+    `tries`: how often it may be sent in all; 1 for what must not be repeated. `service_s`: time that the device may
+    need before it answers, beyond the round trip.
+    """
+
+    op: Op
+    group: int
+    id: int
+    payload: bytes
+    tries: int = 1
+    service_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request was answered."""
+
+    ticket: int
+    packet: Packet
+    round_trip_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """Nobody answered, however often it was sent."""
+
+    ticket: int
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """The other end asks for something; answer with `Session.reply`."""
+
+    packet: Packet
+
+
+Event = Answered | Expired | Requested
+
+
+@dataclass(slots=True)
+class _Attempt:
+    ticket: int
+    key: tuple[int, int, int, int]
+    number: int
+    sent_at: float
+    expires_at: float
+    overtaken: int = 0
+
+
+@dataclass(slots=True)
+class _Pending:
+    ask: Ask
+    tries_left: int
+    tries_used: int = 0
+    attempts: list[_Attempt] = field(default_factory=list[_Attempt])
+
+
+@dataclass(slots=True)
+class _RoundTrip:
+    """Smoothed round trip and its deviation (RFC 6298 section 2)."""
+
+    smoothed_s: float | None = None
+    deviation_s: float = 0.0
+
+    def add(self, sample_s: float) -> None:
+        if self.smoothed_s is None:
+            self.smoothed_s, self.deviation_s = sample_s, sample_s / 2
+            return
+        self.deviation_s += (abs(self.smoothed_s - sample_s) - self.deviation_s) / 4
+        self.smoothed_s += (sample_s - self.smoothed_s) / 8
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened on the link so far."""
+
+    sent: int = 0
+    repeated: int = 0
+    answered: int = 0
+    expired: int = 0
+    stale: int = 0
+    malformed: int = 0
+
+
+class Session:
+    """One end of an SMP link."""
+
+    def __init__(
+        self, framing: Framing, *, window: int = 1, timeouts: Timeouts | None = None, version: int = SMP_V2
+    ) -> None:
+        self._framing = framing
+        self._timeouts = timeouts or Timeouts()
+        self._version = version
+        self.counters = Counters()
+        self._round_trip = _RoundTrip()
+        self._waiting: deque[int] = deque()
+        self._pending: dict[int, _Pending] = {}
+        self._in_air: dict[int, _Attempt] = {}
+        self._lingering: dict[int, _Attempt] = {}
+        self._outgoing: list[bytes] = []
+        self._events: deque[Event] = deque()
+        self._next_ticket = 0
+        self._next_sequence = 0
+        self._sends = 0
+        self._silent_expiries = 0
+        self._answers_in_row = 0
+        self._window_limit = 1
+        self._window = 1
+        self.set_window(window)
+
+    # asking
+
+    def ask(self, ask: Ask, now: float) -> int:
+        """Queue a request; the ticket names it in later events."""
+        if ask.tries < 1:
+            raise UsageError("a request must be sent at least once")
+        ticket = self._next_ticket
+        self._next_ticket += 1
+        self._pending[ticket] = _Pending(ask, ask.tries)
+        self._waiting.append(ticket)
+        self._fill(now)
+        return ticket
+
+    def cancel(self, ticket: int, now: float) -> None:
+        """Forget a request. Its number stays out of use until a late reply can no longer come."""
+        pending = self._pending.pop(ticket, None)
+        if pending is None:
+            return
+        if ticket in self._waiting:
+            self._waiting.remove(ticket)
+        for attempt in pending.attempts:
+            self._abandon(attempt, now)
+        self._fill(now)
+
+    def set_window(self, window: int) -> None:
+        """How many requests may be under way; the framing may allow fewer."""
+        limit = self._framing.in_flight_limit
+        self._window_limit = max(1, window if limit is None else min(window, limit))
+        self._window = self._window_limit
+
+    @property
+    def window(self) -> int:
+        """Requests that may be under way now: fewer than were set while the device loses what it is sent."""
+        return self._window
+
+    @property
+    def round_trip_s(self) -> float | None:
+        """Smoothed round trip, None before the first answer."""
+        return self._round_trip.smoothed_s
+
+    # answering
+
+    def reply(self, request: Packet, payload: bytes) -> None:
+        """Send the reply to a request of the other end, in the version that it asked in."""
+        version = min(request.version, SMP_V2)
+        answer = Packet(Op(request.op + 1), version, request.group, request.id, request.sequence, payload)
+        self._outgoing.append(self._framing.encode(answer.encode()))
+
+    # the link's side
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take bytes that the link delivered."""
+        for frame in self._framing.feed(data, now):
+            try:
+                for packet in iter_packets(frame):
+                    self._take(packet, now)
+            except ProtocolError:
+                self.counters.malformed += 1
+        self._fill(now)
+
+    def outgoing(self) -> list[bytes]:
+        """Frames to be sent now, one entry a message."""
+        frames, self._outgoing = self._outgoing, []
+        return frames
+
+    def events(self) -> Iterator[Event]:
+        """What happened since the last call."""
+        while self._events:
+            yield self._events.popleft()
+
+    def take_text(self) -> bytes:
+        """Console text that arrived between frames."""
+        return self._framing.take_text()
+
+    @property
+    def dropped(self) -> int:
+        """Frames that arrived damaged."""
+        return self._framing.dropped + self.counters.malformed
+
+    def deadline(self) -> float | None:
+        """When `tick` must be called next, None while nothing is under way."""
+        return min((attempt.expires_at for attempt in self._in_air.values()), default=None)
+
+    def tick(self, now: float) -> None:
+        """Repeat or give up what has not been answered by now."""
+        expired = [attempt for attempt in self._in_air.values() if attempt.expires_at <= now]
+        if expired:
+            self._silent_expiries += 1
+            self._answers_in_row = 0
+            if self._silent_expiries >= 2:  # twice in a row nothing at all came back: perhaps it cannot take so many
+                self._window = 1
+        for attempt in expired:
+            self._lost(attempt, now)
+        self._fill(now)
+
+    def _fill(self, now: float) -> None:
+        while self._waiting and len(self._in_air) < self._window:
+            self._send(self._waiting.popleft(), now)
+
+    def _send(self, ticket: int, now: float) -> None:
+        pending = self._pending[ticket]
+        ask = pending.ask
+        sequence = self._free_sequence(now)
+        packet = Packet(ask.op, self._version, ask.group, ask.id, sequence, ask.payload)
+        timeout_s = self._timeout_s() * 2**pending.tries_used + ask.service_s
+        attempt = _Attempt(ticket, packet.reply_key, self._sends, now, now + timeout_s)
+        self._sends += 1
+        pending.tries_used += 1
+        pending.tries_left -= 1
+        pending.attempts.append(attempt)
+        self._in_air[sequence] = attempt
+        self.counters.sent += 1
+        if pending.tries_used > 1:
+            self.counters.repeated += 1
+        self._outgoing.append(self._framing.encode(packet.encode()))
+
+    def _timeout_s(self) -> float:
+        bounds = self._timeouts
+        smoothed = self._round_trip.smoothed_s
+        if smoothed is None:
+            return bounds.initial_s
+        return min(bounds.most_s, max(bounds.least_s, smoothed + 4 * self._round_trip.deviation_s))
+
+    def _free_sequence(self, now: float) -> int:
+        for sequence in [sequence for sequence, old in self._lingering.items() if old.expires_at <= now]:
+            del self._lingering[sequence]
+        for step in range(_SEQUENCES):
+            sequence = (self._next_sequence + step) % _SEQUENCES
+            if sequence not in self._in_air and sequence not in self._lingering:
+                break
+        else:
+            sequence = min(self._lingering, key=lambda number: self._lingering[number].expires_at)
+            del self._lingering[sequence]
+        self._next_sequence = (sequence + 1) % _SEQUENCES
+        return sequence
+
+    def _take(self, packet: Packet, now: float) -> None:
+        if packet.is_request:
+            self._events.append(Requested(packet))
+            return
+        attempt = self._in_air.get(packet.sequence) or self._lingering.get(packet.sequence)
+        if attempt is None or attempt.key != packet.key or attempt.ticket not in self._pending:
+            self.counters.stale += 1
+            return
+        self._answer(attempt, packet, now)
+
+    def _answer(self, attempt: _Attempt, packet: Packet, now: float) -> None:
+        pending = self._pending.pop(attempt.ticket)
+        if attempt.ticket in self._waiting:
+            self._waiting.remove(attempt.ticket)
+        self._in_air.pop(packet.sequence, None)
+        self._lingering.pop(packet.sequence, None)
+        for other in pending.attempts:
+            if other is not attempt:
+                self._abandon(other, now)
+        round_trip_s = now - attempt.sent_at
+        if not pending.ask.service_s:  # else most of it is the device's work, not the link's
+            self._round_trip.add(round_trip_s)
+        self.counters.answered += 1
+        self._silent_expiries = 0
+        self._widen()
+        self._events.append(Answered(attempt.ticket, packet, round_trip_s))
+        self._find_overtaken(attempt, now)
+
+    def _widen(self) -> None:
+        self._answers_in_row += 1
+        if self._window < self._window_limit and self._answers_in_row >= 16:
+            self._window += 1
+            self._answers_in_row = 0
+
+    def _find_overtaken(self, answered: _Attempt, now: float) -> None:
+        """Requests are answered in order, so one that a later one has overtaken was lost, or its reply was."""
+        tolerance = 1 if self._framing.ordered else _REORDER_TOLERANCE
+        for attempt in list(self._in_air.values()):
+            if attempt.number < answered.number:
+                attempt.overtaken += 1
+                pending = self._pending[attempt.ticket]
+                if attempt.overtaken >= tolerance and pending.tries_left:
+                    self._lost(attempt, now)
+
+    def _lost(self, attempt: _Attempt, now: float) -> None:
+        self._abandon(attempt, now)
+        pending = self._pending[attempt.ticket]
+        if pending.tries_left:
+            self._waiting.appendleft(attempt.ticket)
+            return
+        del self._pending[attempt.ticket]
+        self.counters.expired += 1
+        self._events.append(Expired(attempt.ticket, pending.tries_used))
+
+    def _abandon(self, attempt: _Attempt, now: float) -> None:
+        sequence = attempt.key[0]
+        if self._in_air.get(sequence) is attempt:
+            del self._in_air[sequence]
+            attempt.expires_at = now + self._timeouts.linger_s
+            self._lingering[sequence] = attempt

@@ -1,0 +1,198 @@
+"""SMP messages as bytes: the 8-byte header and the CBOR map behind it (SMP.md sections 1 and 2).
+
+Rule: whether a reply is a success or an error is read from its bytes, never found by trying. Whatever does not fit the
+declarations raises ProtocolError and nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import cbor2
+import msgspec
+
+from fieldlog_protocol.commands.base import Command, Group, Message, Op
+from fieldlog_protocol.error_texts import GROUP_TEXTS, error_text
+from fieldlog_protocol.errors import ProtocolError, RefusedError
+from fieldlog_protocol.layout import Layout
+
+HEADER_SIZE = 8
+MAX_MESSAGE = HEADER_SIZE + 0xFFFF
+
+M = TypeVar("M", bound=Message)
+Rsp = TypeVar("Rsp", bound=Message)
+Req = TypeVar("Req", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class _RawHeader:
+    first: int
+    flags: int
+    length: int
+    group: int
+    sequence: int
+    id: int
+
+
+_LAYOUT = Layout(
+    _RawHeader,
+    [("first", "u8"), ("flags", "u8"), ("length", "u16"), ("group", "u16"), ("sequence", "u8"), ("id", "u8")],
+    endian="big",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One SMP message. `version` is the header's: 0 for SMP v1, 1 for v2; `payload` is the CBOR map, undecoded."""
+
+    op: Op
+    version: int
+    group: int
+    id: int
+    sequence: int
+    payload: bytes
+
+    @property
+    def is_request(self) -> bool:
+        return self.op in (Op.READ, Op.WRITE)
+
+    @property
+    def reply_key(self) -> tuple[int, int, int, int]:
+        """(sequence, group, id, op) that a reply to this request bears."""
+        return self.sequence, self.group, self.id, self.op + 1
+
+    @property
+    def key(self) -> tuple[int, int, int, int]:
+        return self.sequence, self.group, self.id, self.op
+
+    def encode(self) -> bytes:
+        first = self.op | self.version << 3
+        header = _RawHeader(first, 0, len(self.payload), self.group, self.sequence, self.id)
+        return _LAYOUT.build(header) + self.payload
+
+
+def message_length(head: bytes | bytearray) -> int | None:
+    """Length of the whole message that begins with `head`, or None while fewer than four bytes are known."""
+    return HEADER_SIZE + int.from_bytes(head[2:4], "big") if len(head) >= 4 else None
+
+
+def decode_packet(data: bytes) -> Packet:
+    """The one message that `data` is, without a byte more or less."""
+    packets = list(iter_packets(data))
+    if len(packets) != 1:
+        raise ProtocolError(f"{len(packets)} messages where one belongs")
+    return packets[0]
+
+
+def iter_packets(data: bytes) -> Iterator[Packet]:
+    """The messages that sit back to back in `data`; raises ProtocolError where one is cut short."""
+    position = 0
+    while position < len(data):
+        if len(data) - position < HEADER_SIZE:
+            raise ProtocolError(f"{len(data) - position} bytes are too few for a message header of {HEADER_SIZE}")
+        header = _LAYOUT.parse(data[position : position + HEADER_SIZE])
+        end = position + HEADER_SIZE + header.length
+        op = header.first & 7
+        if op > Op.WRITE_REPLY:
+            raise ProtocolError(f"operation {op} does not exist in SMP")
+        if end > len(data):
+            raise ProtocolError(f"message of {end - position} bytes cut short at {len(data) - position}")
+        payload = data[position + HEADER_SIZE : end]
+        yield Packet(Op(op), header.first >> 3 & 3, header.group, header.id, header.sequence, payload)
+        position = end
+
+
+def decode_map(payload: bytes) -> dict[str, Any]:
+    """The CBOR map with text keys that `payload` is, and nothing behind it."""
+    stream = io.BytesIO(payload)
+    try:
+        value: object = cbor2.load(stream, strict_hashable_types=True)
+    except cbor2.CBORDecodeError as error:
+        raise ProtocolError(f"the body of the message is not CBOR: {error}") from error
+    if stream.tell() != len(payload):
+        raise ProtocolError(f"{len(payload) - stream.tell()} bytes behind the end of the message's CBOR map")
+    if not isinstance(value, dict):
+        raise ProtocolError("the body of the message is not a CBOR map")
+    body = cast("dict[object, Any]", value)
+    if not all(isinstance(key, str) for key in body):
+        raise ProtocolError("a key of the message's CBOR map is not text")
+    return cast("dict[str, Any]", body)
+
+
+def encode_body(message: Message) -> bytes:
+    """The CBOR map of a message; fields that are None are left out."""
+    body = msgspec.to_builtins(message, builtin_types=(bytes,))
+    return cbor2.dumps(body[message.whole_map] if message.whole_map else body)
+
+
+def decode_body(payload: bytes, type_: type[M]) -> M:
+    """The message of type `type_` that `payload` holds; unknown keys are ignored."""
+    return _convert(decode_map(payload), type_)
+
+
+def _convert(body: Mapping[str, Any], type_: type[M]) -> M:
+    if type_.whole_map:
+        # servers that always add `rc` (SMP.md section 2) add it here too
+        body = {type_.whole_map: {key: value for key, value in body.items() if key != "rc"}}
+    try:
+        return msgspec.convert(body, type_, builtin_types=(bytes,))
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise ProtocolError(f"{type_.__name__}: {error}") from error
+
+
+def decode_reply(payload: bytes, command: Command[Req, Rsp]) -> Rsp:
+    """The response to `command`. Raises RefusedError if the device reports an error, v1 (`rc`) or v2 (`err`)."""
+    body = decode_map(payload)
+    refused = _refusal(body, command.group)
+    if refused is not None:
+        raise refused
+    return _convert(body, command.response)
+
+
+def refusal(payload: bytes) -> tuple[int | None, int] | None:
+    """(group or None, code) when `payload` is an error reply, else None; raises ProtocolError for what is no reply."""
+    error = _refusal(decode_map(payload), None)
+    return None if error is None else (error.group, error.code)
+
+
+def _refusal(body: dict[str, Any], asked_group: int | None) -> RefusedError | None:
+    details = {key: value for key, value in body.items() if key not in ("rc", "err", "rsn")}
+    if "err" in body:
+        error = body["err"]
+        if not isinstance(error, dict):
+            raise ProtocolError("the error in the reply is not a map")
+        group, code = _number(error, "group"), _number(error, "rc")  # pyright: ignore[reportUnknownArgumentType]
+        if code == 0:
+            return None
+        # Zephyr's statistics group reports its codes under group 63 (SMP.md section 8)
+        named = Group.STAT if (asked_group, group) == (Group.STAT, Group.BASIC) else group
+        return RefusedError(code, group, error_text(code, named), details)
+    if "rc" not in body or (code := _number(body, "rc")) == 0:
+        return None
+    text = error_text(code, None)
+    reason = body.get("rsn")
+    return RefusedError(code, None, f"{text}: {reason}" if isinstance(reason, str) and reason else text, details)
+
+
+def _number(body: Mapping[Any, Any], key: str) -> int:
+    value = body.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ProtocolError(f"the error in the reply has no number {key!r}")
+    return value
+
+
+def encode_error(version: int, code: int, group: int | None, details: Mapping[str, object] | None = None) -> bytes:
+    """The body of an error reply. In SMP v1 a group's code has no place and becomes rc 1 (SMP.md section 2)."""
+    if group is not None and version > 0:
+        error: dict[str, object] = {"err": {"group": group, "rc": code}}
+    else:
+        error = {"rc": code if group is None else 1}
+    return cbor2.dumps(error | dict(details or {}))
+
+
+def known_codes(group: int) -> frozenset[int]:
+    """Every error code of a group that has a text."""
+    return frozenset(GROUP_TEXTS.get(group, {}))
