@@ -91,7 +91,6 @@ class _FileCells:
         self._map[offset : offset + len(data)] = data
 
     def close(self) -> None:
-        self._map.flush()
         self._map.close()
 
 
