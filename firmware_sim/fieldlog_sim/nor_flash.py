@@ -304,7 +304,7 @@ class FlashMap:
     @classmethod
     def of(cls, flash: NorFlash, slot_size: int = SLOT_SIZE, files_size: int = FILES_SIZE) -> FlashMap:
         sector = flash.sector_size
-        sizes = (slot_size, slot_size, sector, 2 * sector, 8 * sector, 4 * sector, files_size)
+        sizes = (slot_size, slot_size, sector, sector, 8 * sector, 4 * sector, files_size)
         if flash.size < sum(sizes) + 2 * sector:
             raise UsageError(
                 f"a flash of {flash.size} bytes leaves no room for a log beside {sum(sizes)} bytes of other partitions"
