@@ -395,6 +395,24 @@ def test_a_swap_cut_off_anywhere_keeps_both_images(permanent: bool) -> None:
     assert cut_the_swap("grows", every=3, permanent=permanent) > 80
 
 
+def test_the_end_of_a_swap_stands_every_kind_of_tear() -> None:
+    """The last operations forget the job; a job half forgotten would be done twice."""
+    count = operations_of(updated_with, Board.boot)
+    for seed in range(60):
+        board = updated_with(seed)
+        board.flash.cut_after = count - seed % 3
+        with pytest.raises(PowerCut):
+            board.boot()
+        board.flash.power_on()
+        report = board.boot()
+        assert_whole(board, report, OLD, NEW, f"seed {seed}")
+        assert board.boot().version == ImageVersion(1), f"seed {seed}"
+
+
+def updated_with(seed: int) -> Board:
+    return updated(seed=seed)
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize("extra_cuts", [0, 1, 3])

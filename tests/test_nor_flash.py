@@ -117,6 +117,7 @@ def test_a_cut_tears_the_page_it_hits_and_no_other(cut: int, seed: int) -> None:
     with pytest.raises(PowerCut):
         flash.program(100, new)
     flash.power_on()
+    assert flash.operations == 5 + cut
     begin, end = max(0, (cut - 1) * PAGE - 100), min(1000, cut * PAGE - 100)
     found = flash.read(100, 1000)
     assert found[:begin] == new[:begin]

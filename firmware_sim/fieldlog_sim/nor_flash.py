@@ -230,11 +230,13 @@ class NorFlash:
         return data[:done] + bytes(mixed) + old[partly:]
 
     def _torn_erase(self, offset: int) -> bytes:
-        """Erased up to somewhere, undefined up to somewhere, old from there. Undefined may also be all 0 (preprogramming)."""
+        """Erased at one end, old at the other, undefined between. Undefined may also be all 0 (preprogramming)."""
         old = self._cells.read(offset, self.sector_size)
-        done, partly = sorted(self._random.randint(0, self.sector_size) for _ in range(2))
-        undefined = self._random.choice((bytes(partly - done), self._random.randbytes(partly - done)))
-        return _erased(done) + undefined + old[partly:]
+        first, last = sorted(self._random.randint(0, self.sector_size) for _ in range(2))
+        undefined = self._random.choice((bytes(last - first), self._random.randbytes(last - first)))
+        if self._random.random() < 0.5:
+            return _erased(first) + undefined + old[last:]
+        return old[:first] + undefined + _erased(self.sector_size - last)
 
 
 @dataclass(frozen=True, slots=True)
