@@ -1,0 +1,38 @@
+"""Figures to files: written aside and renamed, so that a file is whole or not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fieldlog_protocol.errors import FieldlogError, UsageError
+
+from fieldlog.plot import canvas
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = ("png", "svg", "pdf")
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write `figure` as PNG, SVG or PDF, by the suffix of `path`, replacing what was there; returns the path.
+
+    The same figure gives the same bytes. Raises UsageError for another suffix, FieldlogError when it cannot be written.
+    """
+    target = Path(path)
+    kind = target.suffix.lower().lstrip(".")
+    if kind not in FORMATS:
+        raise UsageError(f"Cannot write a plot as {target.name!r}. Nothing was written; end it in .png, .svg or .pdf.")
+    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        canvas.write(figure, aside, kind)
+        aside.replace(target)
+    except OSError as error:
+        raise FieldlogError(
+            f"The plot could not be written to {target}: {error.strerror or error}. Check the folder and its free space."
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return target

@@ -1,0 +1,40 @@
+"""Time zones for display: the data is UTC, the axis says which offset it is drawn in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from fieldlog_protocol.errors import UsageError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def zone(name: str | tzinfo) -> tzinfo:
+    """The zone of an IANA name such as Europe/Berlin; UsageError when there is none of that name."""
+    if isinstance(name, tzinfo):
+        return name
+    if name.upper() == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise UsageError(
+            f"There is no time zone {name!r}. Nothing was drawn; use an IANA name such as Europe/Berlin, or UTC."
+        ) from error
+
+
+def axis_label(tz: tzinfo, begin_us: int, end_us: int) -> str:
+    """`time (UTC+00:00)`; with the zone's name, and both offsets when daylight saving begins or ends in between."""
+    step_us = max((end_us - begin_us) // 400, 1)
+    instants = [*range(begin_us, end_us, step_us), end_us]
+    offsets = dict.fromkeys(_offset(_EPOCH + timedelta(microseconds=us), tz) for us in instants)
+    name = "" if tz is UTC else f"{tz}, "
+    return f"time ({name}{' / '.join(offsets)})"
+
+
+def _offset(instant: datetime, tz: tzinfo) -> str:
+    offset = instant.astimezone(tz).utcoffset() or timedelta()
+    minutes = round(offset.total_seconds() / 60)
+    sign = "-" if minutes < 0 else "+"
+    return f"UTC{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
