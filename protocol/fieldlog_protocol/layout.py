@@ -64,7 +64,7 @@ class Layout(Generic[T]):
             record = self._compiled.parse(data)
         except (construct.ConstructError, struct.error) as error:
             raise ProtocolError(f"{self._type.__name__}: {error}") from error
-        return self._type(*[record[name] for name in self._names])
+        return self._type(**{name: record[name] for name in self._names})
 
     def build(self, value: T) -> bytes:
         record = {name: getattr(value, name) for name in self._names}

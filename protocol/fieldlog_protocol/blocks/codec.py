@@ -1,0 +1,68 @@
+"""What a payload encoding must offer; `codecs.CODECS` is the table of those there are.
+
+Rule of these interfaces: a codec turns columns of raw numbers into payload bytes and back, and knows neither headers
+nor time. What it carries from one block to the next (the packed encoding's choice of predictors) is a `hint`, opaque
+to everyone else, so that every block can be decoded alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldlog_protocol.blocks.schema import ChannelType
+
+Column: TypeAlias = npt.NDArray[Any]
+"""The raw values of one column, in its type's dtype."""
+Types: TypeAlias = tuple[ChannelType, ...]
+Hint: TypeAlias = tuple[int, ...]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Indices: TypeAlias = npt.NDArray[np.int64]
+
+GATHER_MARGIN = 8
+"""Zero bytes behind the payloads of a batch, so that 64 bits can be read at any of their bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The payloads of several blocks: block b has `lengths[b]` bytes at `offsets[b]` of `data`, for `counts[b]` frames.
+
+    `data` ends with GATHER_MARGIN bytes that belong to no payload.
+    """
+
+    data: Bytes
+    offsets: Indices
+    lengths: Indices
+    counts: Indices
+
+
+class Meter(Protocol):
+    """The size of one payload while frames are added one by one."""
+
+    def admit(self, frame: Sequence[Any]) -> bool:
+        """Whether the frame still fits; when it does, it counts from now on."""
+        ...
+
+
+class Codec(Protocol):
+    def meter(self, types: Types, capacity: int, hint: Hint) -> Meter: ...
+
+    def fit(self, columns: Sequence[Column], capacity: int, hint: Hint) -> int:
+        """How many of the leading frames fit one payload: exactly as many as a meter would admit."""
+        ...
+
+    def encode(self, columns: Sequence[Column], hint: Hint) -> tuple[bytes, Hint]:
+        """The payload that holds all frames, and the hint for the block after it."""
+        ...
+
+    def least_length(self, types: Types, counts: Indices) -> Indices:
+        """The fewest payload bytes that so many frames can have: what bounds the memory a hostile header can claim."""
+        ...
+
+    def decode(self, types: Types, batch: Batch) -> list[Column]:
+        """The columns of all blocks, one behind the other; BlockError where a payload contradicts its block."""
+        ...

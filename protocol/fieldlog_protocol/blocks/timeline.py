@@ -1,0 +1,154 @@
+"""When the frames of a block were taken, and whether one more frame can be told by the same block.
+
+Rule of this module: the instants of a block lie on the straight line from its first frame to its last, never along
+the nominal period, and a frame is taken into a block only while every frame so far stays within the tolerance of the
+line that would result. As each frame narrows the slopes that are possible, one comparison per frame decides (the
+swinging door). A timed stream carries its instants in a column of its own and needs no line.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldlog_protocol.blocks.schema import Stream
+
+Ticks: TypeAlias = npt.NDArray[np.int64]
+
+_TOLERANCE_TICKS = 2
+_TOLERANCE_OF_PERIOD = 50e-6
+_MAX_STAMP = 2**32 - 1
+
+
+class Instants(Protocol):
+    """The instants of the frames in an open block. `span` is what the block's trailer will say."""
+
+    frames: int
+    first: int
+    last: int
+
+    @property
+    def span(self) -> int: ...
+
+    def fits(self, tick: int) -> bool: ...
+
+    def add(self, tick: int) -> None: ...
+
+    def fit_many(self, ticks: Ticks) -> int:
+        """How many of the leading `ticks` fit, each after those before it."""
+        ...
+
+    def add_many(self, ticks: Ticks) -> None: ...
+
+
+def open_instants(stream: Stream) -> Instants:
+    return Stamps(stream.time_resolution) if stream.timed else Line(tolerance_ticks(stream))
+
+
+def tolerance_ticks(stream: Stream) -> float:
+    """How far a frame's reconstructed instant may lie from the one at which it was taken."""
+    return _TOLERANCE_TICKS + stream.period_ticks * _TOLERANCE_OF_PERIOD
+
+
+class Line:
+    """Instants that a block reconstructs from its t0, span and number of frames."""
+
+    def __init__(self, tolerance: float) -> None:
+        self.frames = 0
+        self.first = 0
+        self.last = 0
+        self._tolerance = tolerance
+        self._least = -math.inf
+        self._greatest = math.inf
+
+    @property
+    def span(self) -> int:
+        return self.last - self.first
+
+    def fits(self, tick: int) -> bool:
+        return self.frames == 0 or self._least <= (tick - self.first) / self.frames <= self._greatest
+
+    def add(self, tick: int) -> None:
+        if self.frames == 0:
+            self.first = tick
+        else:
+            self._least = max(self._least, (tick - self.first - self._tolerance) / self.frames)
+            self._greatest = min(self._greatest, (tick - self.first + self._tolerance) / self.frames)
+        self.last = tick
+        self.frames += 1
+
+    def fit_many(self, ticks: Ticks) -> int:
+        if self.frames == 0 and len(ticks):
+            opened = Line(self._tolerance)
+            opened.add(int(ticks[0]))
+            return 1 + opened.fit_many(ticks[1:])
+        number = np.arange(self.frames, self.frames + len(ticks))
+        elapsed = ticks - self.first
+        slope = elapsed / number
+        least = np.maximum(np.maximum.accumulate((elapsed - self._tolerance) / number), self._least)
+        greatest = np.minimum(np.minimum.accumulate((elapsed + self._tolerance) / number), self._greatest)
+        outside = np.flatnonzero((slope < least) | (slope > greatest))
+        return int(outside[0]) if len(outside) else len(ticks)
+
+    def add_many(self, ticks: Ticks) -> None:
+        if self.frames == 0 and len(ticks):
+            self.add(int(ticks[0]))
+            ticks = ticks[1:]
+        if len(ticks):
+            number = np.arange(self.frames, self.frames + len(ticks))
+            elapsed = ticks - self.first
+            self._least = max(self._least, float(((elapsed - self._tolerance) / number).max()))
+            self._greatest = min(self._greatest, float(((elapsed + self._tolerance) / number).min()))
+            self.last = int(ticks[-1])
+            self.frames += len(ticks)
+
+
+class Stamps:
+    """Instants that a timed stream's own column carries, in units of `resolution` ticks since the first."""
+
+    def __init__(self, resolution: int) -> None:
+        self.frames = 0
+        self.first = 0
+        self.last = 0
+        self._resolution = resolution
+
+    @property
+    def span(self) -> int:
+        return (self.last - self.first) // self._resolution * self._resolution
+
+    def fits(self, tick: int) -> bool:
+        return self.frames == 0 or (tick - self.first) // self._resolution <= _MAX_STAMP
+
+    def add(self, tick: int) -> None:
+        if self.frames == 0:
+            self.first = tick
+        self.last = tick
+        self.frames += 1
+
+    def fit_many(self, ticks: Ticks) -> int:
+        if not len(ticks):
+            return 0
+        first = self.first if self.frames else int(ticks[0])
+        limit = first + (_MAX_STAMP + 1) * self._resolution
+        return int(np.searchsorted(ticks, limit, side="left"))
+
+    def add_many(self, ticks: Ticks) -> None:
+        if len(ticks):
+            self.first = self.first if self.frames else int(ticks[0])
+            self.last = int(ticks[-1])
+            self.frames += len(ticks)
+
+
+def line_ticks(t0: Ticks, span: Ticks, counts: npt.NDArray[np.int64]) -> Ticks:
+    """The instants of all frames of several blocks: t0 + i * span / (n - 1), rounded half up, in whole numbers."""
+    steps = np.maximum(counts - 1, 1)
+    whole, rest = np.divmod(span, steps)
+    starts = np.cumsum(counts) - counts
+    index = np.arange(int(counts.sum())) - np.repeat(starts, counts)
+    # 2 * index * rest + steps stays below 2**34: no product here can overflow.
+    fraction = (2 * index * np.repeat(rest, counts) + np.repeat(steps, counts)) // np.repeat(2 * steps, counts)
+    result: Ticks = np.repeat(t0, counts) + index * np.repeat(whole, counts) + fraction
+    return result
