@@ -31,28 +31,28 @@ class ListResponse(Message, frozen=True, kw_only=True):
 class SingleRequest(Message, frozen=True, kw_only=True):
     """Which entry."""
 
-    index: Annotated[int | None, u16("position in the list; left out: 0")] = None
+    index: Annotated[int, u16("position in the list; left out: 0")] | None = None
 
 
 class SingleResponse(Message, frozen=True, kw_only=True):
     """One group id."""
 
     group: Annotated[int, u16("id of the group")]
-    end: Annotated[bool | None, about("true: it is the last one")] = None
+    end: Annotated[bool, about("true: it is the last one")] | None = None
 
 
 class DetailsRequest(Message, frozen=True, kw_only=True):
     """Which groups to describe."""
 
-    groups: Annotated[tuple[int, ...] | None, about("ids of the groups; left out: all")] = None
+    groups: Annotated[tuple[int, ...], about("ids of the groups; left out: all")] | None = None
 
 
 class GroupDetails(Message, frozen=True, kw_only=True):
     """One group."""
 
     group: Annotated[int, u16("id of the group")]
-    name: Annotated[str | None, string("name of the group")] = None
-    handlers: Annotated[int | None, u16("number of commands it serves")] = None
+    name: Annotated[str, string("name of the group")] | None = None
+    handlers: Annotated[int, u16("number of commands it serves")] | None = None
 
 
 class DetailsResponse(Message, frozen=True, kw_only=True):

@@ -46,7 +46,7 @@ class FileReadResponse(Message, frozen=True, kw_only=True):
 
     off: Annotated[int, u32("offset of the chunk", "By")]
     data: Annotated[bytes, blob("the chunk; empty at the end")]
-    len: Annotated[int | None, u32("size of the file; only with offset 0", "By")] = None
+    len: Annotated[int, u32("size of the file; only with offset 0", "By")] | None = None
 
 
 class FileWriteRequest(Message, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ class FileWriteRequest(Message, frozen=True, kw_only=True):
     name: Annotated[str, string("path of the file")]
     off: Annotated[int, u32("offset to write at; 0 begins the file", "By")]
     data: Annotated[bytes, blob("the chunk")]
-    len: Annotated[int | None, u32("size of the whole file", "By")] = None
+    len: Annotated[int, u32("size of the whole file", "By")] | None = None
 
 
 class FileWriteResponse(Message, frozen=True, kw_only=True):
@@ -80,16 +80,16 @@ class FileHashRequest(Message, frozen=True, kw_only=True):
     """Which part of which file to hash, and how."""
 
     name: Annotated[str, string("path of the file")]
-    type: Annotated[str | None, string('"crc32" or "sha256"; left out: the device\'s default')] = None
-    off: Annotated[int | None, u32("where to begin", "By")] = None
-    len: Annotated[int | None, u32("how much; left out: to the end", "By")] = None
+    type: Annotated[str, string('"crc32" or "sha256"; left out: the device\'s default')] | None = None
+    off: Annotated[int, u32("where to begin", "By")] | None = None
+    len: Annotated[int, u32("how much; left out: to the end", "By")] | None = None
 
 
 class FileHashResponse(Message, frozen=True, kw_only=True):
     """The hash of a file or a part of it."""
 
     type: Annotated[str, string("kind of hash")]
-    off: Annotated[int | None, u32("where it begins; left out: 0", "By")] = None
+    off: Annotated[int, u32("where it begins; left out: 0", "By")] | None = None
     len: Annotated[int, u32("how much it covers", "By")]
     output: Annotated[int | bytes, about("a number for crc32, bytes for sha256")]
 

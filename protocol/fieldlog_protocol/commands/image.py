@@ -78,62 +78,62 @@ SETTING_TEST_TO_ACTIVE_DENIED = 33
 class ImageSlot(Message, frozen=True, kw_only=True):
     """One slot and what lies in it."""
 
-    image: Annotated[int | None, u8("number of the image; left out: 0")] = None
+    image: Annotated[int, u8("number of the image; left out: 0")] | None = None
     slot: Annotated[int, u8("number of the slot: 0 primary, 1 secondary")]
     version: Annotated[str, string("version as major.minor.revision[.build]")]
-    hash: Annotated[bytes | None, blob("hash TLV of the image")] = None
-    bootable: Annotated[bool | None, about("the boot loader can start it")] = None
-    pending: Annotated[bool | None, about("the next restart starts it")] = None
-    confirmed: Annotated[bool | None, about("it stays after a restart")] = None
-    active: Annotated[bool | None, about("it runs now")] = None
-    permanent: Annotated[bool | None, about("pending for good, without a test")] = None
+    hash: Annotated[bytes, blob("hash TLV of the image")] | None = None
+    bootable: Annotated[bool, about("the boot loader can start it")] | None = None
+    pending: Annotated[bool, about("the next restart starts it")] | None = None
+    confirmed: Annotated[bool, about("it stays after a restart")] | None = None
+    active: Annotated[bool, about("it runs now")] | None = None
+    permanent: Annotated[bool, about("pending for good, without a test")] | None = None
 
 
 class ImageStateResponse(Message, frozen=True, kw_only=True, rename={"split_status": "splitStatus"}):
     """All slots that hold an image."""
 
     images: Annotated[tuple[ImageSlot, ...], about("one entry a slot that holds an image")]
-    split_status: Annotated[int | None, i32("split images (Mynewt); 0 elsewhere")] = None
+    split_status: Annotated[int, i32("split images (Mynewt); 0 elsewhere")] | None = None
 
 
 class ImageStateRequest(Message, frozen=True, kw_only=True):
     """Mark an image: by hash for a test, or for good; without hash, confirm the running one."""
 
-    hash: Annotated[bytes | None, blob("hash TLV of the image; left out: the running one")] = None
-    confirm: Annotated[bool | None, about("true: for good; false: for one restart")] = None
+    hash: Annotated[bytes, blob("hash TLV of the image; left out: the running one")] | None = None
+    confirm: Annotated[bool, about("true: for good; false: for one restart")] | None = None
 
 
 class ImageUploadRequest(Message, frozen=True, kw_only=True):
     """A chunk of a firmware file. Length, hash and flags go with offset 0."""
 
-    image: Annotated[int | None, u8("number of the image")] = None
-    len: Annotated[int | None, u32("size of the whole file", "By")] = None
+    image: Annotated[int, u8("number of the image")] | None = None
+    len: Annotated[int, u32("size of the whole file", "By")] | None = None
     off: Annotated[int, u32("offset of this chunk", "By")]
-    sha: Annotated[bytes | None, blob("SHA-256 of the whole file, which also names the upload", max_length=64)] = None
-    data: Annotated[bytes | None, blob("the chunk")] = None
-    upgrade: Annotated[bool | None, about("true: refuse unless newer than the running version")] = None
+    sha: Annotated[bytes, blob("SHA-256 of the whole file, which also names the upload", max_length=64)] | None = None
+    data: Annotated[bytes, blob("the chunk")] | None = None
+    upgrade: Annotated[bool, about("true: refuse unless newer than the running version")] | None = None
 
 
 class ImageUploadResponse(Message, frozen=True, kw_only=True):
     """The offset that the device wants next: a wrong one in the request is no error."""
 
     off: Annotated[int, u32("offset wanted next", "By")]
-    match: Annotated[bool | None, about("at the end: does the slot's content have the announced SHA-256?")] = None
+    match: Annotated[bool, about("at the end: does the slot's content have the announced SHA-256?")] | None = None
 
 
 class ImageEraseRequest(Message, frozen=True, kw_only=True):
     """Which slot to erase."""
 
-    slot: Annotated[int | None, u8("slot; left out: the one that does not run")] = None
+    slot: Annotated[int, u8("slot; left out: the one that does not run")] | None = None
 
 
 class SlotSize(Message, frozen=True, kw_only=True):
     """Size of one slot."""
 
     slot: Annotated[int, u8("number of the slot")]
-    size: Annotated[int | None, u32("size of the slot", "By")] = None
-    upload_image_id: Annotated[int | None, u8("`image` number that an upload must carry to land here")] = None
-    rc: Annotated[int | None, i32("why the size is not known")] = None
+    size: Annotated[int, u32("size of the slot", "By")] | None = None
+    upload_image_id: Annotated[int, u8("`image` number that an upload must carry to land here")] | None = None
+    rc: Annotated[int, i32("why the size is not known")] | None = None
 
 
 class ImageSlots(Message, frozen=True, kw_only=True):
@@ -141,7 +141,7 @@ class ImageSlots(Message, frozen=True, kw_only=True):
 
     image: Annotated[int, u8("number of the image")]
     slots: Annotated[tuple[SlotSize, ...], about("its slots")]
-    max_image_size: Annotated[int | None, u32("largest image that can be installed", "By")] = None
+    max_image_size: Annotated[int, u32("largest image that can be installed", "By")] | None = None
 
 
 class SlotInfoResponse(Message, frozen=True, kw_only=True):

@@ -155,47 +155,47 @@ class ClockSource(IntEnum):
 class InfoRequest(Message, frozen=True, kw_only=True):
     """Which part: 0 who the device is, 1 what it is doing."""
 
-    p: Annotated[int | None, u8("part; left out: 0")] = None
+    p: Annotated[int, u8("part; left out: 0")] | None = None
 
 
 class InfoResponse(Message, frozen=True, kw_only=True):
     """One part of the device's description; the fields of the other part are left out."""
 
     parts: Annotated[int, u8("number of parts")]
-    v: Annotated[int | None, u16("version of the FL protocol")] = None
-    schema: Annotated[bytes | None, blob("hash of streams and settings schema", max_length=32)] = None
-    uid: Annotated[bytes | None, blob("fixed hardware id", max_length=16)] = None
-    log: Annotated[int | None, u32("id drawn when the log store was formatted")] = None
-    serial: Annotated[str | None, string("serial number: a label only", max_length=LABEL_MAX)] = None
-    name: Annotated[str | None, string("name given by its owner", max_length=LABEL_MAX)] = None
-    product: Annotated[str | None, string("product id", max_length=LABEL_MAX)] = None
-    hw: Annotated[str | None, string("hardware id and revision", max_length=LABEL_MAX)] = None
-    fw: Annotated[str | None, string("firmware version", max_length=LABEL_MAX)] = None
-    caps: Annotated[int | None, u32("capability bits")] = None
-    block: Annotated[int | None, u16("size of a log block on flash", "By")] = None
-    boot: Annotated[int | None, u16("boot counter")] = None
-    tick: Annotated[int | None, u63("ticks since boot", "{tick}")] = None
-    state: Annotated[int | None, u8("idle 0, armed 1, logging 2, full 3, fault 4")] = None
-    first: Annotated[int | None, u32("first seq held")] = None
-    open: Annotated[tuple[int, ...] | None, about("seqs of blocks that are open")] = None
-    next: Annotated[int | None, u32("seq that the next block will get")] = None
-    used: Annotated[int | None, u63("bytes of the log in use", "By")] = None
-    total: Annotated[int | None, u63("bytes of the log in all", "By")] = None
-    released: Annotated[int | None, u32("blocks before this seq may be overwritten in full mode")] = None
-    wrap: Annotated[bool | None, about("true: the ring overwrites the oldest; false: it stops when full")] = None
-    session: Annotated[int | None, u16("session being recorded or last recorded; 0: none yet")] = None
-    mv: Annotated[int | None, u16("battery voltage", "mV")] = None
-    reset: Annotated[str | None, string("why it last restarted", max_length=LABEL_MAX)] = None
-    utc: Annotated[int | None, u63("UTC that the device believes now, 0: not set", "s")] = None
-    set: Annotated[int | None, u63("UTC at which its clock was last set, 0: never", "s")] = None
-    token: Annotated[int | None, u32("token for erase, bound to next")] = None
+    v: Annotated[int, u16("version of the FL protocol")] | None = None
+    schema: Annotated[bytes, blob("hash of streams and settings schema", max_length=32)] | None = None
+    uid: Annotated[bytes, blob("fixed hardware id", max_length=16)] | None = None
+    log: Annotated[int, u32("id drawn when the log store was formatted")] | None = None
+    serial: Annotated[str, string("serial number: a label only", max_length=LABEL_MAX)] | None = None
+    name: Annotated[str, string("name given by its owner", max_length=LABEL_MAX)] | None = None
+    product: Annotated[str, string("product id", max_length=LABEL_MAX)] | None = None
+    hw: Annotated[str, string("hardware id and revision", max_length=LABEL_MAX)] | None = None
+    fw: Annotated[str, string("firmware version", max_length=LABEL_MAX)] | None = None
+    caps: Annotated[int, u32("capability bits")] | None = None
+    block: Annotated[int, u16("size of a log block on flash", "By")] | None = None
+    boot: Annotated[int, u16("boot counter")] | None = None
+    tick: Annotated[int, u63("ticks since boot", "{tick}")] | None = None
+    state: Annotated[int, u8("idle 0, armed 1, logging 2, full 3, fault 4")] | None = None
+    first: Annotated[int, u32("first seq held")] | None = None
+    open: Annotated[tuple[int, ...], about("seqs of blocks that are open")] | None = None
+    next: Annotated[int, u32("seq that the next block will get")] | None = None
+    used: Annotated[int, u63("bytes of the log in use", "By")] | None = None
+    total: Annotated[int, u63("bytes of the log in all", "By")] | None = None
+    released: Annotated[int, u32("blocks before this seq may be overwritten in full mode")] | None = None
+    wrap: Annotated[bool, about("true: the ring overwrites the oldest; false: it stops when full")] | None = None
+    session: Annotated[int, u16("session being recorded or last recorded; 0: none yet")] | None = None
+    mv: Annotated[int, u16("battery voltage", "mV")] | None = None
+    reset: Annotated[str, string("why it last restarted", max_length=LABEL_MAX)] | None = None
+    utc: Annotated[int, u63("UTC that the device believes now, 0: not set", "s")] | None = None
+    set: Annotated[int, u63("UTC at which its clock was last set, 0: never", "s")] | None = None
+    token: Annotated[int, u32("token for erase, bound to next")] | None = None
 
 
 class StreamsRequest(Message, frozen=True, kw_only=True):
     """Which stream, by position, from which channel on."""
 
-    i: Annotated[int | None, u8("position of the stream; left out: 0")] = None
-    c: Annotated[int | None, u8("first channel wanted; left out: 0")] = None
+    i: Annotated[int, u8("position of the stream; left out: 0")] | None = None
+    c: Annotated[int, u8("first channel wanted; left out: 0")] | None = None
 
 
 class ChannelInfo(Message, frozen=True, kw_only=True):
@@ -204,13 +204,13 @@ class ChannelInfo(Message, frozen=True, kw_only=True):
     n: Annotated[str, string("name", max_length=LABEL_MAX)]
     u: Annotated[str, string("unit (UCUM)", max_length=LABEL_MAX)]
     t: Annotated[int, u8("type of the raw values, numbered as in the log's SCHEMA block")]
-    mul: Annotated[int | None, i32("factor; left out: 1")] = None
-    exp: Annotated[int | None, number("power of ten; left out: 0", ge=-30, le=30)] = None
-    off: Annotated[float | None, about("offset in the unit; left out: 0")] = None
-    miss: Annotated[int | None, about("raw value that stands for a missing reading")] = None
-    lo: Annotated[float | None, about("lowest valid value, in the unit")] = None
-    hi: Annotated[float | None, about("highest valid value, in the unit")] = None
-    cal: Annotated[tuple[float, ...] | None, about("calibration polynomial, constant first")] = None
+    mul: Annotated[int, i32("factor; left out: 1")] | None = None
+    exp: Annotated[int, number("power of ten; left out: 0", ge=-30, le=30)] | None = None
+    off: Annotated[float, about("offset in the unit; left out: 0")] | None = None
+    miss: Annotated[int, about("raw value that stands for a missing reading")] | None = None
+    lo: Annotated[float, about("lowest valid value, in the unit")] | None = None
+    hi: Annotated[float, about("highest valid value, in the unit")] | None = None
+    cal: Annotated[tuple[float, ...], about("calibration polynomial, constant first")] | None = None
 
 
 class StreamsResponse(Message, frozen=True, kw_only=True):
@@ -221,8 +221,8 @@ class StreamsResponse(Message, frozen=True, kw_only=True):
     id: Annotated[int, u8("id of the stream")]
     name: Annotated[str, string("name of the stream", max_length=LABEL_MAX)]
     us: Annotated[int, u63("present sampling period, 0: irregular", "us")]
-    min: Annotated[int | None, u63("shortest period allowed", "us")] = None
-    max: Annotated[int | None, u63("longest period allowed", "us")] = None
+    min: Annotated[int, u63("shortest period allowed", "us")] | None = None
+    max: Annotated[int, u63("longest period allowed", "us")] | None = None
     nc: Annotated[int, u8("number of channels")]
     c: Annotated[int, u8("position of the first channel in this reply")]
     ch: Annotated[tuple[ChannelInfo, ...], about("channels from position c on")]
@@ -231,8 +231,8 @@ class StreamsResponse(Message, frozen=True, kw_only=True):
 class SchemaRequest(Message, frozen=True, kw_only=True):
     """Which settings, by position; and of the first one, from which choice on."""
 
-    i: Annotated[int | None, u16("position of the first setting wanted; left out: 0")] = None
-    c: Annotated[int | None, u16("first choice wanted of it; left out: 0")] = None
+    i: Annotated[int, u16("position of the first setting wanted; left out: 0")] | None = None
+    c: Annotated[int, u16("first choice wanted of it; left out: 0")] | None = None
 
 
 class SettingInfo(Message, frozen=True, kw_only=True):
@@ -240,17 +240,17 @@ class SettingInfo(Message, frozen=True, kw_only=True):
 
     k: Annotated[str, string("key in the settings group", max_length=64)]
     t: Annotated[int, u8("type: see SettingType")]
-    u: Annotated[str | None, string("unit (UCUM)", max_length=LABEL_MAX)] = None
-    lo: Annotated[int | float | None, about("lowest value, or shortest length of text and bytes")] = None
-    hi: Annotated[int | float | None, about("highest value, or greatest length of text and bytes")] = None
-    step: Annotated[int | float | None, about("values are lo plus a multiple of this")] = None
-    d: Annotated[bytes | None, blob("default, as the settings group carries it")] = None
-    f: Annotated[int | None, u8("flags: see SettingFlag; left out: 0")] = None
-    x: Annotated[str | None, string("what it is for", max_length=SETTING_TEXT_MAX)] = None
-    nc: Annotated[int | None, u16("number of choices")] = None
-    ch: Annotated[
-        tuple[str, ...] | None, about("choices from the one asked for on; a value is a position in the list")
-    ] = None
+    u: Annotated[str, string("unit (UCUM)", max_length=LABEL_MAX)] | None = None
+    lo: Annotated[int | float, about("lowest value, or shortest length of text and bytes")] | None = None
+    hi: Annotated[int | float, about("highest value, or greatest length of text and bytes")] | None = None
+    step: Annotated[int | float, about("values are lo plus a multiple of this")] | None = None
+    d: Annotated[bytes, blob("default, as the settings group carries it")] | None = None
+    f: Annotated[int, u8("flags: see SettingFlag; left out: 0")] | None = None
+    x: Annotated[str, string("what it is for", max_length=SETTING_TEXT_MAX)] | None = None
+    nc: Annotated[int, u16("number of choices")] | None = None
+    ch: (
+        Annotated[tuple[str, ...], about("choices from the one asked for on; a value is a position in the list")] | None
+    ) = None
 
 
 class SchemaResponse(Message, frozen=True, kw_only=True):
@@ -264,7 +264,7 @@ class SchemaResponse(Message, frozen=True, kw_only=True):
 class SessionsRequest(Message, frozen=True, kw_only=True):
     """Sessions from an id on."""
 
-    i: Annotated[int | None, u16("first session id wanted; left out: the oldest")] = None
+    i: Annotated[int, u16("first session id wanted; left out: the oldest")] | None = None
 
 
 class SessionInfo(Message, frozen=True, kw_only=True):
@@ -274,10 +274,10 @@ class SessionInfo(Message, frozen=True, kw_only=True):
     label: Annotated[str, string("label", max_length=LABEL_MAX)]
     boot: Annotated[int, u16("boot in which it began")]
     start: Annotated[int, u63("tick at which it began", "{tick}")]
-    eboot: Annotated[int | None, u16("boot in which it ended; left out: it has not")] = None
-    stop: Annotated[int | None, u63("tick at which it ended", "{tick}")] = None
+    eboot: Annotated[int, u16("boot in which it ended; left out: it has not")] | None = None
+    stop: Annotated[int, u63("tick at which it ended", "{tick}")] | None = None
     first: Annotated[int, u32("seq of its first block")]
-    last: Annotated[int | None, u32("seq of its last block so far")] = None
+    last: Annotated[int, u32("seq of its last block so far")] | None = None
     frames: Annotated[int, u63("frames recorded so far")]
     why: Annotated[int, u8("why it ended: see StopReason; 0: it has not")]
 
@@ -287,7 +287,7 @@ class SessionsResponse(Message, frozen=True, kw_only=True):
 
     n: Annotated[int, u16("number of sessions that the device remembers")]
     s: Annotated[tuple[SessionInfo, ...], about("sessions in order of id")]
-    more: Annotated[bool | None, about("true: there are sessions with higher ids")] = None
+    more: Annotated[bool, about("true: there are sessions with higher ids")] | None = None
 
 
 class BlocksRequest(Message, frozen=True, kw_only=True):
@@ -311,24 +311,24 @@ class StreamPeriod(Message, frozen=True, kw_only=True):
     """A stream to record and how often."""
 
     s: Annotated[int, u8("id of the stream")]
-    us: Annotated[int | None, u63("sampling period; left out: as it is", "us")] = None
+    us: Annotated[int, u63("sampling period; left out: as it is", "us")] | None = None
 
 
 class ArmRequest(Message, frozen=True, kw_only=True):
     """Begin a session, now or later."""
 
     id: Annotated[int, u32("request id; repeated with the same id it acts once")]
-    label: Annotated[str | None, string("label of the session", max_length=LABEL_MAX)] = None
-    start: Annotated[int | None, u8("when: see StartMode; left out: now")] = None
-    at: Annotated[int | None, u63("UTC to start at, or seconds to wait", "s")] = None
-    ch: Annotated[int | None, u8("channel of the first stream that triggers")] = None
-    level: Annotated[int | None, i32("raw value that triggers")] = None
-    below: Annotated[bool | None, about("true: trigger below the level; else above")] = None
-    until: Annotated[int | None, u63("UTC to stop at", "s")] = None
-    secs: Annotated[int | None, u63("stop after this time of recording", "s")] = None
-    frames: Annotated[int | None, u63("stop after this many frames")] = None
-    wrap: Annotated[bool | None, about("true: overwrite the oldest; false: stop when full; left out: false")] = None
-    streams: Annotated[tuple[StreamPeriod, ...] | None, about("streams to record; left out: all")] = None
+    label: Annotated[str, string("label of the session", max_length=LABEL_MAX)] | None = None
+    start: Annotated[int, u8("when: see StartMode; left out: now")] | None = None
+    at: Annotated[int, u63("UTC to start at, or seconds to wait", "s")] | None = None
+    ch: Annotated[int, u8("channel of the first stream that triggers")] | None = None
+    level: Annotated[int, i32("raw value that triggers")] | None = None
+    below: Annotated[bool, about("true: trigger below the level; else above")] | None = None
+    until: Annotated[int, u63("UTC to stop at", "s")] | None = None
+    secs: Annotated[int, u63("stop after this time of recording", "s")] | None = None
+    frames: Annotated[int, u63("stop after this many frames")] | None = None
+    wrap: Annotated[bool, about("true: overwrite the oldest; false: stop when full; left out: false")] | None = None
+    streams: Annotated[tuple[StreamPeriod, ...], about("streams to record; left out: all")] | None = None
 
 
 class ArmResponse(Message, frozen=True, kw_only=True):
@@ -376,7 +376,7 @@ class ClockResponse(Message, frozen=True, kw_only=True):
     boot: Annotated[int, u16("boot counter: ticks of other boots cannot be compared")]
     rx: Annotated[int, u63("tick at which the request had arrived", "{tick}")]
     tx: Annotated[int, u63("tick at which the reply was handed on", "{tick}")]
-    utc: Annotated[int | None, u63("UTC that the device believes, left out: not set", "us")] = None
+    utc: Annotated[int, u63("UTC that the device believes, left out: not set", "us")] | None = None
 
 
 class ClockAnchor(Message, frozen=True, kw_only=True):
@@ -393,7 +393,7 @@ class LatestRequest(Message, frozen=True, kw_only=True):
     """The frames of a stream that are newer than a cursor."""
 
     s: Annotated[int, u8("id of the stream")]
-    c: Annotated[int | None, u63("cursor of the last reply; left out: only the newest frame")] = None
+    c: Annotated[int, u63("cursor of the last reply; left out: only the newest frame")] | None = None
 
 
 class LatestResponse(Message, frozen=True, kw_only=True):
@@ -402,7 +402,7 @@ class LatestResponse(Message, frozen=True, kw_only=True):
     s: Annotated[int, u8("id of the stream")]
     c: Annotated[int, u63("cursor for the next request")]
     n: Annotated[int, u16("number of frames in d")]
-    lost: Annotated[int | None, u63("frames that were gone before they could be read")] = None
+    lost: Annotated[int, u63("frames that were gone before they could be read")] | None = None
     d: Annotated[bytes, blob("the frames")]
 
 
@@ -433,7 +433,7 @@ class TestResult(Message, frozen=True, kw_only=True):
 
     n: Annotated[str, string("what was tested", max_length=LABEL_MAX)]
     ok: Annotated[bool, about("whether it passed")]
-    x: Annotated[str | None, string("what was measured", max_length=LABEL_MAX)] = None
+    x: Annotated[str, string("what was measured", max_length=LABEL_MAX)] | None = None
 
 
 class SelfTestResponse(Message, frozen=True, kw_only=True):
@@ -448,13 +448,13 @@ class SelfTestResponse(Message, frozen=True, kw_only=True):
 class SelfTestRequest(Message, frozen=True, kw_only=True):
     """Which results."""
 
-    i: Annotated[int | None, u8("position of the first result wanted; left out: 0")] = None
+    i: Annotated[int, u8("position of the first result wanted; left out: 0")] | None = None
 
 
 class IdentifyRequest(Message, frozen=True, kw_only=True):
     """Blink, so that a person finds the device."""
 
-    s: Annotated[int | None, u8("how long; left out: 5", "s")] = None
+    s: Annotated[int, u8("how long; left out: 5", "s")] | None = None
 
 
 class SealResponse(Message, frozen=True, kw_only=True):
@@ -477,13 +477,13 @@ class TransactionRequest(Message, frozen=True, kw_only=True):
 
     step: Annotated[int, u8("begin 0, confirm 1, abort 2")]
     id: Annotated[int, u32("id of the transaction; repeated steps with the same id answer the same")]
-    secs: Annotated[int | None, u16("with begin: time limit from commit to confirm", "s")] = None
+    secs: Annotated[int, u16("with begin: time limit from commit to confirm", "s")] | None = None
 
 
 class MetadataRequest(Message, frozen=True, kw_only=True):
     """A page of the deployment's metadata."""
 
-    o: Annotated[int | None, u16("offset; left out: 0", "By")] = None
+    o: Annotated[int, u16("offset; left out: 0", "By")] | None = None
 
 
 class MetadataResponse(Message, frozen=True, kw_only=True):

@@ -52,12 +52,12 @@ class TaskInfo(Message, frozen=True, kw_only=True):
     prio: Annotated[int, i32("priority; lower runs first")]
     tid: Annotated[int, u32("number of the task")]
     state: Annotated[int, u32("state bits of the kernel")]
-    stkuse: Annotated[int | None, u32("stack used so far", "{word}")] = None
-    stksiz: Annotated[int | None, u32("size of the stack", "{word}")] = None
-    cswcnt: Annotated[int | None, u63("context switches")] = None
-    runtime: Annotated[int | None, u63("time run, in ticks of the kernel")] = None
-    last_checkin: Annotated[int | None, u63("last check-in with the watchdog, in ticks")] = None
-    next_checkin: Annotated[int | None, u63("next check-in due, in ticks")] = None
+    stkuse: Annotated[int, u32("stack used so far", "{word}")] | None = None
+    stksiz: Annotated[int, u32("size of the stack", "{word}")] | None = None
+    cswcnt: Annotated[int, u63("context switches")] | None = None
+    runtime: Annotated[int, u63("time run, in ticks of the kernel")] | None = None
+    last_checkin: Annotated[int, u63("last check-in with the watchdog, in ticks")] | None = None
+    next_checkin: Annotated[int, u63("next check-in due, in ticks")] | None = None
 
 
 class TaskstatResponse(Message, frozen=True, kw_only=True):
@@ -97,8 +97,8 @@ class DatetimeRequest(Message, frozen=True, kw_only=True):
 class ResetRequest(Message, frozen=True, kw_only=True):
     """Restart; the reply is sent before it happens."""
 
-    force: Annotated[int | bool | None, about("1: restart even when busy")] = None
-    boot_mode: Annotated[int | None, u8("where to restart into; 1 is the boot loader's serial recovery")] = None
+    force: Annotated[int | bool, about("1: restart even when busy")] | None = None
+    boot_mode: Annotated[int, u8("where to restart into; 1 is the boot loader's serial recovery")] | None = None
 
 
 class ParamsResponse(Message, frozen=True, kw_only=True):
@@ -111,7 +111,7 @@ class ParamsResponse(Message, frozen=True, kw_only=True):
 class OsInfoRequest(Message, frozen=True, kw_only=True):
     """Which information to print."""
 
-    format: Annotated[str | None, string("letters of s n r v b m p i o as for uname, or a for all; left out: s")] = None
+    format: Annotated[str, string("letters of s n r v b m p i o as for uname, or a for all; left out: s")] | None = None
 
 
 class OsInfoResponse(Message, frozen=True, kw_only=True):
@@ -123,15 +123,15 @@ class OsInfoResponse(Message, frozen=True, kw_only=True):
 class BootloaderRequest(Message, frozen=True, kw_only=True):
     """What to ask of the boot loader."""
 
-    query: Annotated[str | None, string('left out: its name; "mode": how it updates')] = None
+    query: Annotated[str, string('left out: its name; "mode": how it updates')] | None = None
 
 
 class BootloaderResponse(Message, frozen=True, kw_only=True, rename={"no_downgrade": "no-downgrade"}):
     """The boot loader's name, or the answer to the query."""
 
-    bootloader: Annotated[str | None, string('name, such as "MCUboot"')] = None
-    mode: Annotated[int | None, i32("MCUboot's update mode; see BOOTLOADER_MODES")] = None
-    no_downgrade: Annotated[bool | None, about("true: the boot loader refuses older versions")] = None
+    bootloader: Annotated[str, string('name, such as "MCUboot"')] | None = None
+    mode: Annotated[int, i32("MCUboot's update mode; see BOOTLOADER_MODES")] | None = None
+    no_downgrade: Annotated[bool, about("true: the boot loader refuses older versions")] | None = None
 
 
 BOOTLOADER_MODES: dict[int, str] = {

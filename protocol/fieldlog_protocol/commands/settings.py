@@ -29,14 +29,14 @@ class SettingReadRequest(Message, frozen=True, kw_only=True):
     """Which key to read."""
 
     name: Annotated[str, string("the key, parts separated by /")]
-    max_size: Annotated[int | None, u32("longest value wanted", "By")] = None
+    max_size: Annotated[int, u32("longest value wanted", "By")] | None = None
 
 
 class SettingReadResponse(Message, frozen=True, kw_only=True):
     """The value, as bytes."""
 
     val: Annotated[bytes, blob("the value")]
-    max_size: Annotated[int | None, u32("set when the device can send no more than this", "By")] = None
+    max_size: Annotated[int, u32("set when the device can send no more than this", "By")] | None = None
 
 
 class SettingWriteRequest(Message, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ class SettingDeleteRequest(Message, frozen=True, kw_only=True):
 class SettingSaveRequest(Message, frozen=True, kw_only=True):
     """What to save."""
 
-    name: Annotated[str | None, string("a key or subtree; left out: everything")] = None
+    name: Annotated[str, string("a key or subtree; left out: everything")] | None = None
 
 
 READ = Command(
