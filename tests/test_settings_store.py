@@ -172,14 +172,16 @@ def run_cut(
         except PowerCut:
             part.flash.power_on()
             held = SettingsStore(part).items()
+            held.pop("other", None)
             assert held in (sets[done], sets[done + 1]), context
+            SettingsStore(part).put("other", random.randbytes(20))
             if extra_cuts:
                 part.flash.cut_after = random.randint(1, 20)
                 extra_cuts -= 1
         else:
             done += 1
     part.flash.power_on()
-    assert SettingsStore(part).items() == sets[-1], context
+    assert {**SettingsStore(part).items(), "other": b""} == {**sets[-1], "other": b""}, context
 
 
 def test_a_power_cut_leaves_the_former_set_or_the_new_one() -> None:
