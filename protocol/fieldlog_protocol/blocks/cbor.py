@@ -6,6 +6,7 @@ Unknown keys are ignored, so that a newer firmware's blocks stay readable.
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any, TypeVar
 
 import cbor2
@@ -23,9 +24,12 @@ def dumps(value: object) -> bytes:
 
 def loads(payload: bytes, type_: type[T]) -> T:
     """The one item of `payload` as `type_`."""
+    stream = BytesIO(payload)
     try:
-        item: Any = cbor2.loads(payload)
+        item: Any = cbor2.CBORDecoder(stream).decode()
         value = msgspec.convert(item, type_)
     except (cbor2.CBORDecodeError, msgspec.ValidationError, RecursionError, OverflowError) as error:
         raise BlockError(f"the payload does not hold what its block kind says: {error}") from error
+    if stream.tell() != len(payload):
+        raise BlockError(f"{len(payload) - stream.tell()} bytes stand behind the payload's one item")
     return value

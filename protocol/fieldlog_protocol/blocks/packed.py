@@ -284,9 +284,9 @@ def _integrate(
     types: Types,
 ) -> list[Column]:
     """Sums the residuals up, once or twice, and cuts each block to its frames."""
-    index = np.arange(table.shape[2])
-    even = bool((counts == len(index)).all())
-    kept = index < counts[:, None]
+    length = int(table.shape[2])
+    even = bool((counts == length).all())
+    kept = np.arange(length) < counts[:, None]
     columns: list[Column] = []
     for column, type_ in enumerate(types):
         series = table[column]

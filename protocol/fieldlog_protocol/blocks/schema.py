@@ -245,6 +245,10 @@ class Schema(msgspec.Struct, frozen=True):
     schema_id: int
     streams: tuple[Stream, ...]
 
+    def __post_init__(self) -> None:
+        if len({stream.id for stream in self.streams}) < len(self.streams):
+            raise UsageError("two streams of one schema bear the same id")
+
     def stream(self, stream_id: int) -> Stream | None:
         return next((stream for stream in self.streams if stream.id == stream_id), None)
 

@@ -104,11 +104,11 @@ class BlockSplitter:
 
 def _candidates(buffer: bytes) -> tuple[list[int], dict[int, list[int]]]:
     """Where the magic stands, and for each such start the ends that a trailer's length agrees with."""
-    if len(buffer) < OVERHEAD:
+    if len(buffer) < 2:
         return [], {}
     words = np.ndarray((len(buffer) - 1,), "<u2", buffer, strides=(1,))
     is_start = words == MAGIC
-    lengths = words[_LENGTH_AT : len(buffer) - _BEHIND_LENGTH + 1].astype(np.int64)
+    lengths = words[_LENGTH_AT : max(_LENGTH_AT, len(buffer) - _BEHIND_LENGTH + 1)].astype(np.int64)
     # Entry i stands at p = i + _LENGTH_AT; the start it names is p - _LENGTH_AT - length.
     named = np.arange(len(lengths)) - lengths
     plausible = np.flatnonzero((named >= 0) & (lengths <= MAX_WIRE_LENGTH - OVERHEAD))

@@ -1,0 +1,379 @@
+"""DATA blocks filled and read back: every type, every way of filling, every claim a hostile block can make."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from blocks_data import (
+    ACCELERATION,
+    ENVIRONMENT,
+    acceleration_series,
+    encode_series,
+    environment_series,
+    opening,
+    random_series,
+    regular_ticks,
+    slow_unpack,
+    stream_of,
+    wires,
+)
+from fieldlog_protocol.blocks.block import BLOCK_SIZES, MAX_FRAMES, Block, Encoding, build_block, pad, parse_block
+from fieldlog_protocol.blocks.decode import Frames, decode_frames
+from fieldlog_protocol.blocks.encoder import BlockEncoder
+from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
+from fieldlog_protocol.blocks.timeline import tolerance_ticks
+from fieldlog_protocol.errors import BlockError, UsageError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+I16, I32, U32 = ChannelType.I16, ChannelType.I32, ChannelType.U32
+PACKABLE = [type_ for type_ in ChannelType if type_.packable]
+GOLDEN_PACKED = [
+    # deltas 1, 2: zigzag 2, 4 at 3 bits, 16 of them in 6 bytes
+    ([I16], [[100, 101, 103]], "01 64000000 03 220000000000"),
+    # one frame alone is its base
+    ([I16], [[-2]], "01 feffffff"),
+    # a column at rest costs its width byte; from 2**32 - 1 to 0 is a step of 1
+    ([I32, U32], [[7, 7], [2**32 - 1, 0]], "01 07000000 01 ffffffff 00 02 02000000"),
+]
+GOLDEN_RAW = [
+    ([I16, ChannelType.U8], [[1, -2], [3, 255]], "0100 03 feff ff"),
+    (
+        [ChannelType.F32, ChannelType.I64],
+        [[1.5, -0.0], [-1, 2**40]],
+        "0000c03f ffffffffffffffff 00000080 0000000000010000",
+    ),
+]
+
+
+def typed(types: list[ChannelType], columns: list[list[float]]) -> list[np.ndarray]:
+    return [np.array(values, type_.dtype) for type_, values in zip(types, columns, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "types", "columns", "text"),
+    [*((Encoding.PACKED, *row) for row in GOLDEN_PACKED), *((Encoding.RAW, *row) for row in GOLDEN_RAW)],
+)
+def test_golden_payloads_both_ways(
+    encoding: Encoding, types: list[ChannelType], columns: list[list[float]], text: str
+) -> None:
+    stream = stream_of(types)
+    ticks = regular_ticks(stream, len(columns[0]))
+    (block,) = encode_series(stream, ticks, typed(types, columns), 1024, BlockEncoder(stream, 1024, encoding))
+    assert block.payload == bytes.fromhex(text)
+    assert (block.n_frames, block.span) == (len(ticks), ticks[-1] - ticks[0])
+    frames = decode_frames([build_block(block)], stream)
+    assert [column.tolist() for column in frames.columns] == columns
+    assert frames.ticks.tolist() == ticks.tolist()
+
+
+def test_a_ramp_turns_to_double_deltas_in_the_next_block() -> None:
+    stream = stream_of([I32])
+    ramp = np.arange(0, 40_000 * 1000, 1000)
+    blocks = encode_series(stream, regular_ticks(stream, len(ramp)), [ramp], 256)
+    assert [block.payload[0] for block in blocks[:3]] == [1, 2, 2]
+    assert blocks[1].n_frames > 15 * blocks[0].n_frames
+    assert decode_frames(wires(blocks), stream).columns[0].tolist() == ramp.tolist()
+
+
+def same_series(frames: Frames, ticks: np.ndarray, columns: list[np.ndarray], tolerance: float) -> None:
+    assert len(frames.ticks) == len(ticks)
+    assert np.abs(frames.ticks - ticks).max(initial=0) <= tolerance + 0.5
+    for decoded, column in zip(frames.columns, columns, strict=True):
+        assert decoded.dtype == column.dtype
+        assert decoded.tobytes() == column.tobytes()
+
+
+@given(
+    types=st.lists(st.sampled_from(PACKABLE), min_size=1, max_size=9),
+    count=st.integers(1, 700),
+    size=st.sampled_from(BLOCK_SIZES),
+    seed=st.integers(0, 2**32),
+)
+@settings(deadline=None)
+def test_packed_round_trip_agrees_with_a_slow_decoder(
+    types: list[ChannelType], count: int, size: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    stream = stream_of(types)
+    columns = [random_series(rng, type_, count) for type_ in types]
+    ticks = regular_ticks(stream, count)
+    blocks = encode_series(stream, ticks, columns, size, BlockEncoder(stream, size, Encoding.PACKED))
+    same_series(decode_frames(wires(blocks), stream), ticks, columns, 0)
+    slow = [slow_unpack(block.payload, len(types), block.n_frames) for block in blocks]
+    for index, column in enumerate(columns):
+        assert [word for block in slow for word in block[index]] == (column.astype(np.int64) % 2**32).tolist()
+
+
+@given(
+    types=st.lists(st.sampled_from(list(ChannelType)), min_size=1, max_size=9),
+    count=st.integers(1, 300),
+    timed=st.booleans(),
+    seed=st.integers(0, 2**32),
+)
+@settings(deadline=None)
+def test_raw_round_trip(types: list[ChannelType], count: int, timed: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    stream = stream_of(types, timed=timed)
+    columns = [random_series(rng, type_, count) for type_ in types]
+    ticks = regular_ticks(stream, count)
+    blocks = encode_series(stream, ticks, columns, 256, BlockEncoder(stream, 256, Encoding.RAW))
+    same_series(decode_frames(wires(blocks), stream), ticks, columns, 0)
+
+
+def filled_by_turns(stream: Stream, ticks: np.ndarray, columns: list[np.ndarray], rng: random.Random) -> list[Block]:
+    """Some frames pushed, some in bulk, as a device does that wakes from generated history."""
+    encoder = BlockEncoder(stream, 256)
+    blocks: list[Block] = []
+    position = 0
+    while position < len(ticks):
+        wanted = rng.choice((1, 5, 40, 300))
+        if rng.random() < 0.5:
+            taken = encoder.push_many(
+                ticks[position : position + wanted], [c[position : position + wanted] for c in columns]
+            )
+            full = taken < min(wanted, len(ticks) - position)
+        else:
+            taken = int(encoder.push(int(ticks[position]), [column[position].item() for column in columns]))
+            full = not taken
+        position += taken
+        if full:
+            blocks.append(encoder.seal(opening(len(blocks))))
+    return [*blocks, encoder.seal(opening(len(blocks)))]
+
+
+@given(
+    types=st.lists(st.sampled_from(list(ChannelType)), min_size=1, max_size=6),
+    timed=st.booleans(),
+    jitter=st.sampled_from([0, 1, 4, 3000]),
+    seed=st.integers(0, 2**32),
+)
+@settings(deadline=None, max_examples=150)
+def test_frame_by_frame_and_bulk_give_the_same_bytes(
+    types: list[ChannelType], timed: bool, jitter: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    stream = stream_of(types, timed=timed)
+    columns = [random_series(rng, type_, 900) for type_ in types]
+    ticks = regular_ticks(stream, 900) + rng.integers(0, jitter + 1, 900)
+    bulk = encode_series(stream, ticks, columns, 256)
+    assert filled_by_turns(stream, ticks, columns, random.Random(seed)) == bulk
+    same_series(decode_frames(wires(bulk), stream), ticks, columns, 0 if timed else tolerance_ticks(stream))
+
+
+def test_a_refused_frame_changes_nothing() -> None:
+    encoder = BlockEncoder(ENVIRONMENT, 256)
+    rows = np.stack(environment_series(0.02)).T.tolist()
+    position = 0
+    while encoder.push(position * 32_768, rows[position]):
+        position += 1
+    assert not encoder.push(position * 32_768, rows[position])
+    block = encoder.seal(opening())
+    assert block.n_frames == position
+    assert len(build_block(block)) <= 256
+    assert decode_frames([build_block(block)], ENVIRONMENT).columns[2].tolist() == [row[2] for row in rows[:position]]
+
+
+def test_blocks_are_filled_to_the_last_frame() -> None:
+    columns = environment_series(0.1)
+    for block in encode_series(ENVIRONMENT, regular_ticks(ENVIRONMENT, len(columns[0])), columns)[:-1]:
+        assert len(build_block(block)) > 1024 - 64
+
+
+def test_no_block_counts_more_frames_than_its_field_can() -> None:
+    stream = stream_of([I16])
+    still = np.zeros(70_000, np.int16)
+    blocks = encode_series(stream, regular_ticks(stream, len(still)), [still], 4096, BlockEncoder(stream, 4096))
+    assert [block.n_frames for block in blocks] == [64_689, 5_311]
+    assert decode_frames(wires(blocks), stream).columns[0].tolist() == still.tolist()
+    encoder = BlockEncoder(stream, 4096)
+    pushed = next(n for n in range(70_000) if not encoder.push(n * 32_768, [0]))
+    assert pushed == 64_689 < MAX_FRAMES
+
+
+def test_many_channels() -> None:
+    rng = np.random.default_rng(3)
+    for channels, size, encoding in ((25, 1024, Encoding.PACKED), (255, 1024, Encoding.RAW), (255, 4096, Encoding.RAW)):
+        stream = stream_of([I16] * channels)
+        columns = [random_series(rng, I16, 200) for _ in range(channels)]
+        blocks = encode_series(stream, regular_ticks(stream, 200), columns, size)
+        assert {block.header.encoding for block in blocks} == {encoding}
+        same_series(decode_frames(wires(blocks), stream), regular_ticks(stream, 200), columns, 0)
+
+
+def test_what_a_stream_cannot_hold_is_refused_at_once() -> None:
+    with pytest.raises(UsageError, match="does not fit a block"):
+        BlockEncoder(stream_of([I32] * 255), 1024)
+    with pytest.raises(UsageError, match="packed encoding cannot hold"):
+        BlockEncoder(stream_of([ChannelType.F32]), 1024, Encoding.PACKED)
+    encoder = BlockEncoder(stream_of([I16, ChannelType.BOOL]), 1024)
+    for wrong in ([32_768, 0], [0, 2], [0], [None, 0], [1.5, 0]):
+        with pytest.raises(UsageError):
+            encoder.push(0, wrong)
+    with pytest.raises(UsageError):
+        encoder.push_many(np.arange(2), [np.array([0, 40_000]), np.array([0, 0])])
+    with pytest.raises(UsageError, match="no frame"):
+        encoder.seal(opening())
+    assert encoder.push(10, [0, 0])
+    with pytest.raises(UsageError, match="never go"):
+        encoder.push(9, [0, 0])
+    with pytest.raises(UsageError, match="never go"):
+        encoder.push_many(np.array([9, 11]), [np.array([0, 0]), np.array([0, 0])])
+    assert encoder.n_frames == 1
+
+
+def test_missing_readings_come_back_as_missing() -> None:
+    stream = Stream(
+        1, "s", 1_000_000, (Channel("t", "Cel", I16, exponent=-2, missing=-1), Channel("f", "1", ChannelType.F32))
+    )
+    encoder = BlockEncoder(stream, 256)
+    for second, frame in enumerate([(2150, 1.5), (None, None), (2151, 2.5)]):
+        assert encoder.push(second * 32_768, frame)
+    frames = decode_frames([build_block(encoder.seal(opening()))], stream)
+    values = [channel.values(column).tolist() for channel, column in zip(stream.channels, frames.columns, strict=True)]
+    assert str(values) == "[[21.5, nan, 21.51], [1.5, nan, 2.5]]"
+
+
+def test_pages_and_wire_forms_decode_alike_in_any_mixture() -> None:
+    columns = environment_series(0.05)
+    blocks = encode_series(ENVIRONMENT, regular_ticks(ENVIRONMENT, len(columns[0])), columns)
+    raw = encode_series(
+        ENVIRONMENT,
+        regular_ticks(ENVIRONMENT, 100),
+        [c[:100] for c in columns],
+        1024,
+        BlockEncoder(ENVIRONMENT, 1024, Encoding.RAW),
+    )
+    mixed = [*wires(blocks), *wires(raw), *(pad(wire, 1024) for wire in wires(blocks))]
+    frames = decode_frames(mixed, ENVIRONMENT)
+    for column, series in zip(frames.columns, columns, strict=True):
+        assert column.tolist() == [*series.tolist(), *series[:100].tolist(), *series.tolist()]
+    assert frames.block.tolist() == np.repeat(np.arange(len(mixed)), np.diff(frames.starts)).tolist()
+    assert frames.per_frame("seq")[-1] == len(blocks) - 1
+    assert frames.headers["boot_id"].tolist() == [1] * len(mixed)
+
+
+def test_no_blocks_are_no_frames() -> None:
+    frames = decode_frames([], ENVIRONMENT)
+    assert len(frames.ticks) == 0
+    assert [column.dtype.str for column in frames.columns] == ["<i2", "<i2", "<i4"]
+
+
+@given(count=st.integers(2, 400), start=st.integers(0, 2**61), span=st.integers(0, 2**61))
+@settings(deadline=None)
+def test_instants_are_exact_whole_numbers(count: int, start: int, span: int) -> None:
+    stream = stream_of([ChannelType.U8])
+    (block,) = encode_series(stream, regular_ticks(stream, count), [np.zeros(count, np.uint8)])
+    moved = replace(block, header=replace(block.header, t0=start), span=span)
+    ticks = decode_frames([build_block(moved)], stream).ticks
+    exact = [start + (2 * i * span + count - 1) // (2 * (count - 1)) for i in range(count)]
+    assert ticks.tolist() == exact
+
+
+def test_hourly_readings_fill_a_block() -> None:
+    stream = stream_of([I16], period_us=3_600_000_000)
+    # The sampling follows a crystal that the day's temperature moves by some ppm.
+    hours = np.arange(2000)
+    ticks = np.round(hours * 3600 * 32_768 * (1 + 20e-6) + 800 * np.sin(hours * 2 * np.pi / 24)).astype(np.int64)
+    blocks = encode_series(stream, ticks, [np.zeros(2000, np.int16)])
+    assert len(blocks) == 1
+    assert np.abs(decode_frames(wires(blocks), stream).ticks - ticks).max() <= tolerance_ticks(stream) + 0.5
+
+
+def test_a_series_that_bends_is_cut_before_its_times_go_wrong() -> None:
+    ticks = np.concatenate([np.arange(200) * 328, 200 * 328 + np.arange(200) * 330])
+    blocks = encode_series(ACCELERATION, ticks, [np.zeros(400, np.int16)] * 3)
+    assert len(blocks) > 1
+    assert np.abs(decode_frames(wires(blocks), ACCELERATION).ticks - ticks).max() <= tolerance_ticks(ACCELERATION) + 0.5
+
+
+def test_a_timed_stream_keeps_irregular_instants() -> None:
+    rng = np.random.default_rng(4)
+    ticks = np.cumsum(rng.integers(0, 2**33, 500))
+    for resolution in (1, 32, 32_768):
+        stream = Stream(1, "events", 0, (Channel("n", "1", ChannelType.U16),), timed=True, time_resolution=resolution)
+        blocks = encode_series(stream, ticks, [np.arange(500, dtype=np.uint16)])
+        frames = decode_frames(wires(blocks), stream)
+        assert frames.columns[0].tolist() == list(range(500))
+        assert (frames.ticks <= ticks).all()
+        assert (ticks - frames.ticks).max() < resolution
+
+
+def read_or_refuse(wire: bytes, stream: Stream) -> bool:
+    """Whether the block was read; it may only be refused with BlockError, and never be more than its bytes allow."""
+    try:
+        frames = decode_frames([wire], stream)
+    except BlockError:
+        return False
+    assert len(frames.ticks) == parse_block(wire).n_frames
+    assert sum(map(len, frames.columns)) <= 16 * len(wire)
+    return True
+
+
+def run_lies(count: int, seed: int) -> None:
+    """Blocks whose CRC is right and whose header, trailer or payload is not."""
+    rng = random.Random(seed)
+    source = encode_series(ENVIRONMENT, regular_ticks(ENVIRONMENT, 3000), environment_series(3000 / 86_400))
+    read = 0
+    for number in range(count):
+        block = rng.choice(source)
+        payload = bytearray(block.payload)
+        for _ in range(rng.randrange(4)):
+            payload[rng.randrange(len(payload))] = rng.choice((0, 1, 33, 255, rng.randrange(256)))
+        if rng.random() < 0.3:
+            payload = payload[: rng.randrange(len(payload))] + rng.randbytes(rng.choice((0, 0, 20, 3000)))
+        lie = replace(
+            block,
+            header=replace(block.header, encoding=rng.choice((0, 1, 1, 1, 2, 77))),
+            n_frames=rng.choice((block.n_frames,) * 3 + (0, 1, 65535, rng.randrange(65536))),
+            span=rng.choice((block.span, 0, 2**64 - 1)),
+            payload=bytes(payload),
+        )
+        try:
+            read += read_or_refuse(build_block(lie), ENVIRONMENT)
+        except Exception as error:
+            raise AssertionError(f"seed {seed}, block {number}: {error!r}") from error
+    assert 0 < read < count
+
+
+def test_lies_behind_a_valid_crc_are_refused() -> None:
+    run_lies(1000, seed=21)
+
+
+@pytest.mark.faults
+def test_lies_behind_a_valid_crc_are_refused_in_the_full_campaign() -> None:
+    run_lies(50_000, seed=22)
+
+
+@given(payload=st.binary(max_size=600), count=st.integers(0, 65535), encoding=st.sampled_from([0, 1]))
+@settings(deadline=None)
+def test_random_payloads_are_read_or_refused(payload: bytes, count: int, encoding: int) -> None:
+    for stream in (ENVIRONMENT, stream_of([ChannelType.U8] * 20)):
+        header = replace(opening(), encoding=encoding, stream=stream.id, n_channels=len(stream.columns))
+        read_or_refuse(build_block(Block(header, count, 5, payload)), stream)
+
+
+def test_blocks_of_something_else_are_refused() -> None:
+    (wire,) = wires(
+        encode_series(ENVIRONMENT, regular_ticks(ENVIRONMENT, 10), [c[:10] for c in environment_series(0.01)])
+    )
+    for stream in (ACCELERATION, Stream(1, "two", 1000, ENVIRONMENT.channels[:2])):
+        with pytest.raises(BlockError, match="not a data block of stream"):
+            decode_frames([wire], stream)
+    with pytest.raises(BlockError, match="CRC-32"):
+        decode_frames([wire, wire[:40] + bytes([wire[40] ^ 1]) + wire[41:]], ENVIRONMENT)
+    with pytest.raises(BlockError):
+        decode_frames([wire[:20]], ENVIRONMENT)
+
+
+def test_blocks_are_as_small_as_promised() -> None:
+    """Of the log format's figures, on a part of their data: all overhead counted but the SCHEMA blocks."""
+    environment = environment_series(2)
+    blocks = encode_series(ENVIRONMENT, regular_ticks(ENVIRONMENT, len(environment[0])), environment)
+    assert len(environment[0]) * 8 / (1024 * len(blocks)) > 3.8
+    acceleration = acceleration_series(1)
+    blocks = encode_series(ACCELERATION, regular_ticks(ACCELERATION, len(acceleration[0])), acceleration)
+    assert len(acceleration[0]) * 6 / (1024 * len(blocks)) > 2.3
