@@ -1,0 +1,314 @@
+"""The client: typed requests over a transport, many at once.
+
+Rule: this file decides nothing about the protocol, it carries bytes and time to the session and its events to whoever
+waits. All of it runs in the event loop, with no task of its own: what arrives is decoded where it arrives, and the
+future that waits for it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fieldlog_protocol.commands import Command, Empty, Message, os
+from fieldlog_protocol.error_texts import Rc
+from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, RequestTimeout
+from fieldlog_protocol.framing import Framing
+from fieldlog_protocol.session import Answered, Ask, Counters, Expired, Session, Timeouts
+from fieldlog_protocol.wire import decode_reply, encode_body
+
+from fieldlog.silence import explain_silence
+from fieldlog.transports.base import Transport
+
+Req = TypeVar("Req", bound=Message)
+Rsp = TypeVar("Rsp", bound=Message)
+
+REPEATS = 4
+_FIRST_TRIES = 3
+_NO_MEMORY_RETRIES = 6
+_PATIENCE_S = 2.0
+_CONSOLE_OVERHEAD = 4
+_ONE_LINE = 89
+"""The message that one console line of 127 bytes carries: what any device takes (SMP.md section 5)."""
+_SMALL_DATAGRAM = 512
+_SEEN_LIMIT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """What the user knows better than the device. `timeout_s`: when a device that never answered counts as silent."""
+
+    timeout_s: float = 6.0
+    window: int | None = None
+    buffer: int | None = None
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """Three tries, each with twice the patience of the one before, fill the time."""
+        first_s = self.timeout_s / (2**_FIRST_TRIES - 1)
+        return Timeouts(initial_s=first_s, least_s=min(0.3, first_s), most_s=max(10.0, first_s))
+
+
+class Reply(asyncio.Future[Rsp]):
+    """A reply to come. Cancelling it, or the task that awaits it, takes the request back."""
+
+    def __init__(self, client: Client, command: Command[Any, Rsp], ask: Ask) -> None:
+        super().__init__()
+        self.command = command
+        self.ask = ask
+        self.ticket = -1
+        self.no_memory = 0
+        self._client = client
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        self._client.withdraw(self)
+        return super().cancel(msg)
+
+
+class Client:
+    """One device at the end of one transport. The framing is made anew at every opening."""
+
+    def __init__(
+        self, transport: Transport, framing: Callable[[], Framing], options: LinkOptions | None = None
+    ) -> None:
+        self._transport = transport
+        self._make_framing = framing
+        self._options = options or LinkOptions()
+        self._session = Session(framing(), timeouts=self._options.timeouts)
+        self._replies: dict[int, Reply[Any]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._down: LinkError | None = LinkError("the link is not open. Connect first")
+        self._text = bytearray()
+        self._seen = bytearray()
+        self.params: os.ParamsResponse | None = None
+        self.max_request = _ONE_LINE
+        self.max_reply = _ONE_LINE
+
+    # the link
+
+    @property
+    def name(self) -> str:
+        """The device as sentences call it."""
+        return self._transport.name
+
+    @property
+    def window(self) -> int:
+        """Requests that may be under way at once now."""
+        return self._session.window
+
+    @property
+    def counters(self) -> Counters:
+        return self._session.counters
+
+    @property
+    def round_trip_s(self) -> float | None:
+        return self._session.round_trip_s
+
+    async def open(self) -> None:
+        """Open the link, see whether anybody answers and learn what the device can take."""
+        self._down = None
+        try:
+            await self._transport.open(self)
+            self._renew(version=1)
+            await self._negotiate()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def reopen(self) -> None:
+        """Open the link again after a loss or a restart; requests under way fail."""
+        self.lost(LinkError(f"the link to {self.name} was opened anew"))
+        await self.open()
+
+    async def close(self) -> None:
+        """Close the link. Requests under way fail; harmless when it is closed already."""
+        self.lost(LinkError(f"the link to {self.name} was closed"))
+        await self._transport.close()
+
+    def take_text(self) -> str:
+        """What the device printed between messages since the last call: data, not fit for a terminal as it is."""
+        self._keep_text()
+        text = self._text.decode(errors="replace")
+        self._text.clear()
+        return text
+
+    def _renew(self, version: int) -> None:
+        self._keep_text()
+        self._seen.clear()
+        self._session = Session(self._make_framing(), timeouts=self._options.timeouts, version=version)
+
+    def _keep_text(self) -> None:
+        self._text += self._session.take_text()
+
+    async def _negotiate(self) -> None:
+        try:
+            self.params = await self._first_params()
+        except RefusedError:
+            self.params = None
+        known = self.params
+        datagram = self._transport.mtu
+        size = self._options.buffer or (known.buf_size if known else _SMALL_DATAGRAM if datagram else 0)
+        self.max_reply = max(size, _ONE_LINE)
+        if datagram is not None:
+            self.max_request = self.max_reply = min(self.max_reply, datagram)
+        else:
+            # raw framing needs no room for length and check value, but what it loses is 4 bytes in a buffer
+            self.max_request = max(_ONE_LINE, size - _CONSOLE_OVERHEAD)
+        self._session.set_window(self._options.window or (known.buf_count - 1 if known else 1))
+
+    async def _first_params(self) -> os.ParamsResponse:
+        try:
+            return await self._probe()
+        except RefusedError as error:
+            if error.group is not None or error.code not in (Rc.TOO_OLD, Rc.TOO_NEW):
+                raise
+        self._renew(version=0)
+        return await self._probe()
+
+    async def _probe(self) -> os.ParamsResponse:
+        try:
+            return await self.request(os.PARAMS, Empty(), tries=_FIRST_TRIES)
+        except RequestTimeout as error:
+            text = explain_silence(self.name, self._options.timeout_s, bytes(self._seen), self._session.dropped)
+            raise RequestTimeout(text) from error
+
+    # requests
+
+    async def request(
+        self,
+        command: Command[Req, Rsp],
+        message: Req,
+        *,
+        tries: int | None = None,
+        service_s: float | None = None,
+        timeout_s: float | None = None,
+    ) -> Rsp:
+        """Ask and wait for the answer: see `start`. `timeout_s` bounds the time in all, repetitions included."""
+        reply = self.start(command, message, tries=tries, service_s=service_s)
+        if timeout_s is None:
+            return await reply
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await reply
+        except RequestTimeout:
+            raise
+        except TimeoutError:
+            raise self._timed_out(command, f"within {timeout_s:g} s") from None
+
+    def start(
+        self, command: Command[Req, Rsp], message: Req, *, tries: int | None = None, service_s: float | None = None
+    ) -> Reply[Rsp]:
+        """Send a request, or queue it while the window is full; await the result whenever convenient.
+
+        `tries` above one counts only for commands that may be repeated. `service_s`: the device's own time, where it
+        differs from the command's. The result raises RefusedError, ProtocolError, RequestTimeout or LinkError.
+        """
+        allowed = (tries or REPEATS) if command.repeatable else 1
+        work_s = command.service_s if service_s is None else service_s
+        patience_s = work_s if command.repeatable else max(work_s, _PATIENCE_S)
+        ask = Ask(command.op, command.group, command.id, encode_body(message), allowed, patience_s)
+        reply: Reply[Rsp] = Reply(self, command, ask)
+        if self._down is not None:
+            reply.set_exception(self._down)
+        else:
+            self._ask(reply)
+        return reply
+
+    def withdraw(self, reply: Reply[Any]) -> None:
+        """Forget a request that nobody waits for any more."""
+        if self._replies.pop(reply.ticket, None) is not None:
+            self._session.cancel(reply.ticket, self._now())
+            self._flush()
+
+    def _ask(self, reply: Reply[Any]) -> None:
+        reply.ticket = self._session.ask(reply.ask, self._now())
+        self._replies[reply.ticket] = reply
+        self._flush()
+
+    # what the transport delivers
+
+    def received(self, data: bytes) -> None:
+        if len(self._seen) < _SEEN_LIMIT:
+            self._seen += data[: _SEEN_LIMIT - len(self._seen)]
+        self._session.receive(data, self._now())
+        self._settle()
+
+    def lost(self, error: LinkError) -> None:
+        if self._down is not None:
+            return
+        self._down = error
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._keep_text()
+        replies, self._replies = self._replies, {}
+        for reply in replies.values():
+            if not reply.done():
+                reply.set_exception(error)
+
+    # the session's events
+
+    def _settle(self) -> None:
+        for event in self._session.events():
+            if isinstance(event, Answered):
+                self._answered(event)
+            elif isinstance(event, Expired):
+                self._expired(event)
+        self._flush()
+
+    def _flush(self) -> None:
+        for frame in self._session.outgoing():
+            self._transport.send(frame)
+        due = self._session.deadline()
+        if due is None or (self._timer is not None and self._timer.when() <= due):
+            return  # a timer that rings early finds nothing to do and is set again
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._session.tick(self._now())
+        self._settle()
+
+    def _answered(self, event: Answered) -> None:
+        reply = self._replies.pop(event.ticket, None)
+        if reply is None or reply.done():
+            return
+        try:
+            reply.set_result(decode_reply(event.packet.payload, reply.command))
+        except RefusedError as error:
+            self._refused(reply, error)
+        except ProtocolError as error:
+            reply.set_exception(
+                ProtocolError(f"the answer of {self.name} to {reply.command.name!r} makes no sense: {error}")
+            )
+
+    def _refused(self, reply: Reply[Any], error: RefusedError) -> None:
+        if error.group is None and error.code == Rc.NO_MEMORY and reply.command.repeatable:
+            # more was under way than the device has buffers for (SMP.md section 8)
+            self._session.set_window(self._session.window - 1)
+            reply.no_memory += 1
+            if reply.no_memory <= _NO_MEMORY_RETRIES:
+                self._ask(reply)
+                return
+        text = f"the device refused {reply.command.name!r}: {error}"
+        reply.set_exception(RefusedError(error.code, error.group, text, error.details))
+
+    def _expired(self, event: Expired) -> None:
+        reply = self._replies.pop(event.ticket, None)
+        if reply is not None and not reply.done():
+            tries = f"after {event.tries} tries" if event.tries > 1 else "in time"
+            reply.set_exception(self._timed_out(reply.command, tries))
+
+    def _timed_out(self, command: Command[Any, Any], when: str) -> RequestTimeout:
+        state = "" if command.repeatable else " Whether the device carried it out is not known."
+        return RequestTimeout(
+            f"{self.name} did not answer {command.name!r} {when}.{state} "
+            "Check that it still has power and that its cable is plugged in, then repeat the command"
+        )
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()

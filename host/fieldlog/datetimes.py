@@ -1,0 +1,39 @@
+"""The text in which SMP carries a date and time, both ways (SMP.md section 3)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+from fieldlog_protocol.errors import ProtocolError, UsageError
+
+_TEXT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII)
+
+
+def from_device(text: str) -> dt.datetime:
+    """The device's time, in UTC by convention; a zone, if any, means nothing. Raises ProtocolError."""
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        raise ProtocolError(f"the device's time {text!r} is not of the form YYYY-MM-DDTHH:MM:SS")
+    year, month, day, hour, minute, second = map(int, match.groups()[:6])
+    try:
+        whole = dt.datetime(year, month, day, hour, minute, second, tzinfo=dt.UTC)
+    except ValueError as error:
+        raise ProtocolError(f"the device's time {text!r} does not exist: {error}") from error
+    return whole + _fraction(match[7] or "0")
+
+
+def to_device(time: dt.datetime) -> str:
+    """An aware time as the device wants it, in UTC, to the second."""
+    if time.tzinfo is None:
+        raise UsageError(f"{time} has no time zone: give an aware time, so that no zone has to be guessed")
+    return time.astimezone(dt.UTC).replace(tzinfo=None, microsecond=0).isoformat()
+
+
+def _fraction(digits: str) -> dt.timedelta:
+    """Zephyr prints milliseconds without leading zeros: `.5` is 5 ms."""
+    return (
+        dt.timedelta(milliseconds=int(digits))
+        if len(digits) <= 3
+        else dt.timedelta(microseconds=int(digits.ljust(6, "0")))
+    )

@@ -1,0 +1,172 @@
+"""A device, as its user sees it: one method for each thing it can do.
+
+Rule: no wire and no bytes here; every method is one request, or as many as its answer takes. Errors are those of
+`Client.start`. What a device sends as text is data: show it through `fieldlog.text`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Sequence
+
+from fieldlog_protocol.commands import Command, Empty, Group, basic, enum, image, logger, os, settings, shell, stat
+from fieldlog_protocol.commands.base import Req, Rsp
+from fieldlog_protocol.error_texts import Rc
+from fieldlog_protocol.errors import RefusedError
+
+from fieldlog.client import Client
+from fieldlog.datetimes import from_device, to_device
+from fieldlog.logger_info import LoggerInfo, NoLogger, merge
+
+
+class Device:
+    """What answers at the end of a link."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._has_logger: bool | None = None
+
+    @property
+    def name(self) -> str:
+        """The link's name, such as /dev/ttyACM0."""
+        return self.client.name
+
+    async def request(self, command: Command[Req, Rsp], message: Req) -> Rsp:
+        """Any command of the table."""
+        return await self.client.request(command, message)
+
+    async def reopen(self) -> None:
+        """Open the link again, to a device that may have changed meanwhile."""
+        self._has_logger = None
+        await self.client.reopen()
+
+    # os
+
+    async def echo(self, text: str) -> str:
+        return (await self.client.request(os.ECHO, os.EchoRequest(d=text))).r
+
+    async def params(self) -> os.ParamsResponse:
+        """Size and number of the device's message buffers."""
+        return await self.client.request(os.PARAMS, Empty())
+
+    async def datetime(self) -> dt.datetime:
+        """The device's clock, taken as UTC; refused with os error 4 while it has not been set."""
+        return from_device((await self.client.request(os.DATETIME_READ, Empty())).datetime)
+
+    async def set_datetime(self, time: dt.datetime) -> None:
+        """Set the device's clock to an aware time, to the second: not every device takes fractions."""
+        await self.client.request(os.DATETIME_WRITE, os.DatetimeRequest(datetime=to_device(time)))
+
+    async def reset(self, *, force: bool = False, boot_mode: int | None = None) -> None:
+        """Restart. The device answers first; the link may vanish soon after (`reopen`)."""
+        await self.client.request(os.RESET, os.ResetRequest(force=1 if force else None, boot_mode=boot_mode))
+
+    async def os_info(self, format: str = "a") -> str:
+        return (await self.client.request(os.INFO, os.OsInfoRequest(format=format))).output
+
+    async def bootloader(self, query: str | None = None) -> os.BootloaderResponse:
+        """The boot loader's name; with query "mode", how it updates."""
+        return await self.client.request(os.BOOTLOADER, os.BootloaderRequest(query=query))
+
+    async def tasks(self) -> dict[str, os.TaskInfo]:
+        return (await self.client.request(os.TASKSTAT, Empty())).tasks
+
+    async def memory_pools(self) -> dict[str, os.PoolInfo]:
+        return (await self.client.request(os.MPSTAT, Empty())).pools
+
+    # image
+
+    async def images(self) -> tuple[image.ImageSlot, ...]:
+        """The slots that hold an image."""
+        return (await self.client.request(image.STATE_READ, Empty())).images
+
+    async def set_image(self, hash: bytes | None, *, confirm: bool) -> tuple[image.ImageSlot, ...]:
+        """Mark an image for one test (`confirm` false) or for good; without hash, confirm the running one."""
+        message = image.ImageStateRequest(hash=hash, confirm=confirm)
+        return (await self.client.request(image.STATE_WRITE, message)).images
+
+    async def erase_image(self, slot: int | None = None) -> None:
+        """Erase a slot; without one, that which does not run."""
+        await self.client.request(image.ERASE, image.ImageEraseRequest(slot=slot))
+
+    async def slots(self) -> tuple[image.ImageSlots, ...]:
+        """Sizes of all slots; older devices refuse it (rc 8)."""
+        return (await self.client.request(image.SLOT_INFO, Empty())).images
+
+    # stat, shell, enum, storage
+
+    async def stat_names(self) -> tuple[str, ...]:
+        return (await self.client.request(stat.LIST, Empty())).stat_list
+
+    async def stats(self, name: str) -> dict[str, int]:
+        """The counters of one statistics group."""
+        return (await self.client.request(stat.DATA, stat.StatRequest(name=name))).fields
+
+    async def shell(self, words: Sequence[str]) -> shell.ShellResponse:
+        """Run a line of the device's shell."""
+        return await self.client.request(shell.EXECUTE, shell.ShellRequest(argv=tuple(words)))
+
+    async def groups(self) -> tuple[int, ...]:
+        """Ids of the groups that the device serves."""
+        return (await self.client.request(enum.LIST, Empty())).groups
+
+    async def erase_storage(self) -> None:
+        """Erase the partition that holds the settings."""
+        await self.client.request(basic.ERASE_STORAGE, Empty())
+
+    # settings
+
+    async def read_setting(self, key: str) -> bytes:
+        return (await self.client.request(settings.READ, settings.SettingReadRequest(name=key))).val
+
+    async def write_setting(self, key: str, value: bytes) -> None:
+        """Give a setting a new value; it is kept over a restart only after `save_settings`."""
+        await self.client.request(settings.WRITE, settings.SettingWriteRequest(name=key, val=value))
+
+    async def delete_setting(self, key: str) -> None:
+        await self.client.request(settings.DELETE, settings.SettingDeleteRequest(name=key))
+
+    async def commit_settings(self) -> None:
+        """Put written values into effect."""
+        await self.client.request(settings.COMMIT, Empty())
+
+    async def load_settings(self) -> None:
+        """Take the stored values again."""
+        await self.client.request(settings.LOAD, Empty())
+
+    async def save_settings(self, key: str | None = None) -> None:
+        """Store the present values: of one key or subtree, or all."""
+        await self.client.request(settings.SAVE, settings.SettingSaveRequest(name=key))
+
+    # logger
+
+    async def has_logger(self) -> bool:
+        """Whether the device has the FL group; asked once for each opening."""
+        if self._has_logger is None:
+            try:
+                await self.client.request(logger.INFO, logger.InfoRequest())
+                self._has_logger = True
+            except RefusedError as error:
+                # old servers say rc 1 or 5 of groups that they do not know
+                if error.group == Group.LOGGER or error.code not in (Rc.NOT_SUPPORTED, Rc.NO_ENTRY, Rc.UNKNOWN):
+                    raise
+                self._has_logger = False
+        return self._has_logger
+
+    async def need_logger(self) -> None:
+        """Raise NoLogger, which says what works instead, unless the device has the FL group."""
+        if not await self.has_logger():
+            raise NoLogger(self.name)
+
+    async def logger_info(self) -> LoggerInfo:
+        """What the logger is and does now, all parts merged; raises NoLogger."""
+        await self.need_logger()
+        first = await self.client.request(logger.INFO, logger.InfoRequest())
+        others = [self.client.start(logger.INFO, logger.InfoRequest(p=part)) for part in range(1, first.parts)]
+        return merge([first, *(await asyncio.gather(*others))])
+
+    async def identify(self, seconds: int | None = None) -> None:
+        """Blink, so that a person finds the device."""
+        await self.need_logger()
+        await self.client.request(logger.IDENTIFY, logger.IdentifyRequest(s=seconds))

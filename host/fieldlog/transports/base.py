@@ -1,0 +1,49 @@
+"""What a transport is: the smallest contract that works.
+
+Rule: a transport moves bytes and knows nothing of what they mean. It says what is wrong with the link in words that
+its user understands, because nobody above knows what the link is made of.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from fieldlog_protocol.errors import LinkError
+
+
+class Sink(Protocol):
+    """Whoever takes what a transport delivers. Both methods are called in the event loop and must not block."""
+
+    def received(self, data: bytes) -> None:
+        """Bytes arrived: any piece of a stream, or one whole datagram."""
+        ...
+
+    def lost(self, error: LinkError) -> None:
+        """The link is gone; called at most once for each `open`, and never after `close`."""
+        ...
+
+
+class Transport(Protocol):
+    """A way to move bytes to one device and back.
+
+    `name` is what sentences call it, such as `/dev/ttyACM0`. `mtu` is the longest piece that a datagram may be, None
+    for streams. Opening again after a loss is allowed, and is how a device that restarts is found again.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def mtu(self) -> int | None: ...
+
+    async def open(self, sink: Sink) -> None:
+        """Open or open again; raises DeviceNotFound or LinkError."""
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Send bytes, or one datagram; what the link cannot take at once waits in a queue."""
+        ...
+
+    async def close(self) -> None:
+        """Release everything; harmless when nothing is open."""
+        ...

@@ -1,0 +1,109 @@
+"""`sim:`: a simulated device in a process of its own, reached as any other: through a pseudo-terminal, or UDP.
+
+Nothing of the simulator is imported. The child prints one JSON line when it is ready; it ends when its standard input
+closes, so that it never outlives its host, however that one dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import IO, Any, cast
+
+from fieldlog_protocol.errors import DeviceNotFound
+
+from fieldlog.transports.base import Sink, Transport
+
+_READY_S = 60.0
+_STOP_S = 5.0
+
+
+class SimulatedTransport:
+    """A child process and the link to it. Opening again reaches the same child while it lives."""
+
+    def __init__(self, arguments: Sequence[str], name: str, reach: Callable[[str], Transport]) -> None:
+        """`reach` makes the transport to the URL that the child announces."""
+        self.name = name
+        self._command = [sys.executable, "-m", "fieldlog_sim", "--json", "--until-eof", *arguments]
+        self._reach = reach
+        self._child: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+        self._link: Transport | None = None
+
+    @property
+    def mtu(self) -> int | None:
+        return None if self._link is None else self._link.mtu
+
+    async def open(self, sink: Sink) -> None:
+        if self._child is not None and self._child.poll() is not None:
+            await self.close()
+        try:
+            if self._link is None:
+                self._link = self._reach(await self._start())
+            await self._link.open(sink)
+        except BaseException:
+            await self.close()
+            raise
+
+    def send(self, data: bytes) -> None:
+        if self._link is not None:
+            self._link.send(data)
+
+    async def close(self) -> None:
+        if self._link is not None:
+            await self._link.close()
+        self._link = None
+        child, self._child = self._child, None
+        if child is not None:
+            await asyncio.to_thread(_stop, child)
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
+
+    async def _start(self) -> str:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        links = [] if hasattr(os, "openpty") else ["--udp", "127.0.0.1:0"]
+        self._child = subprocess.Popen(  # noqa: ASYNC220 - asyncio's own needs a child watcher that tests cannot share
+            [*self._command, *links],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,  # Ctrl-C is for the host, which then stops the child
+        )
+        assert self._child.stdout is not None
+        try:
+            line = await asyncio.wait_for(asyncio.to_thread(self._child.stdout.readline), _READY_S)
+        except TimeoutError:
+            raise DeviceNotFound(
+                f"{self.name} was not ready within {_READY_S:.0f} s. Ask for a shorter history"
+            ) from None
+        return self._announced(line)
+
+    def _announced(self, line: bytes) -> str:
+        try:
+            ready: object = json.loads(line)
+        except ValueError:
+            ready = None
+        if isinstance(ready, dict) and isinstance(url := cast("dict[str, Any]", ready).get("url"), str):
+            return url
+        assert self._errors is not None
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip().splitlines() or [line.decode(errors="replace")]
+        raise DeviceNotFound(f"the simulated device did not start: {said[-1]}")
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.close()
+    try:
+        child.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    child.stdout.close()

@@ -1,0 +1,78 @@
+"""UDP: one datagram is one message."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from fieldlog_protocol.errors import DeviceNotFound, LinkError
+
+from fieldlog.transports.base import Sink
+
+DEFAULT_PORT = 1337
+_ETHERNET_MTU = 1500
+_HEADERS = {socket.AF_INET: 28, socket.AF_INET6: 48}
+
+
+class _Endpoint(asyncio.DatagramProtocol):
+    def __init__(self, sink: Sink, where: str) -> None:
+        self._sink = sink
+        self._where = where
+        self._over = False
+
+    def datagram_received(self, data: bytes, addr: tuple[str | int, int]) -> None:  # noqa: ARG002 - the socket is connected
+        self._sink.received(data)
+
+    def error_received(self, exc: Exception) -> None:
+        if self._over:
+            return
+        self._over = True
+        if isinstance(exc, ConnectionRefusedError):
+            text = f"nobody listens at {self._where}. Check the address and port, and that the device is running"
+        else:
+            text = f"{self._where} cannot be reached: {getattr(exc, 'strerror', None) or exc}. Check the network and the address"
+        self._sink.lost(LinkError(text))
+
+    def stop(self) -> None:
+        self._over = True
+
+
+class UdpTransport:
+    """A connected UDP socket, IPv4 or IPv6."""
+
+    def __init__(self, host: str, port: int = DEFAULT_PORT) -> None:
+        self._host = host
+        self._port = port
+        self.name = f"udp:[{host}]:{port}" if ":" in host else f"udp:{host}:{port}"
+        self.mtu: int | None = None
+        self._transport: asyncio.DatagramTransport | None = None
+        self._endpoint: _Endpoint | None = None
+
+    async def open(self, sink: Sink) -> None:
+        await self.close()
+        loop = asyncio.get_running_loop()
+        endpoint = _Endpoint(sink, self.name)
+        try:
+            self._transport, self._endpoint = await loop.create_datagram_endpoint(
+                lambda: endpoint, remote_addr=(self._host, self._port)
+            )
+        except socket.gaierror as error:
+            raise DeviceNotFound(f"there is no host {self._host}: {error.strerror}. Check its name") from error
+        except OSError as error:
+            raise DeviceNotFound(
+                f"{self.name} cannot be reached: {error.strerror or error}. Check the network"
+            ) from error
+        family: int = self._transport.get_extra_info("socket").family
+        self.mtu = _ETHERNET_MTU - _HEADERS[socket.AddressFamily(family)]
+
+    def send(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.sendto(data)
+
+    async def close(self) -> None:
+        if self._endpoint is not None:
+            self._endpoint.stop()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+            await asyncio.sleep(0)  # the socket is closed in the loop's next turn

@@ -1,0 +1,194 @@
+"""Device URLs: which device is meant, and how to reach it.
+
+    /dev/ttyACM0  COM3                      a serial port
+    serial:PORT?baud=115200&framing=raw     the same with its settings (framing console or raw)
+    usb:VID:PID[:SERIAL]                    the serial port of a USB device, whatever it is called today
+    udp:HOST[:1337]  udp:[::1]:1337         a network address
+    sim:  sim:PROFILE?history=30d&seed=7    a simulated device; what follows ? are options of `fieldlog sim`
+
+All take `?timeout=` (seconds until a device counts as silent), `?window=` (requests under way at once) and `?buffer=`
+(largest message in bytes) where the device's own word is wrong or missing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
+
+from fieldlog_protocol.errors import DeviceNotFound, UsageError
+
+if TYPE_CHECKING:
+    from fieldlog.transports.ports import SerialPort
+
+DEFAULT_UDP_PORT = 1337
+DEFAULT_TIMEOUT_S = 6.0
+VARIABLE = "FIELDLOG_DEVICE"
+_SCHEMES = "serial:, usb:, udp: or sim:"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUrl:
+    """A device URL, taken apart. `target` is the port or host; `arguments` are the simulator's."""
+
+    text: str
+    scheme: str
+    target: str = ""
+    port: int = DEFAULT_UDP_PORT
+    usb: tuple[int, int, str | None] = (0, 0, None)
+    arguments: tuple[str, ...] = ()
+    baud: int | None = None
+    framing: str = "console"
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    window: int | None = None
+    buffer: int | None = None
+
+
+def parse(text: str) -> DeviceUrl:
+    """Take a device URL apart; raises UsageError that says what would be right."""
+    text = text.strip()
+    if not text:
+        raise UsageError("the device URL is empty: give a port such as /dev/ttyACM0 or COM3, or udp:HOST, or sim:")
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme.lower() not in _PARSERS:
+        return _bare(text)
+    return _PARSERS[scheme.lower()](text, rest)
+
+
+def choose(given: str | None) -> DeviceUrl:
+    """The device that is meant: the one given, else FIELDLOG_DEVICE, else the only one present."""
+    text = given or os.environ.get(VARIABLE)
+    if text:
+        return parse(text)
+    from fieldlog.transports.ports import serial_ports
+
+    return parse(only_port(serial_ports()).path)
+
+
+def only_port(ports: Sequence[SerialPort]) -> SerialPort:
+    """The one port that can be meant. Only USB says that a device is there: a built-in port may have nothing on it."""
+    devices = [port for port in ports if port.usb]
+    if len(devices) == 1:
+        return devices[0]
+    if devices:
+        raise UsageError(
+            f"{len(devices)} devices are present. Choose one with --device or {VARIABLE}:\n{_list(devices)}"
+        )
+    others = f". There are other ports:\n{_list(ports)}" if ports else ""
+    raise DeviceNotFound(
+        "no USB device is present. Plug one in, or name one with --device: a serial port, udp:HOST, or sim: for a "
+        f"simulated one{others}"
+    )
+
+
+def _list(ports: Sequence[SerialPort]) -> str:
+    return "\n".join(f"  {port.path}  {port.description or ''}".rstrip() for port in ports)
+
+
+def _bare(text: str) -> DeviceUrl:
+    """A port without a scheme: a path or a Windows name."""
+    if text.startswith(("/", "./", "~", "\\\\")) or re.fullmatch(r"(?i)com\d+(\?.*)?", text):
+        return _serial(text, text)
+    raise UsageError(f"{text!r} names no device: give a port such as /dev/ttyACM0 or COM3, or a URL with {_SCHEMES}")
+
+
+def _serial(text: str, rest: str) -> DeviceUrl:
+    port, query = _split(text, rest)
+    if not port:
+        raise UsageError(f"{text!r} names no port: write serial:/dev/ttyACM0 or serial:COM3")
+    known = _take(text, query, "baud", "framing", *_COMMON)
+    return DeviceUrl(text, "serial", os.path.expanduser(port), **known)  # noqa: PTH111 - Path would change \\.\COM names
+
+
+def _usb(text: str, rest: str) -> DeviceUrl:
+    ids, query = _split(text, rest)
+    match = re.fullmatch(r"([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,4})(?::(.+))?", ids)
+    if match is None:
+        raise UsageError(f"{text!r} is no USB device: write usb:VID:PID or usb:VID:PID:SERIAL, such as usb:2fe3:0100")
+    usb = (int(match[1], 16), int(match[2], 16), match[3])
+    return DeviceUrl(text, "usb", ids, usb=usb, **_take(text, query, "baud", "framing", *_COMMON))
+
+
+def _udp(text: str, rest: str) -> DeviceUrl:
+    address, query = _split(text, rest.removeprefix("//"))
+    match = re.fullmatch(r"(?:\[([^\]]+)\]|([^:\[\]]+))(?::(\d{1,5}))?", address)
+    port = DEFAULT_UDP_PORT if match is None or match[3] is None else int(match[3])
+    if match is None or not 0 < port < 0x10000:
+        raise UsageError(f"{text!r} is no address: write udp:HOST or udp:HOST:1337, and IPv6 as udp:[::1]:1337")
+    return DeviceUrl(text, "udp", match[1] or match[2], port=port, **_take(text, query, *_COMMON))
+
+
+def _sim(text: str, rest: str) -> DeviceUrl:
+    profile, query = _split(text, rest)
+    common = {key: query.pop(key) for key in _COMMON if key in query}
+    common |= {key: query[key] for key in ("framing",) if key in query}  # both ends must know it
+    arguments = ["--profile", profile] if profile else []
+    for key, value in query.items():
+        if not re.fullmatch(r"[a-z][a-z-]*", key):
+            raise UsageError(f"{text!r}: {key!r} is no option of the simulated device (see `fieldlog sim --help`)")
+        arguments += [f"--{key}"] if value == "" else [f"--{key}={value}"]
+    return DeviceUrl(text, "sim", profile, arguments=tuple(arguments), **_take(text, common, "framing", *_COMMON))
+
+
+def _ble(text: str, _rest: str) -> DeviceUrl:
+    raise UsageError(f"{text!r}: BLE is not in this version of fieldlog yet. Use the device's serial port or udp:HOST")
+
+
+_PARSERS: dict[str, Callable[[str, str], DeviceUrl]] = {
+    "serial": _serial,
+    "usb": _usb,
+    "udp": _udp,
+    "sim": _sim,
+    "ble": _ble,
+}
+
+
+def _split(text: str, rest: str) -> tuple[str, dict[str, str]]:
+    """What stands before the ?, and the options behind it."""
+    before, _, query = rest.partition("?")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        pairs = [(part.partition("=")[0], unquote(part.partition("=")[2])) for part in query.split("&") if part]
+    options = dict(pairs)
+    if len(options) != len(pairs):
+        raise UsageError(f"{text!r} gives an option twice")
+    return before, options
+
+
+def _number(text: str, key: str, value: str, least: int, most: int) -> int:
+    if not re.fullmatch(r"\d{1,9}", value, re.ASCII) or not least <= int(value) <= most:
+        raise UsageError(f"{text!r}: {key}={value} must be a whole number from {least} to {most}")
+    return int(value)
+
+
+def _seconds(text: str, key: str, value: str) -> float:
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", value, re.ASCII) or not float(value):
+        raise UsageError(f"{text!r}: {key}={value} must be a number of seconds above 0")
+    return float(value)
+
+
+def _framing(text: str, _key: str, value: str) -> str:
+    if value not in ("console", "raw"):
+        raise UsageError(f"{text!r}: framing={value} is unknown; it is console or raw")
+    return value
+
+
+_OPTIONS: dict[str, tuple[str, Callable[[str, str, str], Any]]] = {
+    "baud": ("baud", lambda text, key, value: _number(text, key, value, 50, 50_000_000)),
+    "framing": ("framing", _framing),
+    "timeout": ("timeout_s", _seconds),
+    "window": ("window", lambda text, key, value: _number(text, key, value, 1, 64)),
+    "buffer": ("buffer", lambda text, key, value: _number(text, key, value, 64, 65_535)),
+}
+_COMMON = ("timeout", "window", "buffer")
+
+
+def _take(text: str, query: dict[str, str], *allowed: str) -> dict[str, Any]:
+    for key in query:
+        if key not in allowed:
+            raise UsageError(f"{text!r}: there is no option {key!r} here; there are {', '.join(allowed)}")
+    return {_OPTIONS[key][0]: _OPTIONS[key][1](text, key, value) for key, value in query.items()}
