@@ -45,8 +45,8 @@ RC_TEXTS: ErrorTexts = {
 }
 
 TRANSPORT_TEXTS: ErrorTexts = {
-    2: "the transport lacks a function that this needs",
-    3: "the transport lacks a function that this needs",
+    2: "the transport lacks the functions that a bridge needs",
+    3: "the transport lacks the functions that tell about bridges",
     4: "there is no such transport",
     5: "the transport does not have this mode",
     6: "all contexts of the transport are in use",

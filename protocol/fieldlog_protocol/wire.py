@@ -21,6 +21,7 @@ from fieldlog_protocol.layout import Layout
 
 HEADER_SIZE = 8
 MAX_MESSAGE = HEADER_SIZE + 0xFFFF
+_CODE_LIMIT = 1 << 32
 
 M = TypeVar("M", bound=Message)
 Rsp = TypeVar("Rsp", bound=Message)
@@ -181,6 +182,8 @@ def _number(body: Mapping[Any, Any], key: str) -> int:
     value = body.get(key)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ProtocolError(f"the error in the reply has no number {key!r}")
+    if not -_CODE_LIMIT <= value < _CODE_LIMIT:  # a CBOR bignum may even be too long to be printed
+        raise ProtocolError(f"the number {key!r} of the error in the reply is out of range")
     return value
 
 
