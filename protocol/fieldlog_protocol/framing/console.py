@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import binascii
 
+from fieldlog_protocol.errors import UsageError
+
 START = b"\x06\x09"
 CONTINUE = b"\x04\x14"
 LINE_LIMIT = 127
@@ -32,10 +34,15 @@ class ConsoleFraming:
         self._max_message = max_message
         self._max_line = max_line
         self._line = bytearray()
+        self._skipping = False
         self._frame: bytearray | None = None
         self._text = bytearray()
 
     def encode(self, message: bytes) -> bytes:
+        if len(message) > _MAX_MESSAGE:
+            raise UsageError(
+                f"a message of {len(message)} bytes does not fit a console frame of at most {_MAX_MESSAGE}"
+            )
         framed = (len(message) + 2).to_bytes(2, "big") + message + binascii.crc_hqx(message, 0).to_bytes(2, "big")
         encoded = binascii.b2a_base64(framed, newline=False)
         lines = [encoded[at : at + _BASE64_PER_LINE] for at in range(0, len(encoded), _BASE64_PER_LINE)]
@@ -45,12 +52,14 @@ class ConsoleFraming:
         messages: list[bytes] = []
         *complete, rest = data.split(b"\n")
         for piece in complete:
-            message = self._end_line(bytes(self._line) + piece)
+            message = None if self._skipping else self._end_line(bytes(self._line) + piece)
+            self._skipping = False
             self._line.clear()
             if message is not None:
                 messages.append(message)
-        self._line += rest
-        self._bound_line()
+        if not self._skipping:
+            self._line += rest
+            self._bound_line()
         return messages
 
     def take_text(self) -> bytes:
@@ -62,13 +71,19 @@ class ConsoleFraming:
         """Text may run on without a line end; only the part that may still become a frame is held back."""
         if len(self._line) <= self._max_line:
             return
-        if _marker(self._line) >= 0:
+        at = _marker(self._line)
+        if at < 0:
+            keep = len(self._line) - self._max_line // 2
+            self._add_text(self._line[:keep])
+            del self._line[:keep]
+            return
+        if at:
+            self._add_text(self._line[:at] + b"\n")
+            del self._line[:at]
+        if len(self._line) > self._max_line:
             self._drop()
             self._line.clear()
-            return
-        keep = len(self._line) - self._max_line // 2
-        self._add_text(self._line[:keep])
-        del self._line[:keep]
+            self._skipping = True
 
     def _end_line(self, line: bytes) -> bytes | None:
         at = _marker(line)

@@ -47,9 +47,10 @@ class RawFraming:
         messages: list[bytes] = []
         while not self._deaf and (message := self._next()) is not None:
             messages.append(message)
-        if self._exact and messages and (len(messages) > 1 or self._buffer):
+        if self._exact and messages and (len(messages) > 1 or self._buffer or self._deaf):
             self.dropped += len(messages)
             self._buffer.clear()
+            self._deaf = False
             return []
         return messages
 
