@@ -1,0 +1,217 @@
+"""A link over a real pseudo-terminal: the host opens it with pyserial as it would a UART.
+
+Rule of this module: the event loop never blocks. What the host does not read waits in a bounded queue; beyond it bytes
+are lost, as on a UART that nobody reads, and counted. Hosts come and go; what is sent while there is none is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+from fieldlog_protocol.errors import LinkError
+
+from fieldlog_sim.faults import Faults
+from fieldlog_sim.links.port import Port
+from fieldlog_sim.links.schedule import Schedule
+from fieldlog_sim.links.terminal import Terminal, place_symlink, remove_symlink
+from fieldlog_sim.links.waker import Waker
+
+QUEUE_BYTES = 256 * 1024
+# A host that writes faster than its line is held up by its driver, whose buffer this stands for.
+_BACKLOG_BYTES = 4096
+_READ_BYTES = 16 * 1024
+# How often to look for a host where the system does not tell that one has come.
+_LOOK_S = 0.02
+
+
+class PtyLink:
+    """`path`, when given, becomes a symbolic link to the pty and is removed at the end."""
+
+    def __init__(
+        self,
+        port: Port,
+        *,
+        path: Path | None = None,
+        baud: int | None = None,
+        latency_s: float = 0.0,
+        faults: Faults | None = None,
+        name: str = "pty",
+    ) -> None:
+        faults = faults or Faults()
+        self._schedule = Schedule(
+            port,
+            self._emit,
+            baud=baud,
+            latency_s=latency_s,
+            to_device=faults.direction(f"{name}/to device"),
+            to_host=faults.direction(f"{name}/to host"),
+        )
+        self._waker = Waker()
+        self._path = path
+        self._terminal: Terminal | None = None
+        self._inbox: list[tuple[float, bytes | None]] = []
+        self._queue = bytearray()
+        self._present = False
+        self._reading = False
+        self._writing = False
+        self._closed = False
+        self.lost = 0  # bytes that found the queue full
+
+    def open(self) -> None:
+        """Make the pty and the symbolic link; UsageError where the path or the platform does not allow it."""
+        terminal = Terminal()
+        if self._path is not None:
+            try:
+                place_symlink(self._path, terminal.name)
+            except BaseException:
+                terminal.close()
+                raise
+        self._terminal = terminal
+
+    @property
+    def device_path(self) -> str:
+        """What the host opens."""
+        return str(self._path) if self._path is not None else self._open_terminal.name
+
+    @property
+    def address(self) -> str:
+        return f"serial:{self.device_path}"
+
+    async def run(self) -> None:
+        if self._terminal is None:
+            self.open()
+        loop = asyncio.get_running_loop()
+        self._attach(loop)
+        try:
+            while not self._closed:
+                self._pump(loop)
+                await self._waker.wait(self._next_at(loop))
+        finally:
+            self.close()
+
+    def poke(self) -> None:
+        self._waker.wake()
+
+    def close(self) -> None:
+        self._closed = True
+        self._detach()
+        self._waker.wake()
+
+    @property
+    def _open_terminal(self) -> Terminal:
+        if self._terminal is None:
+            raise LinkError("the pty is not open")
+        return self._terminal
+
+    def _attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        if (opened := self._open_terminal.opened) is not None:
+            loop.add_reader(opened, self._waker.wake)
+
+    def _detach(self) -> None:
+        """Let the pty vanish."""
+        terminal, self._terminal = self._terminal, None
+        if terminal is None:
+            return
+        with suppress(RuntimeError):  # closed before it ran: no loop has a callback of ours
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(terminal.master)
+            loop.remove_writer(terminal.master)
+            if terminal.opened is not None:
+                loop.remove_reader(terminal.opened)
+        self._present = self._reading = self._writing = False
+        self._inbox.clear()
+        self._queue.clear()
+        if self._path is not None:
+            remove_symlink(self._path, terminal.name)
+        terminal.close()
+
+    def _next_at(self, loop: asyncio.AbstractEventLoop) -> float | None:
+        at = self._schedule.next_at()
+        if self._present or self._terminal is None or self._terminal.opened is not None:
+            return at
+        look_at = loop.time() + _LOOK_S
+        return look_at if at is None else min(at, look_at)
+
+    def _pump(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Everything that is due, and then decide what to wait for."""
+        inbox, self._inbox = self._inbox, []
+        for at, data in inbox:
+            self._schedule.advance(at)
+            if data is None:
+                self._host_left(at)
+            else:
+                self._schedule.feed(data, at)
+        self._schedule.advance(loop.time())
+        self._follow_disconnect(loop)
+        if self._terminal is not None:
+            self._look_for_host(loop, self._terminal)
+            self._want_readable(loop, self._terminal)
+
+    def _look_for_host(self, loop: asyncio.AbstractEventLoop, terminal: Terminal) -> None:
+        terminal.forget_openings()
+        if not self._present and terminal.present:
+            self._present = True
+            self._schedule.listener(present=True, now=loop.time())
+            self._waker.wake()
+
+    def _host_left(self, now: float) -> None:
+        self._present = False
+        self._queue.clear()
+        self._schedule.listener(present=False, now=now)
+        if self._terminal is not None:
+            self._want_writable()
+            self._terminal.drop_unread()
+
+    def _follow_disconnect(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A disconnected port is gone, as a USB port is, and comes back under the name of the symbolic link. Without
+        one nobody could find it again, so there it only falls silent."""
+        if self._path is None or self._schedule.away == (self._terminal is None):
+            return
+        if self._schedule.away:
+            self._detach()
+        else:
+            self.open()
+            self._attach(loop)
+
+    def _want_readable(self, loop: asyncio.AbstractEventLoop, terminal: Terminal) -> None:
+        reading = self._present and self._schedule.backlog < _BACKLOG_BYTES
+        if reading and not self._reading:
+            loop.add_reader(terminal.master, self._readable, loop, terminal)
+        elif self._reading and not reading:
+            loop.remove_reader(terminal.master)
+        self._reading = reading
+
+    def _readable(self, loop: asyncio.AbstractEventLoop, terminal: Terminal) -> None:
+        with suppress(BlockingIOError):
+            data = terminal.read(_READ_BYTES)
+            self._inbox.append((loop.time(), data))
+            if data is None:
+                loop.remove_reader(terminal.master)
+                self._reading = False
+        self._waker.wake()
+
+    def _emit(self, data: bytes) -> None:
+        if self._terminal is None or not (self._present or self._terminal.present):
+            return
+        if not self._queue:
+            data = data[self._terminal.write(data) :]
+        room = QUEUE_BYTES - len(self._queue)
+        self.lost += max(0, len(data) - room)
+        self._queue += data[:room]
+        self._want_writable()
+
+    def _want_writable(self) -> None:
+        if bool(self._queue) == self._writing:
+            return
+        loop = asyncio.get_running_loop()
+        self._writing = not self._writing
+        if self._writing:
+            loop.add_writer(self._open_terminal.master, self._writable)
+        else:
+            loop.remove_writer(self._open_terminal.master)
+
+    def _writable(self) -> None:
+        del self._queue[: self._open_terminal.write(self._queue)]
+        self._want_writable()

@@ -1,0 +1,123 @@
+"""A pseudo-terminal as a device has it: one end to read and write, and whether anybody has the other end open.
+
+The kernel tells the device's end that nobody has the other end open only while the device does not hold it open
+itself, so it does not. What was set on a pty stays set as long as the device's end is open.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from fieldlog_protocol.errors import UsageError
+
+_IN_OPEN = 0x20
+_IN_NONBLOCK = 0o4000
+_IN_CLOEXEC = 0o2000000
+
+
+class Terminal:
+    """In raw mode. `master` does not block; `opened` is a descriptor that can be read after somebody opened the other
+    end, None where the system has none (it is Linux's inotify)."""
+
+    def __init__(self) -> None:
+        try:
+            import termios
+            import tty
+        except ImportError as error:
+            raise UsageError("this system has no pseudo-terminals; give the simulated device --udp instead") from error
+        self._termios = termios
+        self.master, slave = os.openpty()
+        self.name = os.ttyname(slave)
+        tty.setraw(slave)
+        os.close(slave)
+        os.set_blocking(self.master, False)
+        self.opened = _watch_openings(self.name)
+        self._poll = select.poll()
+        self._poll.register(self.master, select.POLLIN)
+
+    @property
+    def present(self) -> bool:
+        """Whether somebody has the other end open, or has left something to read there."""
+        events = sum(events for _, events in self._poll.poll(0))
+        return not events & select.POLLHUP or bool(events & select.POLLIN)
+
+    def forget_openings(self) -> None:
+        if self.opened is not None:
+            with suppress(BlockingIOError):
+                os.read(self.opened, 64 * 1024)
+
+    def read(self, length: int) -> bytes | None:
+        """What the host wrote; None when it has left and all was read. BlockingIOError when there is nothing yet."""
+        try:
+            return os.read(self.master, length) or None
+        except BlockingIOError:
+            raise
+        except OSError:  # EIO
+            return None
+
+    def write(self, data: bytes | bytearray) -> int:
+        """How many bytes were taken. What is written while nobody is there is gone."""
+        try:
+            return os.write(self.master, data)
+        except BlockingIOError:
+            return 0
+        except OSError:  # EIO
+            return len(data)
+
+    def drop_unread(self) -> None:
+        """What a host that left did not read is not for the next one."""
+        with suppress(OSError):
+            slave = os.open(self.name, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+            self._termios.tcflush(slave, self._termios.TCIFLUSH)
+            os.close(slave)
+
+    def close(self) -> None:
+        os.close(self.master)
+        if self.opened is not None:
+            os.close(self.opened)
+
+
+def _watch_openings(path: str) -> int | None:
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+    fd: int = libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
+    if fd < 0:
+        return None
+    if libc.inotify_add_watch(fd, os.fsencode(path), _IN_OPEN) < 0:
+        os.close(fd)
+        return None
+    return fd
+
+
+def place_symlink(path: Path, target: str) -> None:
+    """Make `path` point to `target`, at once or not at all. Only a link to a terminal, or to nothing, is replaced."""
+    if path.is_symlink():
+        former = path.readlink()
+        if path.exists() and not str(former).startswith("/dev/"):
+            raise UsageError(
+                f"{path} is a link to {former}, which is no terminal. Nothing was changed; give another path."
+            )
+    elif path.exists():
+        raise UsageError(f"{path} exists and is not a symbolic link. Nothing was changed; give another path.")
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.symlink_to(target)
+        aside.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be made a link to the pty: {error.strerror}. Give another path.") from error
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def remove_symlink(path: Path, target: str) -> None:
+    """Remove `path` if it still points to `target`."""
+    with suppress(OSError):
+        if path.readlink() == Path(target):
+            path.unlink()

@@ -1,0 +1,131 @@
+"""A link over UDP: one datagram is one message, and the reply goes to whoever sent the request.
+
+Rule of this module: a port knows no addresses, so datagrams of another sender wait until everything of the present one
+is answered. The number of those that wait is bounded; beyond it they are lost, as in a full network stack.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, TypeAlias
+
+from fieldlog_protocol.errors import LinkError
+
+from fieldlog_sim.faults import Faults
+from fieldlog_sim.links.port import Port
+from fieldlog_sim.links.schedule import Schedule
+from fieldlog_sim.links.waker import Waker
+
+Address: TypeAlias = tuple[Any, ...]  # (host, port), for IPv6 with two more numbers
+_WAITING = 256
+
+
+class _Receiver(asyncio.DatagramProtocol):
+    def __init__(self, link: UdpLink) -> None:
+        self._link = link
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        self._link.receive(data, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        """A sender that is gone answers with ICMP: its own loss."""
+
+
+class UdpLink:
+    """Binds in `open`, so that `address` is known before `run`."""
+
+    def __init__(
+        self,
+        port: Port,
+        *,
+        baud: int | None = None,
+        latency_s: float = 0.0,
+        faults: Faults | None = None,
+        name: str = "udp",
+    ) -> None:
+        faults = faults or Faults()
+        self._port = port
+        self._schedule = Schedule(
+            port,
+            self._emit,
+            baud=baud,
+            latency_s=latency_s,
+            to_device=faults.direction(f"{name}/to device"),
+            to_host=faults.direction(f"{name}/to host"),
+            datagrams=True,
+        )
+        self._waker = Waker()
+        self._waiting: deque[tuple[float, bytes, Address]] = deque()
+        self._peer: Address | None = None
+        self._transport: asyncio.DatagramTransport | None = None
+        self._closed = False
+        self.lost = 0  # datagrams there was no room for
+
+    async def open(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """LinkError when the address cannot be had."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._transport, _ = await loop.create_datagram_endpoint(lambda: _Receiver(self), local_addr=(host, port))
+        except OSError as error:
+            raise LinkError(
+                f"UDP {host}:{port} cannot be opened: {error.strerror or error}. Nothing was started; name another port."
+            ) from error
+
+    @property
+    def bound(self) -> tuple[str, int]:
+        """Host and port where requests are taken."""
+        if self._transport is None:
+            raise LinkError("the UDP link is not open")
+        host, port = self._transport.get_extra_info("sockname")[:2]
+        return str(host), int(port)
+
+    @property
+    def address(self) -> str:
+        host, port = self.bound
+        return f"udp:[{host}]:{port}" if ":" in host else f"udp:{host}:{port}"
+
+    async def run(self) -> None:
+        if self._transport is None:
+            await self.open()
+        loop = asyncio.get_running_loop()
+        self._port.link_up()
+        while not self._closed:
+            self._pump(loop.time())
+            await self._waker.wait(self._schedule.next_at())
+
+    def poke(self) -> None:
+        self._waker.wake()
+
+    def close(self) -> None:
+        self._closed = True
+        if self._transport is not None:
+            self._transport.close()
+        self._waker.wake()
+
+    def receive(self, data: bytes, sender: Address) -> None:
+        if len(self._waiting) >= _WAITING:
+            self.lost += 1
+            return
+        self._waiting.append((asyncio.get_running_loop().time(), data, sender))
+        self._waker.wake()
+
+    def _pump(self, now: float) -> None:
+        while self._waiting and self._may_feed(now):
+            at, data, self._peer = self._waiting.popleft()
+            self._schedule.feed(data, at)
+        self._schedule.advance(now)
+
+    def _may_feed(self, now: float) -> bool:
+        """Whether the first of those that wait can be taken: not while another sender has replies to come."""
+        at, _, sender = self._waiting[0]
+        self._schedule.advance(at)
+        if sender == self._peer or self._schedule.idle:
+            return True
+        self._schedule.advance(now)
+        return self._schedule.idle
+
+    def _emit(self, data: bytes) -> None:
+        if self._transport is None or self._peer is None or self._closed:
+            return
+        self._transport.sendto(data, self._peer)
