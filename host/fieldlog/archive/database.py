@@ -1,0 +1,179 @@
+"""The SQLite file under the archive: opening it, its tables, and its errors in words.
+
+Rule of this module: a file that is not ours, or newer than this program, is not written to. WAL lets readers and one
+writer work at once; a second writer waits. Every sqlite3 error leaves here as one sentence of ours.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from fieldlog_protocol.errors import FieldlogError, UsageError, VerificationError
+
+FILE_NAME = "archive.sqlite"
+APPLICATION_ID = 0x464C4F47  # "FLOG"
+VERSION = 1
+BUSY_TIMEOUT_S = 30.0
+
+# A block belongs to a row of `logs` rather than to (uid, log_id) spelled out in each: the same key, 30 bytes shorter.
+# `blocks_by_stream` holds all that planning a read needs, so that no BLOB is touched before its readings are wanted.
+# Events and boots are in the blocks themselves and are read from there: what is stored once cannot disagree.
+_TABLES = """
+CREATE TABLE logs (
+    id INTEGER PRIMARY KEY, uid TEXT NOT NULL, log_id INTEGER NOT NULL, serial TEXT NOT NULL DEFAULT '',
+    label TEXT NOT NULL DEFAULT '', product TEXT NOT NULL DEFAULT '', firmware TEXT NOT NULL DEFAULT '',
+    first_seen_us INTEGER NOT NULL, UNIQUE (uid, log_id));
+CREATE TABLE blocks (
+    log INTEGER NOT NULL REFERENCES logs, seq INTEGER NOT NULL, crc INTEGER NOT NULL, kind INTEGER NOT NULL,
+    stream INTEGER NOT NULL, session INTEGER NOT NULL, schema_id INTEGER NOT NULL, boot_id INTEGER NOT NULL,
+    t0 INTEGER NOT NULL, span INTEGER NOT NULL, n_frames INTEGER NOT NULL, utc INTEGER NOT NULL,
+    flags INTEGER NOT NULL, dropped INTEGER NOT NULL, received_us INTEGER NOT NULL, data BLOB NOT NULL,
+    UNIQUE (log, seq, crc));
+CREATE INDEX blocks_by_stream ON blocks (
+    log, kind, stream, session, seq, schema_id, boot_id, t0, span, n_frames, utc, flags, dropped, received_us);
+CREATE TABLE syncs (
+    log INTEGER NOT NULL REFERENCES logs, boot_id INTEGER NOT NULL, tick INTEGER NOT NULL, utc_us INTEGER NOT NULL,
+    error_us INTEGER NOT NULL, source TEXT NOT NULL, UNIQUE (log, boot_id, tick, utc_us, error_us, source));
+CREATE TABLE sessions (
+    log INTEGER NOT NULL REFERENCES logs, id INTEGER NOT NULL, label TEXT NOT NULL, boot_id INTEGER NOT NULL,
+    start_tick INTEGER NOT NULL, stop_tick INTEGER, first_seq INTEGER NOT NULL, last_seq INTEGER,
+    frames INTEGER NOT NULL, reason TEXT NOT NULL, UNIQUE (log, id));
+CREATE TABLE gaps (
+    log INTEGER NOT NULL REFERENCES logs, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+    reason TEXT NOT NULL, found_us INTEGER NOT NULL, UNIQUE (log, first_seq, last_seq));
+CREATE TABLE pulls (
+    id INTEGER PRIMARY KEY, log INTEGER NOT NULL REFERENCES logs, started_us INTEGER NOT NULL, finished_us INTEGER,
+    blocks INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, outcome TEXT NOT NULL DEFAULT 'interrupted');
+"""
+
+_SENTENCES = {
+    sqlite3.SQLITE_FULL: "The disk is full. What was stored before is safe, and what was not is still on the device: "
+    "free some space and pull again.",
+    sqlite3.SQLITE_READONLY: "It may not be written to. Nothing was changed: check its permissions.",
+    sqlite3.SQLITE_PERM: "It may not be opened. Nothing was changed: check its permissions.",
+    sqlite3.SQLITE_BUSY: "Another program has been writing to it for too long. What was stored before is safe: "
+    "repeat this when the other one is done.",
+    sqlite3.SQLITE_LOCKED: "Another program holds it. What was stored before is safe: repeat this when that is done.",
+    sqlite3.SQLITE_CANTOPEN: "It cannot be opened. Nothing was changed: check that the folder exists and its permissions.",
+    sqlite3.SQLITE_IOERR: "Its disk reports an error. What was stored before should be safe: check the disk.",
+}
+_NOT_OURS = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+
+
+class ArchiveError(FieldlogError):
+    """The archive cannot be read or written now; what it holds is untouched."""
+
+
+@contextmanager
+def in_words(path: Path) -> Generator[None]:
+    """Turns sqlite3's errors into one sentence about the archive at `path`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translated(error, path) from error
+
+
+def _translated(error: sqlite3.Error, path: Path) -> FieldlogError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _NOT_OURS:
+        return VerificationError(
+            f"{path} is damaged or not an archive of fieldlog. It was left as it is: name another one, or restore it."
+        )
+    return ArchiveError(f"The archive {path}: {_SENTENCES.get(code, f'{error}. What was stored before is safe.')}")
+
+
+def locate(path: Path) -> Path:
+    """The archive's file: `path` itself when it is one, else the file of that name in the folder `path`."""
+    return path if path.is_file() or path.suffix == ".sqlite" else path / FILE_NAME
+
+
+def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
+    """A connection to the archive file `path`, made with its tables when it is new and `writable`."""
+    if not writable and not path.exists():
+        raise UsageError(f"There is no archive at {path}. Nothing was made; pull a device first, or name another one.")
+    with in_words(path):
+        connection = _opened(path, writable)
+        try:
+            _require_ours(connection, path)
+            if writable:
+                _prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _opened(path: Path, writable: bool) -> sqlite3.Connection:
+    if writable:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArchiveError(f"The archive's folder {path.parent} cannot be made: {error.strerror}.") from error
+        return sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+    try:
+        return _read_only(path, "mode=ro")
+    except sqlite3.OperationalError:
+        # on a read-only medium WAL cannot make its index beside the file
+        return _read_only(path, "mode=ro&immutable=1")
+
+
+def _read_only(path: Path, options: str) -> sqlite3.Connection:
+    uri = f"{path.resolve().as_uri()}?{options}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
+    tables = _number(connection, "SELECT count(*) FROM sqlite_master")
+    application, version = _number(connection, "PRAGMA application_id"), _number(connection, "PRAGMA user_version")
+    if tables and application != APPLICATION_ID:
+        raise VerificationError(f"{path} is a database of another program. It was left as it is: name another archive.")
+    if version > VERSION:
+        raise UsageError(
+            f"The archive {path} was written by a newer fieldlog (format {version}, known here: {VERSION}). "
+            "It was left as it is: update fieldlog."
+        )
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    if not _number(connection, "PRAGMA application_id"):
+        connection.execute("PRAGMA journal_mode = WAL")
+        with transaction(connection):
+            # again, now that no other process can be doing the same
+            if not _number(connection, "PRAGMA application_id"):
+                _create(connection)
+    # a pull may be followed by an erase: what is reported as stored must outlive a power failure
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for statement in filter(str.strip, _TABLES.split(";")):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _number(connection: sqlite3.Connection, query: str) -> int:
+    with closing(connection.execute(query)) as cursor:
+        return int(cursor.fetchone()[0])
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Generator[None]:
+    """All of it or nothing; begun for writing at once, so that two writers queue up and never deadlock."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

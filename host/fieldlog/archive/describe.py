@@ -1,0 +1,62 @@
+"""Which description holds for which block: the SCHEMA blocks of one log, in the order in which they were written.
+
+A schema_id is a byte and comes round again, so it alone does not tell: the nearest description before the block counts,
+and else, when the older ones were overwritten, the first behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fieldlog_protocol.blocks.block import Block
+from fieldlog_protocol.blocks.schema import Schema, SchemaPart, Stream, merge_schema, parse_schema_part
+from fieldlog_protocol.errors import BlockError
+
+
+class Schemas:
+    """Looks up streams by schema_id, stream id and seq."""
+
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        self._versions: dict[int, list[tuple[int, Schema]]] = {}
+        self._known: dict[bytes, SchemaPart | None] = {}
+        current: dict[int, dict[int, bytes]] = {}
+        for block in blocks:
+            part = self._part(block.payload)
+            if part is not None:
+                parts = current.setdefault(part.schema_id, {})
+                self._learn(block, part.part, parts)
+
+    def stream(self, schema_id: int, stream_id: int, seq: int) -> Stream | None:
+        """The stream as described nearest before `seq`, else first after it; None when no description is held."""
+        found: Stream | None = None
+        for since, schema in self._versions.get(schema_id, []):
+            if since > seq and found is not None:
+                break
+            found = schema.stream(stream_id) or found
+        return found
+
+    def channel_names(self) -> list[str]:
+        """Every channel described, in order of first appearance."""
+        schemas = (schema for versions in self._versions.values() for _, schema in versions)
+        return list(dict.fromkeys(c.name for schema in schemas for stream in schema.streams for c in stream.channels))
+
+    def _part(self, payload: bytes) -> SchemaPart | None:
+        """The part in a payload; the same one is written every 64 blocks, so it is read once."""
+        if payload not in self._known:
+            try:
+                self._known[payload] = parse_schema_part(payload)
+            except BlockError:
+                self._known[payload] = None
+        return self._known[payload]
+
+    def _learn(self, block: Block, number: int, parts: dict[int, bytes]) -> None:
+        if parts.get(number) == block.payload:
+            return
+        if number in parts:
+            parts.clear()  # the id came round: another description begins
+        parts[number] = block.payload
+        try:
+            schema = merge_schema(part for payload in parts.values() if (part := self._part(payload)))
+        except BlockError:
+            return
+        self._versions.setdefault(schema.schema_id, []).append((block.header.seq, schema))

@@ -1,0 +1,279 @@
+"""One device's log in the archive, as a pull sees it: what is missing, and a place to put what arrives.
+
+Rule of this module: everything may be repeated. A block, gap, session or sync that is already there changes nothing,
+so that a pull interrupted anywhere and started again leaves the same archive. Blocks gather in memory and are stored
+64 at a time, in transactions so short that two pulls into one archive do not wait for each other's link.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fieldlog_protocol.blocks.block import Block, Kind, parse_block
+from fieldlog_protocol.blocks.events import ClockSync, decode_events
+from fieldlog_protocol.errors import BlockError, UsageError
+
+from fieldlog.archive.database import in_words, transaction
+from fieldlog.archive.ranges import difference, union
+from fieldlog.archive.records import Gap, LoggedEvent, LogInfo, Pull, Session
+from fieldlog.clock_sync import Sync
+
+COMMIT_BLOCKS = 64
+_MAX_TICK = 2**62
+_BLOCK_COLUMNS = 16
+
+
+def now_us() -> int:
+    """This computer's idea of UTC, in microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def _row(log: int, wire: bytes, received_us: int) -> tuple[int | bytes, ...]:
+    block = parse_block(wire)
+    header = block.header
+    if header.t0 + block.span >= _MAX_TICK:
+        raise BlockError(f"block {header.seq} claims a time beyond any a device can have counted")
+    return (
+        log,
+        header.seq,
+        int.from_bytes(wire[-4:], "little"),
+        header.kind,
+        header.stream,
+        header.session,
+        header.schema_id,
+        header.boot_id,
+        header.t0,
+        block.span,
+        block.n_frames,
+        header.utc,
+        header.flags,
+        header.dropped,
+        received_us,
+        bytes(wire),
+    )
+
+
+class Log:
+    """Handle of one log; made by `Archive.log`. Reads see what was added before, stored or not."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, key: int, clock: Callable[[], int] = now_us) -> None:
+        self._db = connection
+        self._path = path
+        self._clock = clock
+        self.key = key
+        self.stored = 0
+        self.repeated = 0
+        self.conflicts: set[int] = set()
+        self._waiting: list[tuple[int | bytes, ...]] = []
+
+    # -- adding -------------------------------------------------------------------------------------------------
+
+    def describe(self, *, serial: str = "", label: str = "", product: str = "", firmware: str = "") -> None:
+        """What the device says it is called now; empty leaves what was known."""
+        self._write(
+            "UPDATE logs SET serial = coalesce(nullif(?, ''), serial), label = coalesce(nullif(?, ''), label), "
+            "product = coalesce(nullif(?, ''), product), firmware = coalesce(nullif(?, ''), firmware) WHERE id = ?",
+            [(serial, label, product, firmware, self.key)],
+        )
+
+    def add_blocks(self, blocks: Iterable[bytes], *, received_us: int | None = None) -> None:
+        """Take blocks in wire form. BlockError when one is damaged: then none of this call is taken."""
+        at_us = self._clock() if received_us is None else received_us
+        self._waiting += [_row(self.key, wire, at_us) for wire in blocks]
+        while len(self._waiting) >= COMMIT_BLOCKS:
+            self._store(COMMIT_BLOCKS)
+
+    def flush(self) -> None:
+        """Store what is waiting; when that fails it goes on waiting."""
+        while self._waiting:
+            self._store(COMMIT_BLOCKS)
+
+    def _store(self, at_most: int) -> None:
+        rows = self._waiting[:at_most]
+        marks = ", ".join("?" * _BLOCK_COLUMNS)
+        with in_words(self._path), transaction(self._db):
+            done = self._db.executemany(f"INSERT OR IGNORE INTO blocks VALUES ({marks})", rows).rowcount
+            seqs = sorted({row[1] for row in rows})
+            doubled = self._db.execute(
+                f"SELECT seq FROM blocks WHERE log = ? AND seq IN ({', '.join('?' * len(seqs))}) "
+                "GROUP BY seq HAVING count(*) > 1",
+                (self.key, *seqs),
+            ).fetchall()
+        del self._waiting[:at_most]
+        self.stored += done
+        self.repeated += len(rows) - done
+        self.conflicts.update(seq for (seq,) in doubled)
+
+    def add_syncs(self, syncs: Iterable[Sync]) -> None:
+        """Clock syncs taken by this host; those the device kept are in its EVENT blocks."""
+        self._write(
+            "INSERT OR IGNORE INTO syncs VALUES (?, ?, ?, ?, ?, ?)",
+            [(self.key, s.boot_id, s.tick, s.utc_us, s.error_us, s.source) for s in syncs],
+        )
+
+    def add_sessions(self, sessions: Iterable[Session]) -> None:
+        """Sessions as the device tells them; a later account of the same session replaces the earlier."""
+        self._write(
+            "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    self.key,
+                    s.id,
+                    s.label,
+                    s.boot_id,
+                    s.start_tick,
+                    s.stop_tick,
+                    s.first_seq,
+                    s.last_seq,
+                    s.frames,
+                    s.reason,
+                )
+                for s in sessions
+            ],
+        )
+
+    def add_gap(self, first_seq: int, last_seq: int, reason: str = "overwritten") -> list[range]:
+        """Seqs that the device can no longer give, so that no pull asks again; answers those that were news."""
+        if last_seq < first_seq:
+            raise UsageError(f"a gap from seq {first_seq} to {last_seq} ends before it begins")
+        lost = self.missing(first_seq, last_seq + 1)
+        at_us = self._clock()
+        self._write(
+            "INSERT OR IGNORE INTO gaps VALUES (?, ?, ?, ?, ?)",
+            [(self.key, part.start, part.stop - 1, reason, at_us) for part in lost],
+        )
+        return lost
+
+    def begin_pull(self) -> int:
+        """Note that a pull begins; its number is for `end_pull`."""
+        with in_words(self._path), transaction(self._db):
+            added = self._db.execute("INSERT INTO pulls (log, started_us) VALUES (?, ?)", (self.key, self._clock()))
+            return added.lastrowid or 0
+
+    def end_pull(self, pull: int, *, blocks: int, size: int, outcome: str = "complete") -> None:
+        self.flush()
+        self._write(
+            "UPDATE pulls SET finished_us = ?, blocks = ?, bytes = ?, outcome = ? WHERE id = ?",
+            [(self._clock(), blocks, size, outcome, pull)],
+        )
+
+    def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        with in_words(self._path), transaction(self._db):
+            self._db.executemany(statement, rows)
+
+    # -- asking -------------------------------------------------------------------------------------------------
+
+    def info(self) -> LogInfo:
+        return LogInfo(
+            *self._rows("SELECT uid, log_id, serial, label, product, firmware, first_seen_us FROM logs WHERE id = ?")[0]
+        )
+
+    def missing(self, first_seq: int, next_seq: int, open_seqs: Iterable[int] = ()) -> list[range]:
+        """Which seqs of `first_seq` up to before `next_seq` to ask for: not held, not known as gone, not still open."""
+        known = [range(gap.first_seq, gap.last_seq + 1) for gap in self.gaps()]
+        return difference(self.absent(first_seq, next_seq), [*known, *(range(seq, seq + 1) for seq in open_seqs)])
+
+    def absent(self, first_seq: int, next_seq: int) -> list[range]:
+        """The seqs in between of which no block is held."""
+        self.flush()
+        found = self._rows(
+            "SELECT seq + 1, following FROM (SELECT seq, lead(seq, 1, ?2) OVER (ORDER BY seq) AS following FROM "
+            "(SELECT ?1 - 1 AS seq UNION SELECT seq FROM blocks WHERE log = ?3 AND seq >= ?1 AND seq < ?2)) "
+            "WHERE following > seq + 1",
+            first_seq,
+            next_seq,
+        )
+        return [range(first, stop) for first, stop in found]
+
+    def held(self) -> range:
+        """From the first to the last seq held; empty when there is no block."""
+        self.flush()
+        first, last = self._rows("SELECT min(seq), max(seq) FROM blocks WHERE log = ?")[0]
+        return range(0) if first is None else range(first, last + 1)
+
+    def gaps(self) -> list[Gap]:
+        """Gaps as they were found, less what was had after all (from a dump of the flash, say), in order of seq."""
+        found = [
+            Gap(*row)
+            for row in self._rows(
+                "SELECT first_seq, last_seq, reason, found_us FROM gaps WHERE log = ? ORDER BY first_seq, last_seq"
+            )
+        ]
+        return [
+            Gap(part.start, part.stop - 1, gap.reason, gap.found_us)
+            for gap in found
+            for part in self.absent(gap.first_seq, gap.last_seq + 1)
+        ]
+
+    def lost(self) -> list[range]:
+        """The seqs of all gaps, joined where they touch."""
+        return union(range(gap.first_seq, gap.last_seq + 1) for gap in self.gaps())
+
+    def conflicting(self) -> list[int]:
+        """The seqs under which blocks of different content are held."""
+        self.flush()
+        return [seq for (seq,) in self._rows("SELECT seq FROM blocks WHERE log = ? GROUP BY seq HAVING count(*) > 1")]
+
+    def sessions(self) -> list[Session]:
+        return [
+            Session(*row)
+            for row in self._rows(
+                "SELECT id, label, boot_id, start_tick, stop_tick, first_seq, last_seq, frames, reason "
+                "FROM sessions WHERE log = ? ORDER BY id"
+            )
+        ]
+
+    def pulls(self) -> list[Pull]:
+        return [
+            Pull(*row)
+            for row in self._rows(
+                "SELECT started_us, finished_us, blocks, bytes, outcome FROM pulls WHERE log = ? ORDER BY id"
+            )
+        ]
+
+    def blocks(self, kind: Kind) -> list[Block]:
+        """All blocks of one kind in order of seq; of two with the same seq the one that came first."""
+        self.flush()
+        rows = self._rows(
+            "SELECT seq, data FROM blocks WHERE rowid IN "
+            "(SELECT min(rowid) FROM blocks WHERE log = ?1 AND kind = ?2 GROUP BY seq) ORDER BY seq",
+            int(kind),
+            log_last=False,
+        )
+        return [parse_block(data) for _, data in rows]
+
+    def events(self) -> list[LoggedEvent]:
+        """What the device wrote down, in order; EVENT blocks that cannot be understood tell nothing."""
+        found: list[LoggedEvent] = []
+        for block in self.blocks(Kind.EVENT):
+            try:
+                events = decode_events(block.payload)
+            except BlockError:
+                continue
+            header = block.header
+            found += [LoggedEvent(header.seq, header.boot_id, tick, event) for tick, event in events]
+        return found
+
+    def syncs(self) -> list[Sync]:
+        """All clock syncs known: those of this and other hosts, and those the device kept."""
+        kept = [
+            Sync(logged.boot_id, logged.event.tick, logged.event.utc_us, logged.event.err_us, logged.event.source)
+            for logged in self.events()
+            if isinstance(logged.event, ClockSync)
+        ]
+        taken = self._rows("SELECT boot_id, tick, utc_us, error_us, source FROM syncs WHERE log = ?")
+        return [sync for sync in (*kept, *(Sync(*row) for row in taken)) if _plausible(sync)]
+
+    def _rows(self, query: str, *parameters: object, log_last: bool = True) -> list[tuple[Any, ...]]:
+        values = (*parameters, self.key) if log_last else (self.key, *parameters)
+        with in_words(self._path):
+            return self._db.execute(query, values).fetchall()
+
+
+def _plausible(sync: Sync) -> bool:
+    """A device may write anything: times in the years 1970 to 5000, ticks and errors that int64 can be reckoned with."""
+    return 0 <= sync.tick < _MAX_TICK and 0 <= sync.utc_us < 10**17 and 0 <= sync.error_us < 10**15

@@ -1,0 +1,63 @@
+"""What of a device's readings is wanted, checked before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from fieldlog_protocol.errors import UsageError
+
+from fieldlog.archive.log import Log
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """`sessions` are (log key, session id), `channels` names, both None for all; times in microseconds since 1970."""
+
+    sessions: frozenset[tuple[int, int]] | None = None
+    channels: tuple[str, ...] | None = None
+    start_us: int | None = None
+    end_us: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        logs: Sequence[Log],
+        session: int | str | None,
+        channels: tuple[str, ...] | None,
+        start: datetime | None,
+        end: datetime | None,
+    ) -> Selection:
+        start_us, end_us = _micros(start), _micros(end)
+        if start_us is not None and end_us is not None and start_us >= end_us:
+            raise UsageError(f"The selection ends at {end} and begins at {start}: put the earlier time first.")
+        return cls(_sessions(logs, session), channels, start_us, end_us)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether readings are chosen by their time, so that those without a known time are left out."""
+        return self.start_us is not None or self.end_us is not None
+
+
+def _micros(time: datetime | None) -> int | None:
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        raise UsageError(f"The time {time} does not say its offset from UTC: give it a time zone.")
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def _sessions(logs: Sequence[Log], wanted: int | str | None) -> frozenset[tuple[int, int]] | None:
+    if wanted is None:
+        return None
+    if isinstance(wanted, int):
+        return frozenset((log.key, wanted) for log in logs)
+    known = [(log.key, session) for log in logs for session in log.sessions()]
+    found = frozenset((key, session.id) for key, session in known if session.label == wanted)
+    if not found:
+        labels = ", ".join(dict.fromkeys(repr(session.label) for _, session in known)) or "none"
+        raise UsageError(f"There is no session {wanted!r}. Sessions of this device: {labels}.")
+    return found

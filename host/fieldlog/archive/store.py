@@ -1,0 +1,150 @@
+"""The archive: logs of many devices in one file, the source of truth for all that was ever read from them."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from fieldlog_protocol.errors import FieldlogError, UsageError
+
+from fieldlog.archive.database import connect, in_words, locate, transaction
+from fieldlog.archive.log import Log, now_us
+from fieldlog.archive.records import LogInfo
+from fieldlog.archive.selection import Selection
+
+if TYPE_CHECKING:
+    from fieldlog.archive.readings import Readings
+
+
+def open_archive(path: str | Path, *, writable: bool = True, clock: Callable[[], int] = now_us) -> Archive:
+    """The archive in folder `path` (or in that file), made when it is not there and `writable`.
+
+    Several programs may have it open, and write, at once. Raises UsageError when there is none to read or it is of a
+    newer format, VerificationError when the file is no archive, ArchiveError when it cannot be opened.
+    """
+    file = locate(Path(path))
+    return Archive(connect(file, writable=writable), file, clock)
+
+
+class Archive:
+    """An open archive; a context manager. Leaving it stores what is waiting, after an error too."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, clock: Callable[[], int] = now_us) -> None:
+        self._db = connection
+        self._clock = clock
+        self._open_logs: dict[int, Log] = {}
+        self.path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.flush()
+        except FieldlogError:
+            if error is None:
+                raise
+        finally:
+            self._db.close()
+
+    def close(self) -> None:
+        self.__exit__(None, None, None)
+
+    def flush(self) -> None:
+        """Store all blocks that are waiting."""
+        for log in self._open_logs.values():
+            log.flush()
+
+    def log(self, uid: bytes, log_id: int) -> Log:
+        """The log of a device since its store was formatted, made when it is new."""
+        found = self._key(uid.hex(), log_id)
+        if found is None:
+            with in_words(self.path), transaction(self._db):
+                self._db.execute(
+                    "INSERT OR IGNORE INTO logs (uid, log_id, first_seen_us) VALUES (?, ?, ?)",
+                    (uid.hex(), log_id, self._clock()),
+                )
+            found = self._key(uid.hex(), log_id)
+        return self._handle(found or 0)
+
+    def logs(self) -> list[Log]:
+        """All logs, in the order in which they were first seen."""
+        with in_words(self.path):
+            keys = self._db.execute("SELECT id FROM logs ORDER BY id").fetchall()
+        return [self._handle(key) for (key,) in keys]
+
+    def select(self, device: str | None = None) -> list[Log]:
+        """The logs of one device, named by uid (hex), serial or label; the only one when no name is given.
+
+        UsageError when it is unknown, or when the name fits several devices.
+        """
+        logs = self.logs()
+        named = [log for log in logs if device is None or _is_called(log.info(), device)]
+        uids = dict.fromkeys(log.info().uid for log in named)
+        if len(uids) == 1:
+            return named
+        listed = "; ".join(_described(log.info()) for log in (named or logs)) or "none"
+        if not uids:
+            what = "The archive holds no device" if device is None else f"The archive holds no device {device!r}"
+            raise UsageError(f"{what}. Devices in it: {listed}. Pull it first, or name one of these.")
+        raise UsageError(f"That fits {len(uids)} devices: {listed}. Name one by its uid.")
+
+    def readings(
+        self,
+        device: str | None = None,
+        session: int | str | None = None,
+        channels: Iterable[str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> Readings:
+        """The readings of one device: of one session (id or label), of some channels, from `start` up to before `end`.
+
+        Nothing is decoded before it is asked for. UsageError when the selection makes no sense.
+        """
+        from fieldlog.archive.readings import Readings
+
+        self.flush()
+        logs = self.select(device)
+        wanted = None if channels is None else tuple(channels)
+        return Readings(self._db, self.path, logs, Selection.of(logs, session, wanted, start, end))
+
+    def digest(self) -> str:
+        """A hash of what was read from devices: logs, blocks, sessions, gaps; not of when and how often it was read."""
+        self.flush()
+        total = hashlib.sha256()
+        for log in sorted(self.logs(), key=lambda log: (log.info().uid, log.info().log_id)):
+            info = log.info()
+            known = (info.uid, info.log_id, info.serial, info.label, info.product, info.firmware)
+            total.update(repr((known, log.sessions(), log.lost())).encode())
+            with in_words(self.path):
+                for seq, data in self._db.execute(
+                    "SELECT seq, data FROM blocks WHERE log = ? ORDER BY seq, crc", (log.key,)
+                ):
+                    total.update(seq.to_bytes(4, "little") + data)
+        return total.hexdigest()
+
+    def _key(self, uid: str, log_id: int) -> int | None:
+        with in_words(self.path):
+            row = self._db.execute("SELECT id FROM logs WHERE uid = ? AND log_id = ?", (uid, log_id)).fetchone()
+        return None if row is None else int(row[0])
+
+    def _handle(self, key: int) -> Log:
+        if key not in self._open_logs:
+            self._open_logs[key] = Log(self._db, self.path, key, self._clock)
+        return self._open_logs[key]
+
+
+def _is_called(info: LogInfo, name: str) -> bool:
+    return name in {info.serial, info.label} - {""} or name.lower() == info.uid
+
+
+def _described(info: LogInfo) -> str:
+    names = " ".join(name for name in (info.label, info.serial) if name)
+    return f"{info.uid} ({names})" if names else info.uid

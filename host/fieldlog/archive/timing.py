@@ -1,0 +1,35 @@
+"""The clock model of a log, from the blocks and syncs that the archive holds of it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from fieldlog.archive.log import Log
+from fieldlog.clock_model import CRYSTAL, Belief, BootSpan, ClockModel, Oscillator
+
+_US_PER_TICK = "30.517578125"  # 1e6 / 32768, exactly
+
+
+def clock_model(database: sqlite3.Connection, log: Log, oscillator: Oscillator = CRYSTAL) -> ClockModel:
+    """Times of every boot of `log`, as well as they are known now."""
+    syncs = log.syncs()
+    synced = {sync.boot_id for sync in syncs}
+    spans = database.execute(
+        f"SELECT boot_id, max(t0 + span), cast(min(received_us - (t0 + span) * {_US_PER_TICK}) AS INTEGER) "
+        "FROM blocks WHERE log = ? GROUP BY boot_id",
+        (log.key,),
+    ).fetchall()
+    boots = [
+        BootSpan(boot, last_tick, () if boot in synced else _beliefs(database, log.key, boot), started_before_us)
+        for boot, last_tick, started_before_us in spans
+    ]
+    return ClockModel(boots, syncs, oscillator)
+
+
+def _beliefs(database: sqlite3.Connection, log: int, boot_id: int) -> tuple[Belief, ...]:
+    """The first block of each distance between the device's clock and its tick, in whole seconds: the rest repeat it."""
+    found = database.execute(
+        "SELECT min(t0), utc FROM blocks WHERE log = ? AND boot_id = ? AND utc > 0 GROUP BY utc - t0 / 32768",
+        (log, boot_id),
+    )
+    return tuple(Belief(t0, utc) for t0, utc in found)
