@@ -1,0 +1,113 @@
+"""Hostile bytes at the wire: whatever arrives, our own errors come out and nothing else, soon and without much memory."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from ipaddress import ip_address
+from typing import Any
+
+import cbor2
+import pytest
+from fieldlog_protocol.commands import TABLE, Command
+from fieldlog_protocol.errors import ProtocolError, RefusedError
+from fieldlog_protocol.wire import decode_body, decode_packet, decode_reply, refusal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+KEYS = sorted({key for c in TABLE for type_ in (c.request, c.response) for key in type_.__struct_encode_fields__})
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([64, 20_000]).map(lambda bits: 1 << bits)
+    | st.floats()
+    | st.text(max_size=4)
+    | st.binary(max_size=4)
+    | st.sampled_from(
+        [
+            Decimal("1e30"),
+            Fraction(1, 3),
+            datetime(2025, 1, 1, tzinfo=UTC),
+            uuid.UUID(int=1),
+            ip_address("::1"),
+            cbor2.CBORTag(60000, "x"),
+            cbor2.CBORSimpleValue(99),
+            cbor2.undefined,
+            frozenset({"a"}),
+        ]
+    )
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS) | st.integers() | st.binary(max_size=2), inner)
+    ),
+    max_leaves=6,
+)
+BODIES = st.dictionaries(st.sampled_from([*KEYS, "rc", "err", "rsn"]), VALUES, max_size=5).map(cbor2.dumps)
+
+
+def _assert_only_our_errors(decode: Callable[[], object]) -> None:
+    with contextlib.suppress(ProtocolError, RefusedError):
+        decode()
+
+
+def _decode_as_everything(payload: bytes) -> None:
+    _assert_only_our_errors(lambda: refusal(payload))
+    for command in TABLE:
+        _assert_only_our_errors(lambda: decode_reply(payload, command))  # noqa: B023 - called at once
+        _assert_only_our_errors(lambda: decode_body(payload, command.request))  # noqa: B023
+
+
+@given(data=st.binary(max_size=60))
+def test_arbitrary_bytes_raise_protocol_errors_only(data: bytes) -> None:
+    _assert_only_our_errors(lambda: decode_packet(data))
+    _decode_as_everything(data)
+
+
+@settings(max_examples=60)
+@given(payload=BODIES)
+def test_cbor_of_any_shape_raises_protocol_errors_only(payload: bytes) -> None:
+    _decode_as_everything(payload)
+
+
+@pytest.mark.faults
+@settings(max_examples=5000, deadline=None)
+@given(payload=BODIES | st.binary(max_size=400))
+def test_cbor_of_any_shape_raises_protocol_errors_only_in_full(payload: bytes) -> None:
+    _decode_as_everything(payload)
+
+
+@pytest.mark.parametrize("command", TABLE, ids=lambda command: command.name)
+@settings(max_examples=5)
+@given(data=st.data())
+def test_one_changed_byte_of_a_reply_raises_our_errors_only(command: Command[Any, Any], data: st.DataObject) -> None:
+    body = {"images": [{"slot": 0, "version": "1"}], "r": "hi", "rc": 0, "err": {"group": 1, "rc": 3}, "off": 5}
+    payload = bytearray(cbor2.dumps(body))
+    at = data.draw(st.integers(0, len(payload) - 1))
+    payload[at] = data.draw(st.integers(0, 255))
+    _assert_only_our_errors(lambda: decode_reply(bytes(payload), command))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\xa1\x61a" + b"\x81" * 50_000 + b"\x00",  # nesting
+        b"\xa1\x61a\x9b" + b"\xff" * 8,  # a list of 2^64 entries
+        b"\xa1\x61a\x5b" + b"\xff" * 8,  # a byte string as long
+        b"\xbb" + b"\xff" * 8,  # a map as large
+        b"\xd8\x1c\xa1\x65tasks\xd8\x1d\x00",  # a map that contains itself
+        b"\xa1\x61a\xc4\x82\x1b\x00\x00\x00\xff\xff\xff\xff\xff\x01",  # 10^(10^12)
+        b"\xa1\x61a\xc5\x82\x1b\x00\x00\x00\xff\xff\xff\xff\xff\x01",  # 2^(10^12)
+        b"\xa1\x61a\xd8\x23\x6a(((a*)*)*)",  # a regular expression
+    ],
+    ids=["nested", "list", "bytes", "map", "cyclic", "decimal", "bigfloat", "regex"],
+)
+def test_cbor_made_to_exhaust_the_reader(payload: bytes) -> None:
+    _decode_as_everything(payload)
