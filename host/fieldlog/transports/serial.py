@@ -152,7 +152,7 @@ class SerialTransport:
         baud: int = DEFAULT_BAUD,
         line: LineMaker = LINE,
     ) -> None:
-        self._find = (lambda: port) if isinstance(port, str) else port
+        self._find: Callable[[], str] = (lambda: port) if isinstance(port, str) else port
         self.name = port if isinstance(port, str) else "the serial port"
         self._baud = baud
         self._make_line = line
@@ -174,7 +174,7 @@ class SerialTransport:
 
     def _open_port(self) -> serial.Serial:
         try:
-            return serial.Serial(self.name, self._baud, timeout=0, exclusive=True)  # type: ignore[no-untyped-call]
+            return serial.Serial(self.name, self._baud, timeout=0, exclusive=True)
         except (serial.SerialException, ValueError, OSError) as error:
             raise cannot_open(self.name, error, [port.path for port in serial_ports()]) from error
 

@@ -1,0 +1,151 @@
+"""Sending long things in pieces, many under way at once: what files and images have in common.
+
+Rule: nothing here knows what is sent. Pieces go out one behind the other; when the device names another offset than
+the one expected, what is under way is let run out and sending goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fieldlog_protocol.commands import Message
+from fieldlog_protocol.errors import ProtocolError, RequestTimeout
+from fieldlog_protocol.wire import HEADER_SIZE, encode_body
+
+from fieldlog.client import Client, Reply
+
+OnProgress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all."""
+
+AHEAD = 2
+"""Requests that wait beyond the window, so that one goes out in the moment an answer comes in."""
+_SETBACKS = 8
+_TWO_LINES = 180
+"""Longest message that an unpaced host can be sure to get through a stock Zephyr line pool (SMP.md section 8)."""
+
+
+class Target(Protocol):
+    """Where an upload goes."""
+
+    async def begin(self) -> None:
+        """Called before the piece at offset 0, also when it must be sent again."""
+        ...
+
+    def empty(self, offset: int) -> Message:
+        """The request at an offset, with no data in it: what remains of a message is room for data."""
+        ...
+
+    def send(self, offset: int, size: int) -> Reply[Any]:
+        """Send the piece at an offset."""
+        ...
+
+    def wanted(self, reply: Reply[Any]) -> Awaitable[int]:
+        """The offset that the device wants next."""
+        ...
+
+
+def ignore_progress(done: int, total: int) -> None:
+    """For callers who do not watch."""
+
+
+def room(client_limit: int, empty: Message) -> int:
+    """How many bytes of data fit a message of `client_limit` bytes that is `empty` but for them."""
+    budget = client_limit - HEADER_SIZE - len(encode_body(empty))
+    for head in (0, 1, 2, 4):  # bytes by which a CBOR byte string's head grows with its length
+        size = budget - head
+        if size < (24, 0x100, 0x1_0000, 1 << 32)[(0, 1, 2, 4).index(head)]:
+            return max(1, size)
+    raise AssertionError("a message is at most 64 KiB long")
+
+
+@dataclass(slots=True)
+class _State:
+    limit: int
+    done: int
+    sent: int
+    setbacks: int = 0
+    timeouts: int = 0
+
+    def advance(self, offset: int) -> None:
+        self.done = offset
+        self.setbacks = self.timeouts = 0
+
+    def go_back(self, offset: int, what: str) -> None:
+        """Go on at another offset; too often without any progress is an error."""
+        if offset <= self.done:
+            self.setbacks += 1
+        if self.setbacks > _SETBACKS:
+            raise ProtocolError(
+                f"{what} does not get beyond byte {self.done}: the device keeps asking for byte {offset}"
+            )
+        self.done = self.sent = offset
+
+
+async def upload(client: Client, target: Target, total: int, what: str, progress: OnProgress = ignore_progress) -> None:
+    """Send `total` bytes; `what` names them in sentences. Raises what `target.wanted` raises."""
+    state = _State(client.max_request, 0, 0)
+    under_way: deque[tuple[int, Reply[Any]]] = deque()
+    try:
+        while state.done < total:
+            if state.done == 0 and not under_way:
+                await target.begin()
+            _send_on(client, target, state, total, under_way)
+            end, reply = under_way.popleft()
+            try:
+                offset = await target.wanted(reply)
+            except RequestTimeout:
+                _forget(under_way)
+                _slow_down(state)
+                continue
+            if offset == end:
+                state.advance(offset)
+            else:
+                state.go_back(await _run_out(target, under_way, offset), what)
+            progress(state.done, total)
+    finally:
+        _forget(under_way)
+
+
+def _send_on(
+    client: Client, target: Target, state: _State, total: int, under_way: deque[tuple[int, Reply[Any]]]
+) -> None:
+    # the answer to the first piece may name another offset to go on from: wait for it
+    most = client.window + AHEAD if state.done else 1
+    while len(under_way) < most and state.sent < total:
+        size = min(room(state.limit, target.empty(state.sent)), total - state.sent)
+        under_way.append((state.sent + size, target.send(state.sent, size)))
+        state.sent += size
+
+
+def _slow_down(state: _State) -> None:
+    """A device that answers small messages and no large ones loses them in a short line queue."""
+    state.timeouts += 1
+    if state.timeouts > 1 and state.limit <= _TWO_LINES:
+        raise RequestTimeout(
+            f"the device no longer answers at byte {state.done}. Check power and cable, then repeat the command"
+        )
+    if state.timeouts > 1:
+        state.limit = _TWO_LINES
+        state.timeouts = 0
+    state.sent = state.done
+
+
+async def _run_out(target: Target, under_way: deque[tuple[int, Reply[Any]]], offset: int) -> int:
+    """Let what was sent be answered; the furthest offset named counts, except that 0 means the device lost it all."""
+    while len(under_way) > AHEAD:
+        _, reply = under_way.popleft()
+        try:
+            named = await target.wanted(reply)
+        except RequestTimeout:
+            continue
+        offset = 0 if 0 in (named, offset) else max(named, offset)
+    _forget(under_way)
+    return offset
+
+
+def _forget(under_way: deque[tuple[int, Reply[Any]]]) -> None:
+    while under_way:
+        under_way.pop()[1].cancel()
