@@ -1,0 +1,124 @@
+"""Reading a stretch of a device's log over the link: many requests under way, blocks out in order.
+
+Rule: positions are (seq, offset) and known before a reply arrives, so the line is kept busy; every reply names the
+position it answers. The seq that offsets count from follows what has been received, so that the device's ring may
+overwrite old blocks meanwhile: only when it reaches the very block that is being read does the reader start anew, from
+the first block that the device still holds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from fieldlog_protocol.blocks.block import parse_header
+from fieldlog_protocol.blocks.split import BlockSplitter
+from fieldlog_protocol.commands import logger
+from fieldlog_protocol.errors import ProtocolError
+from fieldlog_protocol.wire import HEADER_SIZE, encode_body
+
+from fieldlog.client import Client, Reply
+
+_WIDEST = 0xFFFF_FFFF
+_BLOB_HEAD = 2  # a byte string of 256 or more has 3 bytes before it; the empty one counted below has 1
+_QUEUED = 1  # requests beyond the window, so that the next one leaves as soon as a reply has come
+_MAX_CHUNK = 0xFFFF
+
+
+def chunk_size(max_reply: int) -> int:
+    """Log bytes that a reply of at most `max_reply` bytes carries, whatever its numbers are."""
+    empty = logger.BlocksResponse(q=_WIDEST, o=_WIDEST, f=_WIDEST, d=b"")
+    return min(_MAX_CHUNK, max(1, max_reply - HEADER_SIZE - len(encode_body(empty)) - _BLOB_HEAD))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Blocks in wire form, in the order of the log, and what else a reply told.
+
+    `first_held`: the first seq that the device holds. `size`: bytes of the log that arrived.
+    """
+
+    blocks: list[bytes]
+    first_held: int
+    size: int
+
+
+@dataclass(slots=True)
+class _Base:
+    """The block that offsets count from: its seq, and where it begins in the stream that is being read."""
+
+    seq: int
+    at: int
+
+
+async def read_blocks(client: Client, start: int, stop: int) -> AsyncGenerator[Batch]:
+    """The sealed blocks with seqs from `start` to before `stop`, as far as the device holds them.
+
+    Seqs that the device does not have are left out, and a few blocks beyond `stop` may come along. Raises what
+    `Client.request` does.
+    """
+    position = start
+    while position < stop:
+        reader = _Reader(client, position, stop)
+        try:
+            async for batch in reader.batches():
+                yield batch
+        finally:
+            reader.abandon()
+        if reader.overtaken_at is None:
+            return
+        position = reader.overtaken_at
+
+
+class _Reader:
+    def __init__(self, client: Client, start: int, stop: int) -> None:
+        self._client = client
+        self._stop = stop
+        self._base = _Base(start, 0)
+        self._requested = 0  # stream position behind the last request
+        self._received = 0  # stream position behind the last byte that came in order
+        self._under_way: deque[tuple[logger.BlocksRequest, Reply[logger.BlocksResponse]]] = deque()
+        self._splitter = BlockSplitter()
+        self._ended = False
+        self.overtaken_at: int | None = None
+        """The device's first seq, when its ring has overwritten the block that offsets counted from."""
+
+    async def batches(self) -> AsyncGenerator[Batch]:
+        self._fill()
+        while self._under_way:
+            request, reply = self._under_way.popleft()
+            answer = await reply
+            if (answer.q, answer.o) != (request.q, request.o) or len(answer.d) > request.n:
+                raise ProtocolError(f"{self._client.name} answered a position of its log that was not asked for")
+            if answer.f > request.q:
+                self.overtaken_at = answer.f
+                return
+            yield self._take(answer, request.n)
+            self._fill()
+
+    def abandon(self) -> None:
+        """Take back what is still under way."""
+        for _, reply in self._under_way:
+            reply.cancel()
+        self._under_way.clear()
+
+    def _fill(self) -> None:
+        size = chunk_size(self._client.max_reply)
+        while not self._ended and len(self._under_way) < self._client.window + _QUEUED:
+            request = logger.BlocksRequest(q=self._base.seq, o=self._requested - self._base.at, n=size)
+            self._under_way.append((request, self._client.start(logger.BLOCKS, request)))
+            self._requested += size
+
+    def _take(self, answer: logger.BlocksResponse, asked: int) -> Batch:
+        self._received += len(answer.d)
+        last = len(answer.d) < asked
+        blocks = self._splitter.feed(answer.d, final=last)
+        if blocks:
+            newest = parse_header(blocks[-1]).seq
+            self._base = _Base(newest, self._received - self._splitter.pending - len(blocks[-1]))
+            last = last or newest >= self._stop - 1
+        if last:
+            self._ended = True
+            self.abandon()
+        return Batch(blocks, answer.f, len(answer.d))

@@ -1,0 +1,58 @@
+"""Runs the simulator as its users do: a process of its own, reached over a link."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A running simulator. `urls` in the order in which its links became ready."""
+
+    process: subprocess.Popen[str]
+    urls: list[str]
+    ready: list[dict[str, object]]
+
+    @property
+    def url(self) -> str:
+        return self.urls[0]
+
+    @property
+    def port(self) -> str:
+        """The path of the pty, or the UDP port number."""
+        return self.url.removeprefix("serial:").partition("?")[0]
+
+
+@contextmanager
+def simulator(*arguments: str | Path, links: int = 1) -> Iterator[Simulator]:
+    """The simulator with these arguments, until the end of the block; `links` lines are waited for."""
+    command = [sys.executable, "-m", "fieldlog_sim", "--json", "--until-eof", *map(str, arguments)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        ready = []
+        for _ in range(links):
+            line = process.stdout.readline()
+            if not line:
+                raise AssertionError(f"the simulator did not start: {process.stderr.read()}")
+            ready.append(json.loads(line))
+        yield Simulator(process, [str(item["url"]) for item in ready], ready)
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+        process.stderr.close()
