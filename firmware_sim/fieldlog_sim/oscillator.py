@@ -1,0 +1,82 @@
+"""The crystal behind a device's tick counter: 32 768 Hz, nearly.
+
+Rule of this module: ticks are a pure function of true time. The error in rate is constant but for temperature: a tuning
+fork crystal loses with the square of its distance from 25 degC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from fieldlog_protocol.blocks.block import TICK_HZ
+
+Microseconds: TypeAlias = npt.NDArray[np.int64]
+Temperature: TypeAlias = Callable[[Microseconds], npt.NDArray[np.float64]]
+"""degC at UTC microseconds."""
+
+TUNING_FORK_PPM_PER_K2 = -0.034
+_TURNOVER_CEL = 25.0
+_STEP_US = 600_000_000  # the rate is taken as constant for so long: temperatures change slowly
+
+
+class Oscillator:
+    """Counts from 0 at `boot_utc_us`. `temperature` is what the crystal feels; without it the rate is constant."""
+
+    def __init__(
+        self,
+        ppm: float = 0.0,
+        boot_utc_us: int = 0,
+        *,
+        temperature: Temperature | None = None,
+        ppm_per_k2: float = TUNING_FORK_PPM_PER_K2,
+    ) -> None:
+        self._rate = ppm * 1e-6
+        self._boot_us = boot_utc_us
+        self._temperature = temperature
+        self._per_k2 = ppm_per_k2 * 1e-6
+        self._gained_s = np.zeros(1)  # by temperature, at each step since boot
+
+    def tick(self, utc_us: int) -> int:
+        """The counter at a true time."""
+        return int(self.ticks(np.array([utc_us], np.int64))[0])
+
+    def ticks(self, utc_us: Microseconds) -> npt.NDArray[np.int64]:
+        """The counter at many true times."""
+        elapsed_us = utc_us - self._boot_us
+        seconds, rest_us = np.divmod(elapsed_us, 1_000_000)
+        gained_s = elapsed_us * (self._rate * 1e-6) + self._gained_by_temperature(elapsed_us)
+        fraction = (rest_us * 1e-6 + gained_s) * TICK_HZ
+        result: npt.NDArray[np.int64] = seconds * TICK_HZ + np.floor(fraction).astype(np.int64)
+        return result
+
+    def utc_us(self, tick: int) -> int:
+        """The first microsecond of true time at which the counter stands at `tick`."""
+        guess = self._boot_us + ceil(tick * 1_000_000 / (TICK_HZ * (1.0 + self._rate)))
+        for _ in range(4):  # each round shrinks the error by the crystal's: to a millionth or so
+            guess += round((tick - self.tick(guess)) * 1_000_000 / TICK_HZ)
+        while self.tick(guess) >= tick:
+            guess -= 1
+        while self.tick(guess) < tick:
+            guess += 1
+        return guess
+
+    def _gained_by_temperature(self, elapsed_us: Microseconds) -> npt.NDArray[np.float64]:
+        if self._temperature is None or not elapsed_us.size:
+            return np.zeros(elapsed_us.shape)
+        self._extend(int(elapsed_us.max()) // _STEP_US + 1, self._temperature)
+        knots_us = np.arange(len(self._gained_s)) * float(_STEP_US)
+        return np.interp(elapsed_us, knots_us, self._gained_s)
+
+    def _extend(self, steps: int, temperature: Temperature) -> None:
+        """Sum the rate up to at least `steps` steps after boot; at most twice what is there is added at a time."""
+        known = len(self._gained_s) - 1
+        if steps <= known:
+            return
+        middles = self._boot_us + np.arange(known, max(steps, 2 * known), dtype=np.int64) * _STEP_US + _STEP_US // 2
+        rate = self._per_k2 * (temperature(middles) - _TURNOVER_CEL) ** 2
+        gained = self._gained_s[-1] + np.cumsum(rate) * (_STEP_US * 1e-6)
+        self._gained_s = np.concatenate([self._gained_s, gained])
