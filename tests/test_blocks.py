@@ -126,6 +126,17 @@ def test_garbage_is_a_block_error_and_nothing_else(data: bytes) -> None:
             reader(data)
 
 
+def test_every_flipped_bit_of_a_header_is_seen_by_its_own_check() -> None:
+    wire = bytes.fromhex(GOLDEN[0][1])
+    assert has_header(wire)
+    for bit in range(8 * HEADER.size):
+        flipped = bytearray(wire)
+        flipped[bit // 8] ^= 1 << bit % 8
+        assert not has_header(bytes(flipped))
+        with pytest.raises(BlockError):
+            parse_header(bytes(flipped))
+
+
 def test_a_block_of_another_version_is_named_as_such() -> None:
     wire = build_block(replace(GOLDEN[0][0], header=replace(HEADER_VALUE, format=2 << 4)))
     with pytest.raises(BlockError, match="format version 2"):

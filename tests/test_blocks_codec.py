@@ -20,7 +20,7 @@ from blocks_data import (
     stream_of,
     wires,
 )
-from fieldlog_protocol.blocks.block import BLOCK_SIZES, MAX_FRAMES, Block, Encoding, build_block, pad, parse_block
+from fieldlog_protocol.blocks.block import BLOCK_SIZES, Block, Encoding, build_block, pad, parse_block
 from fieldlog_protocol.blocks.decode import Frames, decode_frames
 from fieldlog_protocol.blocks.encoder import BlockEncoder
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
@@ -124,9 +124,11 @@ def test_raw_round_trip(types: list[ChannelType], count: int, timed: bool, seed:
     same_series(decode_frames(wires(blocks), stream), ticks, columns, 0)
 
 
-def filled_by_turns(stream: Stream, ticks: np.ndarray, columns: list[np.ndarray], rng: random.Random) -> list[Block]:
+def filled_by_turns(
+    stream: Stream, ticks: np.ndarray, columns: list[np.ndarray], rng: random.Random, size: int = 256
+) -> list[Block]:
     """Some frames pushed, some in bulk, as a device does that wakes from generated history."""
-    encoder = BlockEncoder(stream, 256)
+    encoder = BlockEncoder(stream, size)
     blocks: list[Block] = []
     position = 0
     while position < len(ticks):
@@ -183,7 +185,7 @@ def test_blocks_are_filled_to_the_last_frame() -> None:
         assert len(build_block(block)) > 1024 - 64
 
 
-def test_no_block_counts_more_frames_than_its_field_can() -> None:
+def test_the_longest_block_stays_below_what_its_frame_count_can_say() -> None:
     stream = stream_of([I16])
     still = np.zeros(70_000, np.int16)
     blocks = encode_series(stream, regular_ticks(stream, len(still)), [still], 4096, BlockEncoder(stream, 4096))
@@ -191,7 +193,7 @@ def test_no_block_counts_more_frames_than_its_field_can() -> None:
     assert decode_frames(wires(blocks), stream).columns[0].tolist() == still.tolist()
     encoder = BlockEncoder(stream, 4096)
     pushed = next(n for n in range(70_000) if not encoder.push(n * 32_768, [0]))
-    assert pushed == 64_689 < MAX_FRAMES
+    assert pushed == 64_689
 
 
 def test_many_channels() -> None:
@@ -300,6 +302,34 @@ def test_a_timed_stream_keeps_irregular_instants() -> None:
         assert frames.columns[0].tolist() == list(range(500))
         assert (frames.ticks <= ticks).all()
         assert (ticks - frames.ticks).max() < resolution
+        assert filled_by_turns(stream, ticks, [np.arange(500, dtype=np.uint16)], random.Random(1), 1024) == blocks
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"payload": bytes.fromhex("01 64000000 03 220000000000 00")},  # a byte behind the last group
+        {"payload": bytes.fromhex("01 64000000 03 2200000000")},  # a byte too few
+        {"payload": bytes.fromhex("01 64000000 21") + bytes(66)},  # 33 bits to a value
+        {"payload": bytes.fromhex("00 64000000 03 220000000000")},  # predictors 0 and 3 do not exist
+        {"payload": bytes.fromhex("03 64000000 03 220000000000")},
+        {"n_frames": 18},  # a group more than there is
+        {"n_frames": 1},
+        {"n_frames": 0},
+        {"span": 2**63},
+        {"t0": 2**63},
+        {"encoding": 2},
+    ],
+)
+def test_each_lie_behind_a_valid_crc_is_refused(change: dict[str, object]) -> None:
+    stream = stream_of([I16])
+    (block,) = encode_series(stream, regular_ticks(stream, 3), [np.array([100, 101, 103], np.int16)])
+    assert block.payload == bytes.fromhex("01 64000000 03 220000000000")
+    in_header = {name: value for name, value in change.items() if name in {"t0", "encoding"}}
+    in_block = {name: value for name, value in change.items() if name not in in_header}
+    lie = replace(block, header=replace(block.header, **in_header), **in_block)
+    with pytest.raises(BlockError):
+        decode_frames([build_block(block), build_block(lie)], stream)
 
 
 def read_or_refuse(wire: bytes, stream: Stream) -> bool:

@@ -2,7 +2,7 @@
 
 Rule of these interfaces: a codec turns columns of raw numbers into payload bytes and back, and knows neither headers
 nor time. What it carries from one block to the next (the packed encoding's choice of predictors) is a `hint`, opaque
-to everyone else, so that every block can be decoded alone.
+to everyone else, so that every block can be decoded alone. No codec fits more than 65 535 frames into the largest payload, 4048 bytes.
 """
 
 from __future__ import annotations

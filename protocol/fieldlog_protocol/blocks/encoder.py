@@ -86,6 +86,10 @@ class BlockEncoder:
                 break
         return taken
 
+    def check(self, raw: Sequence[Reading]) -> None:
+        """UsageError when no block can hold such a frame."""
+        self._frame(self.last_tick, raw)
+
     def seal(self, opening: BlockHeader) -> Block:
         """The block that holds the frames so far, with what `opening` says of the device; the next one is begun.
 

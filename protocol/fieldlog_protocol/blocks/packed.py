@@ -17,7 +17,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fieldlog_protocol.blocks.block import MAX_FRAMES
 from fieldlog_protocol.blocks.codec import Batch, Column, Hint, Indices, Types
 from fieldlog_protocol.errors import BlockError
 
@@ -38,7 +37,7 @@ class PackedCodec:
         return PackedMeter(capacity, _predictors(hint, len(types)))
 
     def fit(self, columns: Sequence[Column], capacity: int, hint: Hint) -> int:
-        available = min(len(columns[0]), MAX_FRAMES)
+        available = len(columns[0])
         window = _FIRST_WINDOW * GROUP + 1
         while True:
             frames = _words([column[: min(window, available)] for column in columns])
@@ -90,7 +89,7 @@ class PackedMeter:
             for top, delta, before, predictor in zip(self._maxima, deltas, self._delta, self._predictors, strict=True)
         ]
         size = self._closed + len(maxima) + 2 * sum(top.bit_length() for top in maxima)
-        if size > self._capacity or self._frames == MAX_FRAMES:
+        if size > self._capacity:
             return False
         self._last, self._delta, self._maxima = list(frame), deltas, maxima
         self._frames += 1

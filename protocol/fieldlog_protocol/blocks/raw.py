@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from fieldlog_protocol.blocks.block import MAX_FRAMES
 from fieldlog_protocol.blocks.codec import Batch, Column, Hint, Indices, Types
 from fieldlog_protocol.errors import BlockError
 
@@ -32,11 +31,11 @@ class _RawMeter:
 
 class RawCodec:
     def meter(self, types: Types, capacity: int, hint: Hint) -> _RawMeter:  # noqa: ARG002
-        return _RawMeter(min(capacity // frame_dtype(types).itemsize, MAX_FRAMES))
+        return _RawMeter(capacity // frame_dtype(types).itemsize)
 
     def fit(self, columns: Sequence[Column], capacity: int, hint: Hint) -> int:  # noqa: ARG002
         width = sum(column.dtype.itemsize for column in columns)
-        return min(len(columns[0]), capacity // width, MAX_FRAMES)
+        return min(len(columns[0]), capacity // width)
 
     def encode(self, columns: Sequence[Column], hint: Hint) -> tuple[bytes, Hint]:
         frames = np.empty(len(columns[0]), [(f"c{index}", column.dtype) for index, column in enumerate(columns)])
