@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,16 @@ def test_a_lost_block_a_step_in_time_and_a_boot_each_begin_anew(archive: Archive
     after_loss = sum(counts[:2])
     step_at = 300 - parse_block(lost).n_frames
     assert begun(series) == [0, after_loss, step_at, 400 - parse_block(lost).n_frames]
+
+
+def test_two_pauses_of_one_length_are_not_taken_for_the_rate(archive: Archive) -> None:
+    """Three readings two periods apart lie on one line, so that one block holds them."""
+    logger = PaperLogger()
+    logger.schema()
+    logger.data(CLIMATE, np.array([0, 1, 3, 5, 6]) * TICK_HZ, [1] * 5, [2] * 5)
+    fill(archive, logger.blocks)
+    assert any(block.n_frames == 2 and block.span == 2 * TICK_HZ for block in map(parse_block, logger.blocks[1:]))
+    assert begun(only(archive)) == [0, 2, 3]
 
 
 def test_a_seal_on_request_interrupts_nothing(archive: Archive) -> None:
@@ -311,6 +322,18 @@ def test_a_block_that_cannot_be_decoded_is_left_out_and_the_line_is_cut(archive:
     assert len(series) == 5000 - counts[5]
     assert begun(series) == [0, sum(counts[:5])]
     assert "block 5" in readings.problems[0]
+
+
+@pytest.mark.parametrize(("t0", "span"), [(2**64 - 1, 0), (0, 2**64 - 1), (2**63, 2**63)])
+def test_a_time_that_no_device_counts_to_is_kept_and_left_out(archive: Archive, t0: int, span: int) -> None:
+    logger = long_log()
+    block = parse_block(logger.blocks[5])
+    absurd = build_block(Block(replace(block.header, seq=9000, t0=t0), block.n_frames, span, block.payload))
+    fill(archive, [*logger.blocks, absurd])
+    readings = archive.readings()
+    assert sum(map(len, readings)) == 5000
+    assert "end of time" in readings.problems[0]
+    assert archive.log(UID, LOG_ID).held().stop == 9001
 
 
 def test_an_encoding_of_the_future_is_left_out(archive: Archive) -> None:

@@ -174,8 +174,6 @@ def test_a_damaged_block_is_refused_and_nothing_of_the_call_is_taken(tmp_path: P
     with opened(tmp_path) as archive:
         with pytest.raises(BlockError, match="damaged"):
             log_of(archive).add_blocks([blocks[4], bytes(damaged)])
-        with pytest.raises(BlockError, match="time beyond"):
-            log_of(archive).add_blocks([build_block(Block(BlockHeader(seq=1, t0=2**63, boot_id=1), 1, 0, b"x"))])
         assert log_of(archive).held() == range(0)
 
 
@@ -352,7 +350,7 @@ def test_a_full_disk_loses_nothing_and_can_be_gone_on_from(tmp_path: Path, block
         log = log_of(archive)
         log.add_blocks(blocks[:64])
         pages = archive._db.execute("PRAGMA page_count").fetchone()[0]
-        archive._db.execute(f"PRAGMA max_page_count = {pages + 1}")
+        archive._db.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(ArchiveError, match="disk is full") as caught:
             log.add_blocks(blocks[64:])
         assert "pull again" in str(caught.value)

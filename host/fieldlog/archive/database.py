@@ -17,6 +17,7 @@ FILE_NAME = "archive.sqlite"
 APPLICATION_ID = 0x464C4F47  # "FLOG"
 VERSION = 1
 BUSY_TIMEOUT_S = 30.0
+_PAGE_SIZE = 16_384  # blocks of 1 KiB: a file 19 % larger than they are; 42 % in SQLite's usual pages of 4 KiB
 
 # A block belongs to a row of `logs` rather than to (uid, log_id) spelled out in each: the same key, 30 bytes shorter.
 # `blocks_by_stream` holds all that planning a read needs, so that no BLOB is touched before its readings are wanted.
@@ -145,6 +146,7 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
 
 def _prepare(connection: sqlite3.Connection) -> None:
     if not _number(connection, "PRAGMA application_id"):
+        connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
         connection.execute("PRAGMA journal_mode = WAL")
         with transaction(connection):
             # again, now that no other process can be doing the same

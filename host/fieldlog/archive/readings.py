@@ -35,7 +35,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 BATCH_BLOCKS = 1024
-BATCH_FRAMES = 1 << 20
+BATCH_FRAMES = 1 << 18
 _MAX_STEP_PERIODS = 1.5
 
 
@@ -311,8 +311,9 @@ def _joined(source: _Source, stream: Stream, before: _Row, row: _Row) -> bool:
 
 
 def _starts(stream: Stream, planned: Sequence[_Planned], frames: Frames) -> Bools:
+    """Where a reading must not be joined to the one before: inside a block too, which two equal pauses can fill."""
     starts = np.zeros(len(frames.ticks), dtype=np.bool_)
-    if stream.timed and stream.period_us:
+    if stream.period_us:
         starts[1:] = np.diff(frames.ticks) > stream.period_ticks * _MAX_STEP_PERIODS
     starts[frames.starts[:-1]] = [plan.starts for plan in planned]
     return starts

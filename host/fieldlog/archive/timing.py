@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from fieldlog.archive.log import Log
+from fieldlog.archive.log import MAX_TICK, Log
 from fieldlog.clock_model import CRYSTAL, Belief, BootSpan, ClockModel, Oscillator
 
 _US_PER_TICK = "30.517578125"  # 1e6 / 32768, exactly
@@ -16,8 +16,8 @@ def clock_model(database: sqlite3.Connection, log: Log, oscillator: Oscillator =
     synced = {sync.boot_id for sync in syncs}
     spans = database.execute(
         f"SELECT boot_id, max(t0 + span), cast(min(received_us - (t0 + span) * {_US_PER_TICK}) AS INTEGER) "
-        "FROM blocks WHERE log = ? GROUP BY boot_id",
-        (log.key,),
+        "FROM blocks WHERE log = ? AND t0 + span < ? GROUP BY boot_id",
+        (log.key, MAX_TICK),
     ).fetchall()
     boots = [
         BootSpan(boot, last_tick, () if boot in synced else _beliefs(database, log.key, boot), started_before_us)
