@@ -286,6 +286,31 @@ def test_a_schema_id_that_comes_round_again_means_what_was_written_before_the_bl
     assert found == [(TEMPERATURE, 6), (finer, 3)]
 
 
+def test_a_part_that_changes_alone_changes_only_its_channels(archive: Archive) -> None:
+    """The other parts of a long description stay as they are and are not written differently."""
+    channels = [Channel(f"c{i}", "V", ChannelType.I16) for i in range(40)]
+    logger = PaperLogger(streams=(Stream(3, "wide", 1_000_000, tuple(channels)),))
+    logger.schema()
+    logger.data(logger.streams[0], [0], *([i] for i in range(40)))
+    channels[39] = Channel("c39", "A", ChannelType.I16)
+    logger.streams = (Stream(3, "wide", 1_000_000, tuple(channels)),)
+    logger.schema()
+    logger.data(logger.streams[0], [TICK_HZ], *([i] for i in range(40)))
+    fill(archive, logger.blocks)
+    assert [[c.unit for c in series.channels[38:]] for series in archive.readings()] == [["V", "V"], ["V", "A"]]
+
+
+def test_of_two_blocks_with_one_seq_the_first_is_shown_however_often_they_come(archive: Archive) -> None:
+    first, second = PaperLogger(), PaperLogger()
+    for logger, value in ((first, 100), (second, 200)):
+        logger.schema()
+        logger.data(CLIMATE, [0, TICK_HZ], [value, value], [1, 1])
+    for blocks in (first.blocks, second.blocks, first.blocks):
+        fill(archive, blocks)
+        archive.flush()
+    assert only(archive).raw[0].tolist() == [100, 100]
+
+
 def test_blocks_that_nothing_describes_are_kept_and_reported(archive: Archive) -> None:
     logger = long_log()
     logger.schema_id = 7
@@ -311,7 +336,11 @@ def test_a_stream_whose_description_spans_blocks_is_put_together(archive: Archiv
     assert [column.tolist() for column in only(archive).raw] == [[i, i + 1] for i in range(40)]
 
 
-def test_a_block_that_cannot_be_decoded_is_left_out_and_the_line_is_cut(archive: Archive) -> None:
+@pytest.mark.parametrize("batch", [1, 1024])
+def test_a_block_that_cannot_be_decoded_is_left_out_and_the_line_is_cut(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(readings_module, "BATCH_BLOCKS", batch)
     logger = long_log()
     bad = parse_block(logger.blocks[5])
     liar = Block(bad.header, 60_000, bad.span, bad.payload[:20])

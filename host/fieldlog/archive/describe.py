@@ -19,12 +19,11 @@ class Schemas:
     def __init__(self, blocks: Iterable[Block]) -> None:
         self._versions: dict[int, list[tuple[int, Schema]]] = {}
         self._known: dict[bytes, SchemaPart | None] = {}
-        current: dict[int, dict[int, bytes]] = {}
+        current: dict[int, dict[tuple[int, int], SchemaPart]] = {}
         for block in blocks:
             part = self._part(block.payload)
             if part is not None:
-                parts = current.setdefault(part.schema_id, {})
-                self._learn(block, part.part, parts)
+                self._learn(block.header.seq, part, current.setdefault(part.schema_id, {}))
 
     def stream(self, schema_id: int, stream_id: int, seq: int) -> Stream | None:
         """The stream as described nearest before `seq`, else first after it; None when no description is held."""
@@ -49,14 +48,14 @@ class Schemas:
                 self._known[payload] = None
         return self._known[payload]
 
-    def _learn(self, block: Block, number: int, parts: dict[int, bytes]) -> None:
-        if parts.get(number) == block.payload:
+    def _learn(self, seq: int, part: SchemaPart, parts: dict[tuple[int, int], SchemaPart]) -> None:
+        """A part replaces what was known of the same channels, and with that a new version begins."""
+        key = (part.stream.id, part.first)
+        if parts.get(key) == part:
             return
-        if number in parts:
-            parts.clear()  # the id came round: another description begins
-        parts[number] = block.payload
+        parts[key] = part
         try:
-            schema = merge_schema(part for payload in parts.values() if (part := self._part(payload)))
+            schema = merge_schema(parts.values())
         except BlockError:
             return
-        self._versions.setdefault(schema.schema_id, []).append((block.header.seq, schema))
+        self._versions.setdefault(part.schema_id, []).append((seq, schema))
