@@ -1,0 +1,101 @@
+"""What all commands share: the options, the device that they mean, and running what is asynchronous."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import click
+from fieldlog_protocol.errors import UsageError
+
+from fieldlog.cli.output import Output
+
+if TYPE_CHECKING:
+    from fieldlog.device import Device
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ARCHIVE_VARIABLE = "FIELDLOG_ARCHIVE"
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """The options that every command takes. `devices` are the URLs given, none for the default one."""
+
+    devices: tuple[str, ...]
+    output: Output
+
+    @property
+    def url(self) -> str | None:
+        """The one device of a command that takes one, None for the default; raises UsageError for more."""
+        if len(self.devices) > 1:
+            raise UsageError(f"this command takes one --device, not {len(self.devices)}")
+        return self.devices[0] if self.devices else None
+
+    @asynccontextmanager
+    async def connect(self, url: str | None = None) -> AsyncGenerator[Device]:
+        """The device that is meant. What it printed meanwhile is shown with --verbose."""
+        from fieldlog.connection import connect
+
+        async with connect(url or self.url) as device:
+            try:
+                yield device
+            finally:
+                self.output.console_text(device.name, device.client.take_text())
+
+
+def options(function: Callable[Concatenate[Common, P], T]) -> Callable[..., T]:
+    """Options for a command that talks to devices; it gets them as a `Common` in front."""
+
+    @click.option("--device", "-d", "device", multiple=True, metavar="URL", help="The device; see `fieldlog --help`.")
+    @output_options
+    @functools.wraps(function)
+    def wrapped(output: Output, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        devices: Any = kwargs.pop("device")
+        return function(Common(tuple(devices), output), *args, **kwargs)
+
+    return wrapped
+
+
+def output_options(function: Callable[Concatenate[Output, P], T]) -> Callable[..., T]:
+    """Options for a command that needs no device; it gets them as an `Output` in front."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+    @click.option("--quiet", "-q", is_flag=True, help="Print results only.")
+    @click.option("--verbose", "-v", is_flag=True, help="Also print what the device writes to its console.")
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        flags: dict[str, Any] = {name: kwargs.pop(name) for name in ("as_json", "quiet", "verbose")}
+        return function(Output(**flags), *args, **kwargs)
+
+    return wrapped
+
+
+def archive_option(function: Callable[P, T]) -> Callable[P, T]:
+    """`--archive DIR`, handed on as `archive: Path`."""
+    return click.option(
+        "--archive",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=default_archive,
+        envvar=ARCHIVE_VARIABLE,
+        metavar="DIR",
+        help=f"Folder of the archive; else {ARCHIVE_VARIABLE}, else the platform's data folder.",
+    )(function)
+
+
+def default_archive() -> Path:
+    """Where the archive lives when nobody says otherwise."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("fieldlog", appauthor=False)) / "archive"
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end; Ctrl-C cancels it first, so that links are closed and partial files removed."""
+    return asyncio.run(work)

@@ -1,0 +1,175 @@
+"""`fieldlog info`, `identify` and `selftest`."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Awaitable, Mapping
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import click
+from fieldlog_protocol.commands import GROUP_NAMES, Empty, logger
+from fieldlog_protocol.commands.os import BOOTLOADER_MODES
+from fieldlog_protocol.errors import RefusedError, RequestTimeout
+
+from fieldlog.cli.common import Common, options, run
+from fieldlog.cli.image import slot_flags, slot_json
+from fieldlog.cli.output import Output
+from fieldlog.device import Device
+from fieldlog.logger_info import LoggerInfo
+
+T = TypeVar("T")
+
+_SELF_TEST_S = 60.0
+_POLL_S = 0.2
+
+
+@click.command()
+@options
+def info(common: Common) -> None:
+    """Show what a device is and does."""
+
+    async def work() -> dict[str, Any]:
+        async with common.connect() as device:
+            return await _gather(device)
+
+    found = run(work())
+    common.output.result(found, lambda: _show(common.output, found))
+
+
+async def _gather(device: Device) -> dict[str, Any]:
+    params = device.client.params
+    groups = await _offered(device.groups())
+    has_logger = await device.has_logger()
+    return {
+        "device": device.name,
+        "logger": logger_json(await device.logger_info()) if has_logger else None,
+        "system": await _offered(device.os_info()),
+        "bootloader": await _bootloader(device),
+        "images": [slot_json(slot) for slot in await _offered(device.images()) or ()],
+        "clock": await _clock(device),
+        "buffers": None if params is None else {"size": params.buf_size, "count": params.buf_count},
+        "groups": None if groups is None else [{"id": number, "name": GROUP_NAMES.get(number)} for number in groups],
+    }
+
+
+async def _offered(answer: Awaitable[T]) -> T | None:
+    """The answer, None where the device refuses: not every one serves everything."""
+    try:
+        return await answer
+    except RefusedError:
+        return None
+
+
+async def _bootloader(device: Device) -> dict[str, object] | None:
+    name = await _offered(device.bootloader())
+    if name is None or name.bootloader is None:
+        return None
+    mode = await _offered(device.bootloader("mode"))
+    number = None if mode is None else mode.mode
+    text = None if number is None else BOOTLOADER_MODES.get(number, f"mode {number}")
+    return {"name": name.bootloader, "mode": number, "mode_text": text}
+
+
+async def _clock(device: Device) -> str | None:
+    time = await _offered(device.datetime())
+    return None if time is None else time.isoformat()
+
+
+def logger_json(info: LoggerInfo) -> Mapping[str, object]:
+    """The logger's description as JSON shows it: states and capabilities by name."""
+    state = info.state.name.lower() if isinstance(info.state, logger.State) else info.state
+    names = [capability.name.lower() for capability in info.capabilities if capability.name]
+    return asdict(info) | {"state": state, "capabilities": names}
+
+
+def _show(output: Output, found: dict[str, Any]) -> None:
+    if found["logger"] is not None:
+        output.fields(_logger_fields(found["logger"]))
+    boot, buffers, groups = found["bootloader"], found["buffers"], found["groups"]
+    output.fields(
+        [
+            ("device", found["device"]),
+            ("system", found["system"]),
+            ("boot loader", boot and f"{boot['name']}" + (f", {boot['mode_text']}" if boot["mode_text"] else "")),
+            ("clock", found["clock"]),
+            ("buffers", buffers and f"{buffers['count']} of {buffers['size']} bytes"),
+            ("groups", groups and ", ".join(group["name"] or str(group["id"]) for group in groups)),
+        ]
+    )
+    for image in found["images"]:
+        flags = ", ".join(slot_flags(image)) or "inactive"
+        output.line(f"image {image['image']} slot {image['slot']}  {image['version']}  {flags}")
+
+
+def _logger_fields(info: dict[str, Any]) -> list[tuple[str, object]]:
+    share = f"{100 * info['used_bytes'] / info['total_bytes']:.1f} %" if info["total_bytes"] else ""
+    battery = info["battery_mv"]
+    return [
+        ("name", info["name"]),
+        ("serial", info["serial"]),
+        ("product", " ".join(filter(None, (info["product"], info["hardware"])))),
+        ("firmware", info["firmware"]),
+        ("uid", info["uid"]),
+        ("state", info["state"]),
+        ("log", f"{info['used_bytes']} of {info['total_bytes']} bytes {share}".rstrip()),
+        ("battery", None if battery is None else f"{battery / 1000:.3f} V"),
+        ("clock set", _utc(info["clock_set_s"])),
+        ("last restart", info["reset_reason"]),
+    ]
+
+
+def _utc(seconds: int | None) -> str:
+    return "never" if seconds is None else dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()
+
+
+@click.command()
+@options
+@click.option("--seconds", type=click.IntRange(1, 255), default=5, show_default=True, help="How long.")
+def identify(common: Common, seconds: int) -> None:
+    """Make a logger blink, to find it among others."""
+
+    async def work() -> None:
+        async with common.connect() as device:
+            await device.identify(seconds)
+
+    run(work())
+    common.output.result({"seconds": seconds}, lambda: common.output.note(f"it blinks for {seconds} s"))
+
+
+@click.command()
+@options
+def selftest(common: Common) -> None:
+    """Let a logger test its sensors, battery and flash. The exit code is 1 if anything fails."""
+
+    async def work() -> list[logger.TestResult]:
+        async with common.connect() as device:
+            return await _self_test(device)
+
+    results = run(work())
+    passed = all(result.ok for result in results)
+    data = {"passed": passed, "results": [{"name": r.n, "passed": r.ok, "measured": r.x} for r in results]}
+    rows = [(result.n, "passed" if result.ok else "FAILED", result.x) for result in results]
+    common.output.result(data, lambda: common.output.table(["test", "result", "measured"], rows))
+    if not passed:
+        raise click.exceptions.Exit(1)
+
+
+async def _self_test(device: Device) -> list[logger.TestResult]:
+    await device.need_logger()
+    await device.request(logger.SELF_TEST_START, Empty())
+    deadline = asyncio.get_running_loop().time() + _SELF_TEST_S
+    while (page := await device.request(logger.SELF_TEST_RESULT, logger.SelfTestRequest())).run:
+        if asyncio.get_running_loop().time() > deadline:
+            raise RequestTimeout(
+                f"the self test of {device.name} still runs after {_SELF_TEST_S:.0f} s. Ask again later"
+            )
+        await asyncio.sleep(_POLL_S)
+    results = list(page.r)
+    while len(results) < page.n:
+        more = await device.request(logger.SELF_TEST_RESULT, logger.SelfTestRequest(i=len(results)))
+        if not more.r:
+            break
+        results += more.r
+    return results

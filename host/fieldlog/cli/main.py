@@ -1,0 +1,131 @@
+"""`fieldlog`: the group of all commands, each loaded when it is called, and the one place where errors become exit codes.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 no device or link lost, 4 the device refused, 5 verification failed,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from fieldlog_protocol import __version__
+from fieldlog_protocol.errors import FieldlogError
+
+from fieldlog.cli.failure import exit_code, report
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "devices": ("devices:devices", "List the serial ports that are present."),
+    "info": ("info:info", "Show what a device is and does."),
+    "identify": ("info:identify", "Make a logger blink, to find it among others."),
+    "selftest": ("info:selftest", "Let a logger test its sensors, battery and flash."),
+    "reset": ("basic:reset", "Restart a device."),
+    "echo": ("basic:echo", "Send a text to a device and back, to test the link."),
+    "stats": ("basic:stats", "Show a device's counters, tasks or memory."),
+    "shell": ("basic:shell", "Run a command of a device's shell."),
+    "fs": ("fs:fs", "Fetch, store and check files on a device."),
+    "flash": ("flash:flash", "Install firmware: upload, test, restart, confirm."),
+    "image": ("image:image", "Look at firmware slots and files."),
+    "config": ("config:config", "Show and change a device's settings."),
+    "clock": ("clock:clock", "Show and set a device's clock."),
+    "log": ("log:log", "Arm, stop and watch a logger."),
+    "pull": ("pull:pull", "Read a logger out into the archive."),
+    "archive": ("archive:archive", "Look after the archive of readings."),
+    "export": ("export:export", "Write readings from the archive to files."),
+    "plot": ("plot:plot", "Plot readings from the archive."),
+    "sim": ("sim:sim", "Run simulated devices."),
+    "demo": ("demo:demo", "Show all of it with a simulated logger."),
+}
+"""Command: where it is (module:attribute in this package) and what help says of it."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only to run it or to print its own help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"fieldlog.cli.{module}"), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(_unknown(args[0]))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _unknown(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    return f"there is no command {name!r}." + (f" Did you mean {near[0]!r}?" if near else " See `fieldlog --help`.")
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="fieldlog %(version)s")
+def cli() -> None:
+    """Flash, configure, read out and plot embedded sensor loggers, over serial and UDP.
+
+    The device is --device, else FIELDLOG_DEVICE, else the only one present: a port such as /dev/ttyACM0 or COM3,
+    usb:VID:PID, udp:HOST, or sim: for a simulated one.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The program."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
+    sys.exit(invoke(words))
+
+
+def invoke(words: Sequence[str]) -> int:
+    """Run a command line; the exit code."""
+    try:
+        code = _invoke(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        return 0  # whoever reads has seen enough
+    except OSError as error:
+        _drop_output()
+        report("--json" in words, error)
+        return exit_code(error)
+    return code
+
+
+def _invoke(words: Sequence[str]) -> int:
+    try:
+        result: Any = cli.main(args=list(words), prog_name="fieldlog", standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except (FieldlogError, click.ClickException) as error:
+        report("--json" in words, error)
+        return exit_code(error)
+    return result if isinstance(result, int) else 0
+
+
+def _drop_output() -> None:
+    """Let the interpreter's last flush go nowhere, rather than complain of it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -1,0 +1,221 @@
+"""Values of settings: between bytes on the wire, values in Python and words on a command line.
+
+Rule: no I/O. Bytes are little endian (FL settings schema); a value that does not fit is refused with a sentence that
+says what would, before anything is written.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+
+from fieldlog_protocol.commands.logger import SettingFlag, SettingInfo, SettingType
+from fieldlog_protocol.errors import ProtocolError, UsageError
+
+Value = bool | int | float | str | bytes
+
+_FORMATS = {SettingType.I32: "<i", SettingType.U32: "<I", SettingType.I64: "<q", SettingType.F32: "<f"}
+_INTEGERS = (SettingType.I32, SettingType.U32, SettingType.I64)
+_WORDS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
+_RAW = {"u32": "<I", "i32": "<i"}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as the device describes it. `low` and `high` bound numbers, and lengths in bytes of text and bytes."""
+
+    key: str
+    type: SettingType
+    unit: str
+    low: int | float | None
+    high: int | float | None
+    step: int | float | None
+    default: bytes | None
+    flags: SettingFlag
+    text: str
+    choices: tuple[str, ...]
+
+    @property
+    def read_only(self) -> bool:
+        return bool(self.flags & SettingFlag.READ_ONLY)
+
+
+def setting_of(info: SettingInfo, choices: tuple[str, ...]) -> Setting:
+    """The setting that a schema entry declares; raises ProtocolError for a type that this version does not know."""
+    if info.t not in SettingType.__members__.values():
+        raise ProtocolError(f"the setting {info.k!r} has type {info.t}, which this version of fieldlog does not know")
+    return Setting(
+        key=info.k,
+        type=SettingType(info.t),
+        unit=info.u or "",
+        low=info.lo,
+        high=info.hi,
+        step=info.step,
+        default=info.d,
+        flags=SettingFlag(info.f or 0),
+        text=info.x or "",
+        choices=choices,
+    )
+
+
+def decode(setting: Setting, data: bytes) -> Value:
+    """The value that the device's bytes stand for; a choice is its name."""
+    kind = setting.type
+    try:
+        if kind in _FORMATS:
+            number: int | float = struct.unpack(_FORMATS[kind], data)[0]
+            return shortest_f32(number) if kind is SettingType.F32 else number
+        if kind is SettingType.TEXT:
+            return data.decode()
+        if kind is SettingType.BOOL:
+            return bool({b"\0": 0, b"\1": 1}[data])
+        if kind is SettingType.CHOICE:
+            (position,) = data
+            return setting.choices[position]
+    except (struct.error, UnicodeDecodeError, LookupError, ValueError):
+        raise ProtocolError(
+            f"the device's value of {setting.key!r} is not of its own type {kind.name.lower()}: {data.hex() or 'no bytes'}"
+        ) from None
+    return data
+
+
+def encode(setting: Setting, value: Value) -> bytes:
+    """The bytes for a value; raises UsageError that says what the setting takes."""
+    kind = setting.type
+    if setting.read_only:
+        raise UsageError(f"{setting.key} is read only")
+    if kind is SettingType.BOOL:
+        return _bool(setting, value)
+    if kind is SettingType.CHOICE:
+        return _choice(setting, value)
+    if kind in _FORMATS:
+        return _number(setting, value)
+    return _sized(setting, value)
+
+
+def parse_words(setting: Setting, words: str) -> Value:
+    """The value that a command line gives, by the setting's type. Bytes are written in hexadecimal digits."""
+    kind = setting.type
+    if kind is SettingType.BOOL and words.lower() in _WORDS:
+        return _WORDS[words.lower()]
+    try:
+        if kind in _INTEGERS:
+            return int(words, 0)
+        if kind is SettingType.F32:
+            return float(words)
+        if kind is SettingType.BYTES:
+            return bytes.fromhex(words)
+    except ValueError:
+        raise _unfit(setting, words) from None
+    return words
+
+
+def allowed(setting: Setting) -> str:
+    """What the setting takes, in words."""
+    if setting.type is SettingType.BOOL:
+        return "true or false"
+    if setting.type is SettingType.CHOICE:
+        return "one of " + ", ".join(setting.choices)
+    unit = f" {setting.unit}" if setting.unit else ""
+    if setting.type in _FORMATS:
+        step = f" in steps of {setting.step}" if setting.step else ""
+        kind = "a number" if setting.type is SettingType.F32 else "a whole number"
+        return f"{kind}{_range(setting)}{unit}{step}"
+    kind = "text" if setting.type is SettingType.TEXT else "hexadecimal digits"
+    return f"{kind}, length{_range(setting) or ' any'} bytes"
+
+
+def parse_raw(words: str) -> bytes:
+    """The bytes for a setting whose type nobody knows: `hex:`, `str:`, `u32:`, `i32:`, `bool:` or `f32:` say how."""
+    prefix, colon, rest = words.partition(":")
+    try:
+        if colon and prefix == "hex":
+            return bytes.fromhex(rest)
+        if colon and prefix == "str":
+            return rest.encode()
+        if colon and prefix in _RAW:
+            return struct.pack(_RAW[prefix], int(rest, 0))
+        if colon and prefix == "f32":
+            return struct.pack("<f", float(rest))
+        if colon and prefix == "bool":
+            return bytes([_WORDS[rest.lower()]])
+    except (ValueError, LookupError, struct.error, OverflowError):
+        raise UsageError(f"{words!r}: {rest!r} is no {prefix} value") from None
+    raise UsageError(
+        f"{words!r} does not say how to write its bytes: this device describes no types, so begin with hex:, str:, "
+        "u32:, i32:, bool: or f32:"
+    )
+
+
+def show_raw(data: bytes) -> str:
+    """Bytes of unknown type as `parse_raw` takes them: as text where they can only be text."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return f"hex:{data.hex()}"
+    return f"str:{text}" if text and text.isprintable() else f"hex:{data.hex()}"
+
+
+def shortest_f32(number: float) -> float:
+    """The number with the fewest digits that is the same 32-bit float: 0.1, not 0.10000000149011612."""
+    if not math.isfinite(number):
+        return number
+    tries = (float(f"{number:.{digits}g}") for digits in range(6, 10))
+    return next(short for short in tries if struct.pack("<f", short) == struct.pack("<f", number))
+
+
+def _bool(setting: Setting, value: Value) -> bytes:
+    if not isinstance(value, bool):
+        raise _unfit(setting, value)
+    return bytes([value])
+
+
+def _choice(setting: Setting, value: Value) -> bytes:
+    if not isinstance(value, str) or value not in setting.choices:
+        raise _unfit(setting, value)
+    return bytes([setting.choices.index(value)])
+
+
+def _number(setting: Setting, value: Value) -> bytes:
+    whole = setting.type in _INTEGERS
+    if isinstance(value, (bool, str, bytes)) or (whole and not isinstance(value, int)) or not _within(setting, value):
+        raise _unfit(setting, value)
+    try:
+        return struct.pack(_FORMATS[setting.type], value)
+    except (struct.error, OverflowError):
+        raise _unfit(setting, value) from None
+
+
+def _sized(setting: Setting, value: Value) -> bytes:
+    if setting.type is SettingType.TEXT and isinstance(value, str):
+        data = value.encode()
+    elif setting.type is SettingType.BYTES and isinstance(value, bytes):
+        data = value
+    else:
+        raise _unfit(setting, value)
+    if not _within(setting, len(data)):
+        raise _unfit(setting, value)
+    return data
+
+
+def _within(setting: Setting, number: float) -> bool:
+    if not math.isfinite(number):
+        return False
+    if (setting.low is not None and number < setting.low) or (setting.high is not None and number > setting.high):
+        return False
+    offset = number - (setting.low or 0)
+    return not setting.step or math.isclose(offset, round(offset / setting.step) * setting.step, abs_tol=1e-9)
+
+
+def _range(setting: Setting) -> str:
+    if setting.low is not None and setting.high is not None:
+        return f" from {setting.low} to {setting.high}"
+    if setting.low is not None:
+        return f" of at least {setting.low}"
+    return "" if setting.high is None else f" of at most {setting.high}"
+
+
+def _unfit(setting: Setting, value: Value) -> UsageError:
+    shown = value.hex() if isinstance(value, bytes) else repr(value) if isinstance(value, str) else value
+    return UsageError(f"{setting.key} cannot be {shown}: it takes {allowed(setting)}")
