@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,4 +56,7 @@ def simulator(*arguments: str | Path, links: int = 1) -> Iterator[Simulator]:
             process.kill()
             process.wait()
         process.stdout.close()
+        complaint = process.stderr.read()
         process.stderr.close()
+    if process.returncode not in (0, -signal.SIGTERM, -signal.SIGKILL):
+        raise AssertionError(f"the simulator ended with {process.returncode}: {complaint}")

@@ -1,9 +1,9 @@
 """Reading a stretch of a device's log over the link: many requests under way, blocks out in order.
 
 Rule: positions are (seq, offset) and known before a reply arrives, so the line is kept busy; every reply names the
-position it answers. The seq that offsets count from follows what has been received, so that the device's ring may
-overwrite old blocks meanwhile: only when it reaches the very block that is being read does the reader start anew, from
-the first block that the device still holds.
+position it answers. The log changes while it is read: the ring overwrites its oldest blocks, and a block that was open
+is sealed between others. Both move what offsets count, so the seq that they count from follows what has been received;
+where the bytes do not fit together all the same, the reader starts anew behind the last whole block.
 """
 
 from __future__ import annotations
@@ -58,31 +58,35 @@ async def read_blocks(client: Client, start: int, stop: int) -> AsyncGenerator[B
     Seqs that the device does not have are left out, and a few blocks beyond `stop` may come along. Raises what
     `Client.request` does.
     """
-    position = start
+    position, tolerant = start, False
     while position < stop:
-        reader = _Reader(client, position, stop)
+        reader = _Reader(client, position, stop, tolerant=tolerant)
         try:
             async for batch in reader.batches():
                 yield batch
         finally:
             reader.abandon()
-        if reader.overtaken_at is None:
+        if reader.restart_at is None:
             return
-        position = reader.overtaken_at
+        # damage that is there at the second look too lies on the device's flash: read on behind it
+        tolerant = reader.restart_at <= position
+        position = max(position, reader.restart_at)
 
 
 class _Reader:
-    def __init__(self, client: Client, start: int, stop: int) -> None:
+    def __init__(self, client: Client, start: int, stop: int, *, tolerant: bool) -> None:
         self._client = client
         self._stop = stop
+        self._tolerant = tolerant
         self._base = _Base(start, 0)
         self._requested = 0  # stream position behind the last request
         self._received = 0  # stream position behind the last byte that came in order
         self._under_way: deque[tuple[logger.BlocksRequest, Reply[logger.BlocksResponse]]] = deque()
         self._splitter = BlockSplitter()
         self._ended = False
-        self.overtaken_at: int | None = None
-        """The device's first seq, when its ring has overwritten the block that offsets counted from."""
+        self._whole = False
+        self.restart_at: int | None = None
+        """The seq from which to start anew, when what offsets count has moved."""
 
     async def batches(self) -> AsyncGenerator[Batch]:
         self._fill()
@@ -92,10 +96,15 @@ class _Reader:
             if (answer.q, answer.o) != (request.q, request.o) or len(answer.d) > request.n:
                 raise ProtocolError(f"{self._client.name} answered a position of its log that was not asked for")
             if answer.f > request.q:
-                self.overtaken_at = answer.f
+                self.restart_at = max(answer.f, self._behind)
                 return
             yield self._take(answer, request.n)
             self._fill()
+
+    @property
+    def _behind(self) -> int:
+        """The seq behind the last whole block."""
+        return self._base.seq + (1 if self._whole else 0)
 
     def abandon(self) -> None:
         """Take back what is still under way."""
@@ -115,9 +124,13 @@ class _Reader:
         last = len(answer.d) < asked
         blocks = self._splitter.feed(answer.d, final=last)
         if blocks:
+            self._whole = True
             newest = parse_header(blocks[-1]).seq
             self._base = _Base(newest, self._received - self._splitter.pending - len(blocks[-1]))
             last = last or newest >= self._stop - 1
+        if self._splitter.damaged and not self._tolerant:
+            self.restart_at = self._behind
+            last = True
         if last:
             self._ended = True
             self.abandon()

@@ -206,7 +206,7 @@ class ChannelInfo(Message, frozen=True, kw_only=True):
     t: Annotated[int, u8("type of the raw values, numbered as in the log's SCHEMA block")]
     mul: Annotated[int, i32("factor; left out: 1")] | None = None
     exp: Annotated[int, number("power of ten; left out: 0", ge=-30, le=30)] | None = None
-    off: Annotated[float, about("offset in the unit; left out: 0")] | None = None
+    off: Annotated[int, i32("added to raw * mul; left out: 0")] | None = None
     miss: Annotated[int, about("raw value that stands for a missing reading")] | None = None
     lo: Annotated[float, about("lowest valid value, in the unit")] | None = None
     hi: Annotated[float, about("highest valid value, in the unit")] | None = None

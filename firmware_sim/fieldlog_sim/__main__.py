@@ -1,0 +1,34 @@
+"""`fieldlog-sim`: simulated devices in the foreground, until SIGINT, SIGTERM or, if asked, the end of standard input."""
+
+from __future__ import annotations
+
+import sys
+
+from fieldlog_protocol.errors import FieldlogError, LinkError, UsageError
+
+from fieldlog_sim.options import parse_options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the simulator; the exit code is 0, or 1, 2 or 3 after one sentence on stderr."""
+    options = parse_options(arguments)
+    from fieldlog_sim.program import run
+
+    try:
+        run(options)
+    except UsageError as error:
+        return _fail(error, 2)
+    except LinkError as error:
+        return _fail(error, 3)
+    except (FieldlogError, OSError) as error:
+        return _fail(error, 1)
+    return 0
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,287 @@
+"""One simulated device: its flash, what is mounted on it, and the firmware that runs from boot to restart.
+
+Rule: whatever survives a restart lies in flash. `_start` builds everything else anew from it, at every boot; power can
+go at any flash operation, and only the device itself, its power switch, catches that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from fieldlog_protocol.image import ImageVersion, build_image
+from fieldlog_protocol.wire import Packet
+
+from fieldlog_sim.boot_loader import BootLoader, BootReport
+from fieldlog_sim.device_clock import DeviceClock
+from fieldlog_sim.dispatch import Dispatcher, Limits
+from fieldlog_sim.file_store import FileStore
+from fieldlog_sim.log_store import BLOCK_SIZE
+from fieldlog_sim.logger import Logger
+from fieldlog_sim.nor_flash import FLASH_SIZE, FlashMap, NorFlash, PowerCut
+from fieldlog_sim.oscillator import Oscillator
+from fieldlog_sim.port import Buffers
+from fieldlog_sim.profiles import MAX_AGE_KEY, NAME_KEY, SERIAL_KEY, Profile
+from fieldlog_sim.sensors import Sensor
+from fieldlog_sim.settings_model import SettingsModel
+from fieldlog_sim.settings_store import SettingsStore
+from fieldlog_sim.sim_time import Time
+
+FACTORY_VERSION = "1.0.0"
+_FACTORY_BODY_LENGTH = 24 * 1024
+_BOOT_COUNTER = "boot"
+_UID = "uid"
+_LOG_ID = "log/id"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConfig:
+    """What makes one device differ from another. `state`: the file behind its flash, None for memory only."""
+
+    profile: Profile
+    buffers: Buffers = field(default_factory=Buffers)
+    seed: int = 0
+    index: int = 0
+    clock_ppm: float = 0.0
+    state: Path | None = None
+    flash_size: int = FLASH_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the device is: fused or written at first power-up, all but the name."""
+
+    uid: bytes
+    log_id: int
+    serial: str
+    name: str
+
+
+@dataclass(slots=True)
+class Counters:
+    """Statistics since the last restart."""
+
+    requests: int = 0
+    identified: int = 0
+
+
+class Device:
+    """`sensors` feed the logger, if the profile has one. Time comes from `time`; nothing here reads a clock."""
+
+    dispatcher: Dispatcher
+    boot_loader: BootLoader
+    boot_report: BootReport
+    settings: SettingsModel
+    files: FileStore
+    clock: DeviceClock
+    identity: Identity
+    logger: Logger | None
+
+    def __init__(
+        self,
+        config: DeviceConfig,
+        time: Time,
+        sensors: tuple[Sensor, ...],
+        register: Callable[[Dispatcher, Device], None],
+    ) -> None:
+        self.config = config
+        self.sensors = sensors
+        self.counters = Counters()
+        self.boot_id = 0
+        self.reset_reason = "power on"
+        self.time = time
+        self._register = register
+        self._now_s: float | None = None
+        self._restart_pending = False
+        self._console = bytearray()
+        self.flash = NorFlash(config.flash_size, path=config.state, seed=config.seed)
+        self.power_on("power on")
+
+    # power and restart
+
+    def power_on(self, reason: str) -> None:
+        """Boot, and boot again for as long as power is cut while booting."""
+        while True:
+            try:
+                self._restore_power()
+                self._start(reason)
+            except PowerCut:
+                reason = "brownout"
+                continue
+            return
+
+    def _restore_power(self) -> None:
+        if not self.flash.powered:
+            self.flash.power_on()
+
+    def restart_after_reply(self) -> None:
+        """Restart as soon as the reply to the present request has left the line."""
+        self._restart_pending = True
+
+    def _start(self, reason: str) -> None:
+        partitions = FlashMap.of(self.flash)
+        self.boot_loader = BootLoader.of(partitions)
+        self._nv = SettingsStore(partitions.nv)
+        if self._nv.get(_UID) is None:
+            self._factory()
+        self.boot_report = self.boot_loader.boot()
+        self.reset_reason = reason
+        self.boot_id = self._next_boot_id()
+        self.counters = Counters()
+        self.clock = DeviceClock(self._oscillator(), self.now_us)
+        self._settings_store = SettingsStore(partitions.settings)
+        self.identity = self._identify()
+        serial = {SERIAL_KEY: self.identity.serial.encode()} if self.config.profile.has_logger else {}
+        self.settings = SettingsModel(self.config.profile.settings, self._settings_store, serial)
+        self.files = FileStore(partitions.files)
+        self.logger = Logger(self, partitions.log, self._nv, BLOCK_SIZE) if self.config.profile.has_logger else None
+        self.dispatcher = Dispatcher(Limits(self.config.buffers.size, self.config.profile.indefinite))
+        self._register(self.dispatcher, self)
+        self._console += f"*** fieldlog simulator {self.firmware_version} ({self.boot_report.reason}) ***\r\n".encode()
+        if self.logger is not None:
+            self.logger.boot(reason)
+
+    def _factory(self) -> None:
+        """First power-up: firmware from the debugger, then the uid, last, which says that all of it is done."""
+        seed = f"{self.config.seed}:{self.config.index}".encode()
+        body = Random(seed).randbytes(_FACTORY_BODY_LENGTH)
+        self.boot_loader.install(build_image(body, ImageVersion.of(FACTORY_VERSION)))
+        digest = hashlib.sha256(seed).digest()
+        self._nv.put_many({_LOG_ID: digest[8:12], _UID: digest[:8]})
+
+    def _identify(self) -> Identity:
+        uid, log_id = self._nv.get(_UID) or b"", self._nv.get(_LOG_ID) or b""
+        name = (self._settings_store.get(NAME_KEY) or b"").decode(errors="replace")
+        return Identity(uid, int.from_bytes(log_id, "little"), f"SIM{uid[:4].hex().upper()}", name)
+
+    def _next_boot_id(self) -> int:
+        former = int.from_bytes(self._nv.get(_BOOT_COUNTER) or b"\0\0", "little")
+        boot_id = former % 0xFFFF + 1
+        self._nv.put(_BOOT_COUNTER, boot_id.to_bytes(2, "little"))
+        return boot_id
+
+    def _oscillator(self) -> Oscillator:
+        return Oscillator(ppm=self.config.clock_ppm, boot_utc_us=self.now_us())
+
+    # what a port asks of its server
+
+    def handle(self, packet: Packet, arrived: float, now: float) -> bytes | None:
+        """The payload of a reply, or None when power went before there was one."""
+        self._now_s = now
+        self.arrived_us = self.time.utc_us(arrived)
+        self.counters.requests += 1
+        try:
+            self._advance()
+            return self.dispatcher.handle(packet)
+        except PowerCut:
+            self.power_on("brownout")
+            return None
+        finally:
+            self._now_s = None
+
+    def after_reply(self, now: float) -> None:
+        """A pending restart happens now."""
+        if not self._restart_pending:
+            return
+        self._restart_pending = False
+        self._now_s = now
+        try:
+            if self.logger is not None:
+                self.logger.seal()
+            self.power_on("software")
+        except PowerCut:
+            self.power_on("brownout")
+        finally:
+            self._now_s = None
+
+    def take_console(self) -> bytes:
+        """What the firmware printed since the last call."""
+        text = bytes(self._console)
+        self._console.clear()
+        return text
+
+    def advance(self, now: float | None = None) -> None:
+        """Let the firmware do what is due by now: samples, ages, time limits."""
+        self._now_s = now
+        try:
+            self._advance()
+        except PowerCut:
+            self.power_on("brownout")
+        finally:
+            self._now_s = None
+
+    def wake_at(self, now: float) -> float | None:
+        """When the firmware next has something to do, in monotonic seconds."""
+        if self.logger is None:
+            return None
+        return now + self.time.until_s(self.logger.next_due_us(), now)
+
+    def _advance(self) -> None:
+        self.settings.expire(self.now_us())
+        if self.logger is not None:
+            self.logger.advance()
+
+    # what handlers ask of the device
+
+    arrived_us = 0
+
+    def now_us(self) -> int:
+        """True UTC in microseconds: of the request being worked on, or of this moment."""
+        return self.time.utc_us(self._now_s)
+
+    def set_clock(self, utc_us: int, error_us: int, source: str) -> None:
+        """Believe that it is `utc_us` now."""
+        tick = self.clock.tick
+        self.clock.set(tick, utc_us)
+        if self.logger is not None:
+            self.logger.note_sync(tick, utc_us, error_us, source)
+
+    @property
+    def firmware_version(self) -> str:
+        """The version that runs."""
+        return str(self.boot_report.version) if self.boot_report.version else "none"
+
+    @property
+    def product(self) -> str:
+        """The product id."""
+        return self.config.profile.product
+
+    @property
+    def log_identity(self) -> tuple[bytes, int]:
+        """uid and log_id: whose log it is."""
+        return self.identity.uid, self.identity.log_id
+
+    @property
+    def running_version(self) -> ImageVersion | None:
+        """The version that runs, None when nothing does."""
+        return self.boot_report.version
+
+    @property
+    def max_age_s(self) -> int:
+        """How old an open block may grow, 0 for as long as it likes."""
+        return int.from_bytes(self.settings.read(MAX_AGE_KEY), "little")
+
+    @property
+    def battery_mv(self) -> int:
+        """A lithium cell that sags a little as it ages."""
+        return max(2400, 3600 - self.clock.tick // (32768 * 86_400))
+
+    @property
+    def block_size(self) -> int:
+        """Size of a log block."""
+        return BLOCK_SIZE
+
+    def erase_settings(self) -> None:
+        """Erase what the settings store holds; the present values stay until the next restart."""
+        self._settings_store.clear()
+
+    def statistics(self) -> dict[str, dict[str, int]]:
+        """Counters by group."""
+        groups = {
+            "smp": {"requests": self.counters.requests},
+            "flash": {"operations": self.flash.operations, "max_wear": max(self.flash.wear)},
+        }
+        return groups if self.logger is None else groups | {"log": self.logger.statistics()}

@@ -1,0 +1,161 @@
+"""Group image: slots, upload, test, confirm, erase, with Zephyr's rules (SMP.md sections 6 and 8)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from fieldlog_protocol.commands import Empty, Group, image
+from fieldlog_protocol.errors import ImageError
+from fieldlog_protocol.image import IMAGE_MAGIC, parse_header
+
+from fieldlog_sim.boot_loader import SlotInfo
+from fieldlog_sim.device import Device
+from fieldlog_sim.dispatch import Dispatcher, Refusal
+from fieldlog_sim.nor_flash import FlashError
+
+_FIRST_CHUNK_LEAST = 32
+
+
+def register(dispatcher: Dispatcher, device: Device) -> None:
+    """Serve the group."""
+    handlers = _Images(device)
+    dispatcher.on(image.STATE_READ, handlers.state)
+    dispatcher.on(image.STATE_WRITE, handlers.set_state)
+    dispatcher.on(image.UPLOAD, handlers.upload)
+    dispatcher.on(image.ERASE, handlers.erase)
+    dispatcher.on(image.SLOT_INFO, handlers.slot_info)
+
+
+@dataclass(slots=True)
+class _Upload:
+    """Kept in RAM only, as Zephyr does: a restart forgets it."""
+
+    sha: bytes | None
+    length: int
+    offset: int = 0
+
+
+class _Images:
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._upload: _Upload | None = None
+
+    def state(self, _: Empty) -> image.ImageStateResponse:
+        return image.ImageStateResponse(images=tuple(map(_slot, self._device.boot_loader.slots())), split_status=0)
+
+    def set_state(self, request: image.ImageStateRequest) -> image.ImageStateResponse:
+        boot_loader = self._device.boot_loader
+        if request.hash is None:
+            if not request.confirm:
+                raise Refusal(image.INVALID_HASH, Group.IMAGE)
+            boot_loader.confirm()
+            return self.state(Empty())
+        found = [slot for slot in boot_loader.slots() if slot.hash == request.hash]
+        if not found:
+            raise Refusal(image.HASH_NOT_FOUND, Group.IMAGE)
+        if found[0].active:
+            if not request.confirm:
+                raise Refusal(image.SETTING_TEST_TO_ACTIVE_DENIED, Group.IMAGE)
+            boot_loader.confirm()
+        else:
+            boot_loader.mark_pending(permanent=bool(request.confirm))
+        return self.state(Empty())
+
+    def upload(self, request: image.ImageUploadRequest) -> image.ImageUploadResponse:
+        if request.image not in (None, 0):
+            raise Refusal(image.INVALID_SLOT, Group.IMAGE)
+        data = request.data or b""
+        if request.off == 0:
+            return self._first(request, data)
+        upload = self._upload
+        if upload is None or request.off != upload.offset:
+            return image.ImageUploadResponse(off=upload.offset if upload else 0)
+        return self._append(upload, data)
+
+    def _first(self, request: image.ImageUploadRequest, data: bytes) -> image.ImageUploadResponse:
+        if request.len is None:
+            raise Refusal(image.INVALID_LENGTH, Group.IMAGE)
+        if request.sha is not None and len(request.sha) != hashlib.sha256().digest_size:
+            raise Refusal(image.INVALID_HASH, Group.IMAGE)
+        upload = self._upload
+        if upload and request.sha and upload.sha == request.sha and upload.length == request.len:
+            return image.ImageUploadResponse(off=upload.offset)
+        if self._device.boot_loader.slot1_in_use:
+            raise Refusal(image.NO_FREE_SLOT, Group.IMAGE)
+        self._check_start(request, data)
+        if request.sha is not None and self._stored_sha(request.len) == request.sha:
+            return image.ImageUploadResponse(off=request.len, match=True)
+        self._upload = _Upload(request.sha, request.len)
+        try:
+            self._device.boot_loader.begin_upload()
+        except FlashError:
+            raise Refusal(image.FLASH_ERASE_FAILED, Group.IMAGE) from None
+        return self._append(self._upload, data)
+
+    def _check_start(self, request: image.ImageUploadRequest, data: bytes) -> None:
+        assert request.len is not None
+        if len(data) < _FIRST_CHUNK_LEAST:
+            raise Refusal(image.INVALID_IMAGE_HEADER, Group.IMAGE)
+        if int.from_bytes(data[:4], "little") != IMAGE_MAGIC:
+            raise Refusal(image.INVALID_IMAGE_HEADER_MAGIC, Group.IMAGE)
+        if request.len > self._device.boot_loader.max_image_size:
+            raise Refusal(image.IMAGE_TOO_LARGE, Group.IMAGE)
+        if request.upgrade:
+            try:
+                version = parse_header(data).version
+            except ImageError:
+                raise Refusal(image.INVALID_IMAGE_HEADER, Group.IMAGE) from None
+            running = self._device.running_version
+            if running is not None and version <= running:
+                raise Refusal(image.CURRENT_VERSION_IS_NEWER, Group.IMAGE)
+
+    def _append(self, upload: _Upload, data: bytes) -> image.ImageUploadResponse:
+        if upload.offset + len(data) > upload.length:
+            raise Refusal(image.IMAGE_DATA_OVERRUN, Group.IMAGE)
+        try:
+            self._device.boot_loader.write(upload.offset, data)
+        except FlashError:
+            self._upload = None
+            raise Refusal(image.FLASH_WRITE_FAILED, Group.IMAGE) from None
+        upload.offset += len(data)
+        if upload.offset < upload.length:
+            return image.ImageUploadResponse(off=upload.offset)
+        self._upload = None
+        return image.ImageUploadResponse(off=upload.offset, match=self._stored_sha(upload.length) == upload.sha)
+
+    def _stored_sha(self, length: int) -> bytes:
+        return hashlib.sha256(self._device.boot_loader.uploaded(length)).digest()
+
+    def erase(self, request: image.ImageEraseRequest) -> Empty:
+        if request.slot not in (None, 1):
+            raise Refusal(image.INVALID_SLOT, Group.IMAGE)
+        if self._device.boot_loader.slot1_in_use:
+            raise Refusal(image.NO_FREE_SLOT, Group.IMAGE)
+        self._upload = None
+        try:
+            self._device.boot_loader.erase()
+        except FlashError:
+            raise Refusal(image.FLASH_ERASE_FAILED, Group.IMAGE) from None
+        return Empty()
+
+    def slot_info(self, _: Empty) -> image.SlotInfoResponse:
+        boot_loader = self._device.boot_loader
+        size = boot_loader.slot_size
+        slots = (image.SlotSize(slot=0, size=size), image.SlotSize(slot=1, size=size, upload_image_id=0))
+        found = image.ImageSlots(image=0, slots=slots, max_image_size=boot_loader.max_image_size)
+        return image.SlotInfoResponse(images=(found,))
+
+
+def _slot(slot: SlotInfo) -> image.ImageSlot:
+    """Image 0 omits its number (SMP.md section 8)."""
+    return image.ImageSlot(
+        slot=slot.slot,
+        version=slot.version.dotted,
+        hash=slot.hash,
+        bootable=slot.bootable,
+        pending=slot.pending,
+        confirmed=slot.confirmed,
+        active=slot.active,
+        permanent=slot.permanent,
+    )

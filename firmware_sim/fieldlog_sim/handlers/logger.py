@@ -1,0 +1,315 @@
+"""Group FL: what only a logger has. A device without a logger does not register it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from fieldlog_protocol.blocks.schema import Channel, Stream
+from fieldlog_protocol.commands import Empty, Message, logger
+from fieldlog_protocol.commands.logger import LoggerError, TransactionStep
+from fieldlog_protocol.wire import decode_body, encode_body
+
+from fieldlog_sim.device import Device
+from fieldlog_sim.dispatch import Dispatcher, Limits
+from fieldlog_sim.logger import Logger, refuse
+from fieldlog_sim.settings_model import NoTransaction, TransactionOpen
+
+T = TypeVar("T")
+Rsp = TypeVar("Rsp", bound=Message)
+
+
+def register(dispatcher: Dispatcher, device: Device) -> None:
+    """Serve the group, if there is a logger."""
+    recorder = device.logger
+    if recorder is None:
+        return
+    pages = _Pages(device, recorder, dispatcher.limits)
+    dispatcher.on(logger.INFO, pages.info)
+    dispatcher.on(logger.STREAMS, pages.streams)
+    dispatcher.on(logger.SCHEMA, pages.schema)
+    dispatcher.on(logger.SESSIONS, pages.sessions)
+    dispatcher.on(logger.BLOCKS, pages.blocks)
+    dispatcher.on(logger.LATEST, pages.latest)
+    dispatcher.on(logger.SELF_TEST_RESULT, pages.self_test)
+    actions = _Actions(device, recorder)
+    dispatcher.on(logger.ARM, recorder.arm)
+    dispatcher.on(logger.STOP, actions.stop)
+    dispatcher.on(logger.RELEASE, actions.release)
+    dispatcher.on(logger.ERASE, recorder.erase)
+    dispatcher.on(logger.CLOCK_PROBE, actions.clock)
+    dispatcher.on(logger.CLOCK_ANCHOR, actions.anchor)
+    dispatcher.on(logger.MARK, actions.mark)
+    dispatcher.on(logger.CALIBRATE, actions.calibrate)
+    dispatcher.on(logger.SELF_TEST_START, actions.start_self_test)
+    dispatcher.on(logger.IDENTIFY, actions.identify)
+    dispatcher.on(logger.SEAL, actions.seal)
+    dispatcher.on(logger.TRANSACTION, actions.transaction)
+    metadata = _Metadata(recorder, dispatcher.limits)
+    dispatcher.on(logger.METADATA_READ, metadata.read)
+    dispatcher.on(logger.METADATA_WRITE, metadata.write)
+
+
+def _filled(limits: Limits, items: Sequence[T], build: Callable[[Sequence[T]], Rsp]) -> Rsp:
+    """The response with as many of the items as the buffer holds."""
+    count = len(items)
+    while count and not limits.fits(build(items[:count])):
+        count -= 1
+    return build(items[:count])
+
+
+class _Pages:
+    """What is read: paged to fit the buffer."""
+
+    def __init__(self, device: Device, recorder: Logger, limits: Limits) -> None:
+        self._device = device
+        self._logger = recorder
+        self._limits = limits
+
+    def info(self, request: logger.InfoRequest) -> logger.InfoResponse:
+        parts = (self._who, self._what)
+        part = request.p or 0
+        if part >= len(parts):
+            raise refuse(LoggerError.OUT_OF_RANGE)
+        return parts[part]()
+
+    def _who(self) -> logger.InfoResponse:
+        device, identity = self._device, self._device.identity
+        return logger.InfoResponse(
+            parts=2,
+            v=logger.PROTOCOL_VERSION,
+            schema=self._logger.schema_hash(device.settings.table),
+            uid=identity.uid,
+            log=identity.log_id,
+            serial=identity.serial,
+            name=device.settings.read("device/name").decode(),
+            product=device.config.profile.product,
+            hw=device.config.profile.hardware,
+            fw=device.firmware_version,
+            caps=self._logger.capabilities,
+            block=device.block_size,
+        )
+
+    def _what(self) -> logger.InfoResponse:
+        device, recorder, clock = self._device, self._logger, self._device.clock
+        last = recorder.sessions.last
+        return logger.InfoResponse(
+            parts=2,
+            boot=device.boot_id,
+            tick=clock.tick,
+            state=recorder.state,
+            first=recorder.first_seq,
+            open=recorder.open_seqs,
+            next=recorder.next_seq,
+            used=recorder.bytes_used,
+            total=recorder.bytes_total,
+            released=recorder.released,
+            wrap=recorder.wrap,
+            session=last.id if last else 0,
+            mv=device.battery_mv,
+            reset=device.reset_reason,
+            utc=clock.believed_seconds(clock.tick),
+            set=clock.last_set_s,
+            token=recorder.token,
+        )
+
+    def streams(self, request: logger.StreamsRequest) -> logger.StreamsResponse:
+        streams = self._logger.streams
+        position, first = request.i or 0, request.c or 0
+        if position >= len(streams):
+            raise refuse(LoggerError.NO_SUCH_STREAM)
+        stream = streams[position]
+        if first >= len(stream.channels):
+            raise refuse(LoggerError.NO_SUCH_CHANNEL)
+        channels = [
+            _channel(channel, self._logger.calibration(stream.id, first + index))
+            for index, channel in enumerate(stream.channels[first:])
+        ]
+        return _filled(self._limits, channels, lambda some: self._stream(stream, position, first, some))
+
+    def _stream(
+        self, stream: Stream, position: int, first: int, channels: Sequence[logger.ChannelInfo]
+    ) -> logger.StreamsResponse:
+        least, most = self._logger.period_range(stream.id)
+        return logger.StreamsResponse(
+            n=len(self._logger.streams),
+            i=position,
+            id=stream.id,
+            name=stream.name,
+            us=stream.period_us,
+            min=least,
+            max=most,
+            nc=len(stream.channels),
+            c=first,
+            ch=tuple(channels),
+        )
+
+    def schema(self, request: logger.SchemaRequest) -> logger.SchemaResponse:
+        table = self._device.settings.table
+        position, choice = request.i or 0, request.c or 0
+        if position > len(table):
+            raise refuse(LoggerError.OUT_OF_RANGE)
+        settings = list(table[position:])
+        if settings and choice:
+            settings[0] = logger.SettingInfo(k=settings[0].k, t=settings[0].t, ch=(settings[0].ch or ())[choice:])
+        return _filled(
+            self._limits, settings, lambda some: logger.SchemaResponse(n=len(table), i=position, s=tuple(some))
+        )
+
+    def sessions(self, request: logger.SessionsRequest) -> logger.SessionsResponse:
+        sessions = self._logger.sessions
+        found = sessions.from_id(request.i or 0)
+        return _filled(
+            self._limits,
+            found,
+            lambda some: logger.SessionsResponse(
+                n=len(sessions), s=tuple(some), more=True if len(some) < len(found) else None
+            ),
+        )
+
+    def blocks(self, request: logger.BlocksRequest) -> logger.BlocksResponse:
+        head = logger.BlocksResponse(q=request.q, o=request.o, f=self._logger.first_seq, d=b"")
+        if request.n > self._limits.room_for_blob(head):
+            raise refuse(LoggerError.OUT_OF_RANGE)
+        data = self._logger.read(request.q, request.o, request.n)
+        return logger.BlocksResponse(q=head.q, o=head.o, f=head.f, d=data)
+
+    def latest(self, request: logger.LatestRequest) -> logger.LatestResponse:
+        frames = self._logger.latest(request.s, request.c)
+        count = len(frames.frames)
+        while True:
+            response = logger.LatestResponse(
+                s=request.s,
+                c=frames.cursor + count,
+                n=count,
+                lost=frames.lost or None,
+                d=b"".join(frames.frames[:count]),
+            )
+            if count == 0 or self._limits.fits(response):
+                return response
+            count -= 1
+
+    def self_test(self, request: logger.SelfTestRequest) -> logger.SelfTestResponse:
+        results, first = self._logger.test_results, request.i or 0
+        return _filled(
+            self._limits,
+            results[first:],
+            lambda some: logger.SelfTestResponse(run=False, n=len(results), i=first, r=tuple(some)),
+        )
+
+
+def _channel(channel: Channel, calibration: tuple[float, ...]) -> logger.ChannelInfo:
+    return logger.ChannelInfo(
+        n=channel.name,
+        u=channel.unit,
+        t=channel.type,
+        mul=None if channel.multiplier == 1 else channel.multiplier,
+        exp=channel.exponent or None,
+        off=channel.offset or None,
+        miss=channel.missing,
+        lo=channel.minimum,
+        hi=channel.maximum,
+        cal=calibration or None,
+    )
+
+
+class _Actions:
+    """What acts. Requests with an id act once: a repetition of the last one is answered as it was."""
+
+    def __init__(self, device: Device, recorder: Logger) -> None:
+        self._device = device
+        self._logger = recorder
+        self._answers: dict[str, tuple[int, Message]] = {}
+
+    def _once(self, command: str, request_id: int, act: Callable[[], Rsp], response: type[Rsp]) -> Rsp:
+        known = self._answers.get(command)
+        if known is not None and known[0] == request_id:
+            return decode_body(encode_body(known[1]), response)
+        answer = act()
+        self._answers[command] = request_id, answer
+        return answer
+
+    def stop(self, request: logger.StopRequest) -> logger.StopResponse:
+        return self._once("stop", request.id, self._logger.stop, logger.StopResponse)
+
+    def release(self, request: logger.ReleaseRequest) -> Empty:
+        self._logger.release(request.q)
+        return Empty()
+
+    def clock(self, _: Empty) -> logger.ClockResponse:
+        clock = self._device.clock
+        arrived, now = clock.oscillator.tick(self._device.arrived_us), clock.tick
+        return logger.ClockResponse(boot=self._device.boot_id, rx=arrived, tx=now, utc=clock.believed_utc_us)
+
+    def anchor(self, request: logger.ClockAnchor) -> Empty:
+        if request.boot != self._device.boot_id:
+            raise refuse(LoggerError.OTHER_BOOT)
+        self._device.clock.set(request.tick, request.utc)
+        self._logger.note_sync(request.tick, request.utc, request.err, logger.ClockSource(request.src).name.lower())
+        return Empty()
+
+    def mark(self, request: logger.MarkRequest) -> logger.MarkResponse:
+        return self._once("mark", request.id, lambda: self._logger.mark(request.text), logger.MarkResponse)
+
+    def calibrate(self, request: logger.CalibrateRequest) -> Empty:
+        self._logger.calibrate(request.s, request.c, request.cal)  # setting the same again changes nothing
+        return Empty()
+
+    def start_self_test(self, _: Empty) -> Empty:
+        self._logger.self_test()
+        return Empty()
+
+    def identify(self, _: logger.IdentifyRequest) -> Empty:
+        self._device.counters.identified += 1
+        return Empty()
+
+    def seal(self, _: Empty) -> logger.SealResponse:
+        self._logger.seal()
+        return logger.SealResponse(next=self._logger.next_seq)
+
+    def transaction(self, request: logger.TransactionRequest) -> Empty:
+        settings, now_us = self._device.settings, self._device.now_us()
+        settings.expire(now_us)
+        try:
+            if request.step == TransactionStep.BEGIN:
+                settings.begin(request.id, (60 if request.secs is None else request.secs) * 1_000_000, now_us)
+            elif request.step == TransactionStep.CONFIRM:
+                settings.confirm(request.id)
+            elif request.step == TransactionStep.ABORT:
+                settings.abort(request.id)
+            else:
+                raise refuse(LoggerError.OUT_OF_RANGE)
+        except TransactionOpen:
+            raise refuse(LoggerError.TRANSACTION_OPEN) from None
+        except NoTransaction:
+            raise refuse(LoggerError.NO_TRANSACTION) from None
+        return Empty()
+
+
+class _Metadata:
+    """The deployment's metadata, written page by page and stored when the last page has come."""
+
+    def __init__(self, recorder: Logger, limits: Limits) -> None:
+        self._logger = recorder
+        self._limits = limits
+        self._incoming = b""
+
+    def read(self, request: logger.MetadataRequest) -> logger.MetadataResponse:
+        stored, offset = self._logger.metadata, request.o or 0
+        if offset > len(stored):
+            raise refuse(LoggerError.OUT_OF_RANGE)
+        head = logger.MetadataResponse(o=offset, len=len(stored), d=b"")
+        page = stored[offset : offset + self._limits.room_for_blob(head)]
+        return logger.MetadataResponse(o=offset, len=len(stored), d=page)
+
+    def write(self, request: logger.MetadataWriteRequest) -> logger.MetadataWriteResponse:
+        if request.o == 0:
+            self._incoming = b""
+        if request.o != len(self._incoming) or request.o + len(request.d) > request.len:
+            if request.o + len(request.d) == len(self._incoming):  # a repetition of the last page
+                return logger.MetadataWriteResponse(o=len(self._incoming))
+            raise refuse(LoggerError.OFFSET)
+        self._incoming += request.d
+        if len(self._incoming) == request.len:
+            self._logger.metadata = self._incoming
+        return logger.MetadataWriteResponse(o=len(self._incoming))

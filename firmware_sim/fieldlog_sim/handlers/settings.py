@@ -1,0 +1,77 @@
+"""Group settings: values in RAM, stored by save, taken back by load (SMP.md sections 3 and 8)."""
+
+from __future__ import annotations
+
+from fieldlog_protocol.commands import Empty, Group, settings
+
+from fieldlog_sim.device import Device
+from fieldlog_sim.dispatch import Dispatcher, Refusal
+from fieldlog_sim.settings_model import BadValue, NoSuchKey, ReadOnly
+
+KEY_LIMIT = 64
+VALUE_LIMIT = 256
+
+
+def register(dispatcher: Dispatcher, device: Device) -> None:
+    """Serve the group."""
+    handlers = _Settings(device)
+    dispatcher.on(settings.READ, handlers.read)
+    dispatcher.on(settings.WRITE, handlers.write)
+    dispatcher.on(settings.DELETE, handlers.delete)
+    dispatcher.on(settings.COMMIT, handlers.commit)
+    dispatcher.on(settings.LOAD, handlers.load)
+    dispatcher.on(settings.SAVE, handlers.save)
+
+
+def _check_key(name: str) -> str:
+    if len(name.encode()) > KEY_LIMIT:
+        raise Refusal(settings.KEY_TOO_LONG, Group.SETTINGS)
+    return name
+
+
+class _Settings:
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def read(self, request: settings.SettingReadRequest) -> settings.SettingReadResponse:
+        try:
+            value = self._device.settings.read(_check_key(request.name))
+        except NoSuchKey:
+            raise Refusal(settings.KEY_NOT_FOUND, Group.SETTINGS) from None
+        limit = VALUE_LIMIT if request.max_size is None else request.max_size
+        if limit > VALUE_LIMIT:
+            return settings.SettingReadResponse(val=value[:VALUE_LIMIT], max_size=VALUE_LIMIT)
+        return settings.SettingReadResponse(val=value[:limit])
+
+    def write(self, request: settings.SettingWriteRequest) -> Empty:
+        try:
+            self._device.settings.write(_check_key(request.name), request.val)
+        except (NoSuchKey, BadValue):
+            raise Refusal(settings.ROOT_KEY_NOT_FOUND, Group.SETTINGS) from None
+        except ReadOnly:
+            raise Refusal(settings.WRITE_NOT_SUPPORTED, Group.SETTINGS) from None
+        return Empty()
+
+    def delete(self, request: settings.SettingDeleteRequest) -> Empty:
+        try:
+            self._device.settings.delete(_check_key(request.name))
+        except NoSuchKey:
+            raise Refusal(settings.KEY_NOT_FOUND, Group.SETTINGS) from None
+        except ReadOnly:
+            raise Refusal(settings.DELETE_NOT_SUPPORTED, Group.SETTINGS) from None
+        return Empty()
+
+    def commit(self, _: Empty) -> Empty:
+        self._device.settings.commit()
+        return Empty()
+
+    def load(self, _: Empty) -> Empty:
+        self._device.settings.load()
+        return Empty()
+
+    def save(self, request: settings.SettingSaveRequest) -> Empty:
+        try:
+            self._device.settings.save(request.name or "")
+        except NoSuchKey:
+            raise Refusal(settings.KEY_NOT_FOUND, Group.SETTINGS) from None
+        return Empty()

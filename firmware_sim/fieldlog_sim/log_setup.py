@@ -1,0 +1,96 @@
+"""How the log is set up: periods, which streams are recorded, calibration, ring mode; kept in the device variables.
+
+Rule: every change that alters what the numbers in a block mean gives the schema a new id.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+from fieldlog_protocol.blocks.schema import Schema, Stream
+
+from fieldlog_sim.settings_store import SettingsStore
+
+_KEY = "log/setup"
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """What is kept, as JSON: the periods differ from the streams' own only where they were set."""
+
+    schema_id: int = 0
+    periods_us: dict[int, int] = {}
+    recorded: tuple[int, ...] = ()
+    wrap: bool = False
+    released: int = 0
+
+
+class LogSetup:
+    """The setup as it is stored; every setter stores it anew."""
+
+    def __init__(self, store: SettingsStore, streams: tuple[Stream, ...]) -> None:
+        self._store = store
+        self._factory = streams
+        stored = store.get(_KEY)
+        self._now = _Stored() if stored is None else msgspec.json.decode(stored, type=_Stored)
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """All streams with their present periods."""
+        periods = self._now.periods_us
+        return tuple(
+            msgspec.structs.replace(stream, period_us=periods.get(stream.id, stream.period_us))
+            for stream in self._factory
+        )
+
+    def schema(self, uid: bytes, log_id: int, firmware: str, product: str) -> Schema:
+        """The schema that blocks are written under now."""
+        return Schema(uid, log_id, firmware, product, self._now.schema_id, self.streams)
+
+    @property
+    def wrap(self) -> bool:
+        """Whether the ring overwrites the oldest blocks."""
+        return self._now.wrap
+
+    @property
+    def released(self) -> int:
+        """Blocks before this seq may be overwritten in full mode."""
+        return self._now.released
+
+    @property
+    def recorded(self) -> tuple[int, ...]:
+        """Ids of the streams that the session records."""
+        return self._now.recorded
+
+    def calibration(self, stream: int, channel: int) -> tuple[float, ...]:
+        """The calibration polynomial of a channel, empty for none."""
+        stored = self._store.get(_calibration_key(stream, channel)) or b""
+        return struct.unpack(f"<{len(stored) // 8}d", stored)
+
+    def arm(self, periods_us: dict[int, int], recorded: tuple[int, ...], *, wrap: bool) -> dict[str, bytes]:
+        """Take over a session's setup; the record to be stored together with the session's own is answered."""
+        merged = self._now.periods_us | periods_us
+        changed = merged != self._now.periods_us or self._now.schema_id == 0
+        schema_id = self._now.schema_id % 0xFF + 1 if changed else self._now.schema_id
+        self._now = msgspec.structs.replace(
+            self._now, schema_id=schema_id, periods_us=merged, recorded=recorded, wrap=wrap
+        )
+        return {_KEY: msgspec.json.encode(self._now)}
+
+    def release(self, seq: int) -> None:
+        """Store a new released position."""
+        self._replace(msgspec.structs.replace(self._now, released=seq))
+
+    def calibrate(self, stream: int, channel: int, coefficients: tuple[float, ...]) -> None:
+        """Store a calibration."""
+        stored = struct.pack(f"<{len(coefficients)}d", *coefficients) if coefficients else None
+        self._store.put_many({_calibration_key(stream, channel): stored})
+
+    def _replace(self, setup: _Stored) -> None:
+        if setup != self._now:
+            self._now = setup
+            self._store.put(_KEY, msgspec.json.encode(setup))
+
+
+def _calibration_key(stream: int, channel: int) -> str:
+    return f"cal/{stream}/{channel}"

@@ -1,0 +1,148 @@
+"""The command line of the simulator: words in, a checked `Options` out."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from fieldlog_protocol import __version__
+from fieldlog_protocol.errors import UsageError
+
+from fieldlog_sim.durations import parse_buffers, parse_duration
+from fieldlog_sim.faults import Faults
+from fieldlog_sim.port import Buffers
+from fieldlog_sim.profiles import PROFILES, Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for. `pty` is None for none, "" for one without a path of its own."""
+
+    profile: Profile
+    pty: str | None
+    udp: tuple[str, int] | None
+    count: int
+    framing: str
+    baud: int | None
+    latency_s: float
+    buffers: Buffers
+    faults: Faults
+    seed: int
+    state: Path | None
+    history_us: int
+    time_scale: float
+    replay: Path | None
+    replay_period_us: int | None
+    replay_units: dict[str, str]
+    clock_ppm: float
+    power_cut_after: int | None
+    json: bool
+    until_eof: bool
+
+
+def parse_options(arguments: list[str] | None) -> Options:
+    """The options in `arguments`, default the command line; ends the program with code 2 where they make no sense."""
+    parser = _parser()
+    words = parser.parse_args(arguments)
+    try:
+        return _options(words)
+    except UsageError as error:
+        parser.error(str(error))
+
+
+def _options(words: argparse.Namespace) -> Options:
+    udp = _udp(words.udp) if words.udp is not None else None
+    if words.replay is not None and words.history is not None:
+        raise UsageError("--replay brings its own history: leave --history out")
+    return Options(
+        profile=PROFILES[words.profile],
+        pty="" if words.pty is None and udp is None else words.pty,
+        udp=udp,
+        count=words.count,
+        framing=words.framing,
+        baud=words.baud or None,
+        latency_s=parse_duration(words.latency) / 1e6,
+        buffers=Buffers(*parse_buffers(words.buffers)),
+        faults=Faults(
+            seed=words.seed,
+            loss=words.loss,
+            corrupt=words.corrupt,
+            duplicate=words.duplicate,
+            delay=words.delay,
+            disconnect=words.disconnect,
+        ),
+        seed=words.seed,
+        state=words.state,
+        history_us=0 if words.history is None else parse_duration(words.history),
+        time_scale=words.time_scale,
+        replay=words.replay,
+        replay_period_us=None if words.replay_period is None else parse_duration(words.replay_period),
+        replay_units=dict(map(_unit, words.replay_unit)),
+        clock_ppm=words.clock_ppm,
+        power_cut_after=words.power_cut_after,
+        json=words.json,
+        until_eof=words.until_eof,
+    )
+
+
+def _udp(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 0xFFFF:
+        raise UsageError(f"--udp takes [HOST:]PORT, not {text!r}")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _unit(text: str) -> tuple[str, str]:
+    name, separator, unit = text.partition("=")
+    if not separator or not name:
+        raise UsageError(f"--replay-unit takes COLUMN=UNIT, not {text!r}")
+    return name, unit
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def _scale(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1e6:
+        raise ValueError(text)
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fieldlog sim",
+        description="Simulated devices on a pseudo-terminal or UDP, in the foreground.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--version", action="version", version=f"fieldlog {__version__}")
+    add("--profile", choices=sorted(PROFILES), default="logger", help="kind of device (default: logger)")
+    add("--pty", nargs="?", const="", metavar="PATH", help="serve on a pty; PATH becomes a link to it, removed at exit")
+    add("--udp", metavar="[HOST:]PORT", help="serve on UDP; port 0 takes any free one")
+    add("--count", type=_positive, default=1, metavar="N", help="number of devices; PATH and PORT are then numbered")
+    add("--framing", choices=("console", "raw"), default="console", help="framing on the pty (default: console)")
+    add("--baud", type=int, default=0, metavar="N", help="pace the pty to a baud rate; 0: as fast as it goes")
+    add("--latency", default="0ms", metavar="TIME", help="delivery delay of replies, such as 16ms")
+    add("--buffers", default="384x4", metavar="SIZExCOUNT", help="message buffers (default: 384x4)")
+    for fault in ("loss", "corrupt", "duplicate", "delay", "disconnect"):
+        add(f"--{fault}", type=float, default=0.0, metavar="P", help=f"probability of {fault} per frame or datagram")
+    add("--seed", type=int, default=0, metavar="N", help="seed of everything that is random (default: 0)")
+    add("--state", type=Path, metavar="DIR", help="keep the flash images here; without it nothing is kept")
+    add("--history", metavar="TIME", help="fill the log of a new device with this much of the past, such as 30d")
+    add("--time-scale", type=_scale, default=1.0, metavar="X", help="let time pass X times as fast")
+    add(
+        "--replay", type=Path, metavar="FILE.csv", help="replay the readings of a CSV file instead of simulated sensors"
+    )
+    add("--replay-period", metavar="TIME", help="time between rows of a CSV file without a time column")
+    add("--replay-unit", action="append", default=[], metavar="COLUMN=UNIT", help="unit of a column of the CSV file")
+    add("--clock-ppm", type=float, default=0.0, metavar="PPM", help="error of the devices' crystals")
+    add("--power-cut-after", type=_positive, metavar="N", help="cut power at the N-th flash operation after start")
+    add("--json", action="store_true", help="print one JSON object a link when ready")
+    add("--until-eof", action="store_true", help="stop when standard input ends")
+    return parser

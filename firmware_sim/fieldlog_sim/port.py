@@ -1,0 +1,142 @@
+"""The device's SMP server behind one link: message buffers, one request at a time, console text (SMP.md section 8).
+
+Rule: it moves bytes between a link and the dispatcher and enforces what a Zephyr server's buffers would: `count` of them
+serve requests and replies together, a request that finds none free is dropped in silence, and one whose reply finds
+none is answered with rc 2.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+from fieldlog_protocol.error_texts import Rc
+from fieldlog_protocol.framing import ConsoleFraming, Framing, RawFraming
+from fieldlog_protocol.session import Requested, Session
+from fieldlog_protocol.wire import Packet, encode_error
+
+CONSOLE_OVERHEAD = 4  # length and CRC share the reassembly buffer with the message
+ZEPHYR_LINE = 127
+
+
+@dataclass(frozen=True, slots=True)
+class Buffers:
+    """Size of a message buffer and how many there are, as os params advertises them."""
+
+    size: int = 384
+    count: int = 4
+
+
+class Server(Protocol):
+    """What a port needs of a device."""
+
+    def handle(self, packet: Packet, arrived: float, now: float) -> bytes | None:
+        """The payload of the reply to a request that arrived at `arrived` and is worked on at `now`; None: power went."""
+        ...
+
+    def after_reply(self, now: float) -> None:
+        """The reply has left the line: a pending restart happens now."""
+        ...
+
+    def take_console(self) -> bytes:
+        """Text that the firmware printed."""
+        ...
+
+    def advance(self, now: float) -> None:
+        """Do what is due by now though nobody asked for anything."""
+        ...
+
+    def wake_at(self, now: float) -> float | None:
+        """When `advance` is next wanted, None for never."""
+        ...
+
+
+@dataclass(slots=True)
+class PortCounters:
+    """Statistics of a port."""
+
+    requests: int = 0
+    replies: int = 0
+    no_buffer: int = 0
+    refused_no_buffer: int = 0
+
+
+def console_framing(buffers: Buffers) -> ConsoleFraming:
+    """The server's side of the console framing: Zephyr's limits of message and line."""
+    return ConsoleFraming(max_message=buffers.size - CONSOLE_OVERHEAD, max_line=ZEPHYR_LINE)
+
+
+def raw_framing(buffers: Buffers) -> RawFraming:
+    """The server's side of raw serial: bytes behind a message spoil it."""
+    return RawFraming(max_message=buffers.size, exact=True)
+
+
+class SmpPort:
+    """One link's end of the device. A link calls `receive`, then `serve` and `sent` in turn, one reply at a time."""
+
+    def __init__(self, server: Server, buffers: Buffers, framing: Framing, now: float) -> None:
+        self.counters = PortCounters()
+        self._server = server
+        self._buffers = buffers
+        self._framing = framing
+        self._session = Session(framing)
+        self._waiting: deque[tuple[Packet, float]] = deque()
+        self._reply_out = False
+        self._wake: float | None = now
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take bytes from the host; complete requests wait in buffers of their own."""
+        self._session.receive(data, now)
+        for event in self._session.events():
+            if not isinstance(event, Requested):
+                continue
+            if len(self._waiting) + self._reply_out >= self._buffers.count:
+                self.counters.no_buffer += 1
+                continue
+            self.counters.requests += 1
+            self._waiting.append((event.packet, now))
+
+    def serve(self, now: float) -> bytes | None:
+        """Work on one waiting request and return the bytes of its reply, or console text, or None."""
+        text = self._server.take_console()
+        if text and isinstance(self._framing, ConsoleFraming):
+            return text
+        if not self._waiting:
+            self._server.advance(now)
+            self._wake = self._server.wake_at(now)
+            return None
+        packet, arrived = self._waiting[0]
+        if (
+            len(self._waiting) >= self._buffers.count
+        ):  # no buffer is left for the reply: the request's own carries the error
+            self.counters.refused_no_buffer += 1
+            payload: bytes | None = encode_error(packet.version, Rc.NO_MEMORY, None)
+        else:
+            payload = self._server.handle(packet, arrived, now)
+        if payload is None:
+            self._waiting.clear()  # RAM is lost with the power
+            return None
+        self._waiting.popleft()
+        self._reply_out = True
+        self.counters.replies += 1
+        self._session.reply(packet, payload)
+        return b"".join(self._session.outgoing())
+
+    def sent(self, now: float) -> None:
+        """The last bytes of `serve` have left the line."""
+        if self._reply_out:
+            self._reply_out = False
+            self._server.after_reply(now)
+
+    def wake_at(self) -> float | None:
+        """When the device wants to be served without a request."""
+        return self._wake
+
+    def link_up(self) -> None:
+        """The host is there."""
+
+    def link_down(self) -> None:
+        """The host is gone: what it had sent is forgotten."""
+        self._waiting.clear()
+        self._reply_out = False

@@ -1,0 +1,182 @@
+"""The simulator as a program: devices, their links and the loop that runs them until somebody says stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fieldlog_protocol.commands.logger import LABEL_MAX, StreamPeriod
+from fieldlog_protocol.errors import UsageError
+from fieldlog_protocol.framing import DatagramFraming, Framing
+
+from fieldlog_sim.device import Device, DeviceConfig
+from fieldlog_sim.handlers import register_all
+from fieldlog_sim.history import SteppedTime, record_history
+from fieldlog_sim.links.port import Link
+from fieldlog_sim.links.pty import PtyLink
+from fieldlog_sim.links.udp import UdpLink
+from fieldlog_sim.options import Options
+from fieldlog_sim.port import SmpPort, console_framing, raw_framing
+from fieldlog_sim.sensors import Sensor, default_sensors
+from fieldlog_sim.sim_time import SimTime
+
+
+if TYPE_CHECKING:
+    from fieldlog_sim.replay import Replay
+
+
+def run(options: Options) -> None:
+    """Build the devices, print a line for each link, serve until told to stop, and put everything away."""
+    replay = _load(options)
+    devices = [_build_device(options, index, replay) for index in range(options.count)]
+    for device in devices:
+        device.flash.cut_after = options.power_cut_after
+    try:
+        asyncio.run(_serve(options, devices))
+    finally:
+        for device in devices:
+            device.flash.close()
+
+
+def _load(options: Options) -> Replay | None:
+    if options.replay is None:
+        return None
+    from fieldlog_sim.replay import load_replay
+
+    if not options.profile.has_logger:
+        raise UsageError(f"the profile {options.profile.name} has no logger that could replay a file")
+    replay = load_replay(options.replay, period_us=options.replay_period_us, units=options.replay_units)
+    for line in replay.report:
+        print(f"note: {line}", file=sys.stderr)
+    return replay
+
+
+def _build_device(options: Options, index: int, replay: Replay | None) -> Device:
+    config = DeviceConfig(
+        profile=options.profile,
+        buffers=options.buffers,
+        seed=options.seed,
+        index=index,
+        clock_ppm=options.clock_ppm,
+        state=_state_file(options.state, index),
+    )
+    sensors: tuple[Sensor, ...] = replay.sensors if replay else default_sensors(options.seed, index)
+    now_us = time.time_ns() // 1000
+    start_us = replay.start_us if replay else now_us - options.history_us
+    past = SteppedTime(start_us)
+    fresh = config.state is None or not config.state.exists()
+    if not fresh or start_us == now_us or not options.profile.has_logger:
+        return Device(config, SimTime(now_us, options.time_scale), sensors, register_all)
+    device = Device(config, past, sensors, register_all)
+    if replay is not None and options.replay is not None:
+        record_history(device, past, replay.end_us, options.replay.stem[:LABEL_MAX])
+    else:  # the motion sensor would fill any log within days
+        record_history(device, past, now_us, "history", (StreamPeriod(s=sensors[0].stream.id),))
+    ready_us = time.time_ns() // 1000
+    if replay:
+        replay.continue_at(ready_us)
+    device.time = SimTime(ready_us, options.time_scale)
+    device.power_on("power on")
+    return device
+
+
+def _state_file(folder: Path | None, index: int) -> Path | None:
+    if folder is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"device{index}.flash"
+
+
+async def _serve(options: Options, devices: list[Device]) -> None:
+    links: list[Link] = []
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
+            loop.add_signal_handler(number, stop.set)
+    if options.until_eof:
+        threading.Thread(target=_wait_for_eof, args=(loop, stop), daemon=True).start()
+    try:
+        for index, device in enumerate(devices):
+            for link in await _open_links(options, index, device):
+                links.append(link)
+                _announce(options, index, device, link)
+        await _run_until(stop, links)
+    finally:
+        for link in links:
+            link.close()
+
+
+async def _run_until(stop: asyncio.Event, links: list[Link]) -> None:
+    tasks = [asyncio.create_task(link.run()) for link in links]
+    stopper = asyncio.create_task(stop.wait())
+    done, pending = await asyncio.wait([stopper, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+async def _open_links(options: Options, index: int, device: Device) -> list[Link]:
+    links: list[Link] = []
+    if options.pty is not None:
+        links.append(_open_pty(options, index, device))
+    if options.udp is not None:
+        host, port = options.udp
+        udp = UdpLink(
+            _port(options, device, DatagramFraming()),
+            latency_s=options.latency_s,
+            faults=options.faults,
+            name=f"udp{index}",
+        )
+        await udp.open(host, port + index if port else 0)
+        links.append(udp)
+    return links
+
+
+def _open_pty(options: Options, index: int, device: Device) -> Link:
+    if not hasattr(os, "openpty"):
+        raise UsageError("this system has no pseudo-terminals: use --udp 127.0.0.1:1337")
+    path = f"{options.pty}{index}" if options.pty and options.count > 1 else options.pty
+    framing = raw_framing(options.buffers) if options.framing == "raw" else console_framing(options.buffers)
+    link = PtyLink(
+        _port(options, device, framing),
+        path=Path(path) if path else None,
+        baud=options.baud,
+        latency_s=options.latency_s,
+        faults=options.faults,
+        name=f"pty{index}",
+    )
+    link.open()
+    return link
+
+
+def _port(options: Options, device: Device, framing: Framing) -> SmpPort:
+    return SmpPort(device, options.buffers, framing, time.monotonic())
+
+
+def _announce(options: Options, index: int, device: Device, link: Link) -> None:
+    """The line that says that a link is ready; raw framing is part of the URL, because the host cannot guess it."""
+    raw = options.framing == "raw" and link.address.startswith("serial:")
+    url = link.address + ("?framing=raw" if raw else "")
+    if options.json:
+        ready = {"url": url, "device": index, "serial": device.identity.serial, "uid": device.identity.uid.hex()}
+        print(json.dumps(ready), flush=True)
+    else:
+        print(f"{device.identity.serial} ready at {url}", flush=True)
+
+
+def _wait_for_eof(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    with suppress(RuntimeError):  # the loop is gone already
+        loop.call_soon_threadsafe(stop.set)
