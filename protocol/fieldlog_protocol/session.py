@@ -4,7 +4,8 @@ Rule: sans I/O and blind to its role. Bytes and the time go in, bytes and events
 class. A request is an even operation, a reply an odd one, and nothing else tells the two ends apart.
 
 Replies are matched by (sequence, group, id, operation). A repetition gets a sequence number of its own, and a late
-reply to an earlier attempt still counts. A number that may still be in the air is not given out again.
+reply to an earlier attempt still counts. A number that may still be in the air is not given out again while any other
+is left.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fieldlog_protocol.wire import Packet, iter_packets
 
 SMP_V2 = 1
 _SEQUENCES = 256
+_MOST_IN_FLIGHT = _SEQUENCES // 2  # the other half is for numbers whose late reply may still come
 _REORDER_TOLERANCE = 3
 
 
@@ -175,7 +177,7 @@ class Session:
     def set_window(self, window: int) -> None:
         """How many requests may be under way; the framing may allow fewer."""
         limit = self._framing.in_flight_limit
-        self._window_limit = max(1, window if limit is None else min(window, limit))
+        self._window_limit = max(1, min(window, _MOST_IN_FLIGHT if limit is None else limit))
         self._window = self._window_limit
 
     @property
@@ -238,9 +240,8 @@ class Session:
             self._silent_expiries += 1
             self._answers_in_row = 0
             if self._silent_expiries >= 2:  # twice in a row nothing at all came back: perhaps it cannot take so many
-                self._window = 1
-        for attempt in expired:
-            self._lost(attempt, now)
+                self._narrow()
+        self._lose(expired, now)
         self._fill(now)
 
     def _fill(self, now: float) -> None:
@@ -318,25 +319,38 @@ class Session:
             self._window += 1
             self._answers_in_row = 0
 
+    def _narrow(self) -> None:
+        self._window = 1
+        self._answers_in_row = 0
+
     def _find_overtaken(self, answered: _Attempt, now: float) -> None:
         """Requests are answered in order, so one that a later one has overtaken was lost, or its reply was."""
         tolerance = 1 if self._framing.ordered else _REORDER_TOLERANCE
-        for attempt in list(self._in_air.values()):
+        lost: list[_Attempt] = []
+        for attempt in self._in_air.values():
             if attempt.number < answered.number:
                 attempt.overtaken += 1
-                pending = self._pending[attempt.ticket]
-                if attempt.overtaken >= tolerance and pending.tries_left:
-                    self._lost(attempt, now)
+                if attempt.overtaken >= tolerance and self._pending[attempt.ticket].tries_left:
+                    lost.append(attempt)
+        self._lose(lost, now)
 
-    def _lost(self, attempt: _Attempt, now: float) -> None:
+    def _lose(self, attempts: list[_Attempt], now: float) -> None:
+        """Give up attempts, oldest first; what may be repeated goes before all that waits, in the same order."""
+        again = [attempt.ticket for attempt in attempts if self._give_up(attempt, now)]
+        self._waiting.extendleft(reversed(again))
+
+    def _give_up(self, attempt: _Attempt, now: float) -> bool:
+        """Whether the request is to be sent again."""
         self._abandon(attempt, now)
         pending = self._pending[attempt.ticket]
+        if pending.tries_used >= 2:  # one loss is chance; a device that cannot take so many loses the same one again
+            self._narrow()
         if pending.tries_left:
-            self._waiting.appendleft(attempt.ticket)
-            return
+            return True
         del self._pending[attempt.ticket]
         self.counters.expired += 1
         self._events.append(Expired(attempt.ticket, pending.tries_used))
+        return False
 
     def _abandon(self, attempt: _Attempt, now: float) -> None:
         sequence = attempt.key[0]
