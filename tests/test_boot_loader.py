@@ -413,17 +413,20 @@ def updated_with(seed: int) -> Board:
     return updated(seed=seed)
 
 
+def count(request: pytest.FixtureRequest, sentence: str) -> None:
+    """Into the report of the run, also through xdist."""
+    request.node.user_properties.append(("counted", sentence))
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize("extra_cuts", [0, 1, 3])
-def test_power_is_cut_at_every_operation(
-    pair: str, extra_cuts: int, record_property: Callable[[str, object], None]
-) -> None:
+def test_power_is_cut_at_every_operation(pair: str, extra_cuts: int, request: pytest.FixtureRequest) -> None:
     updates = cut_the_update(pair, 1, extra_cuts)
     reverts = cut_the_revert(pair, 1, extra_cuts)
     swaps = sum(cut_the_swap(pair, 1, permanent=permanent) for permanent in (False, True))
     counted = f"{pair}: power cut at {updates} operations of updates, {reverts} of reverts, {swaps} of swaps"
-    record_property("counted", f"{counted}, {extra_cuts} more in each recovery")
+    count(request, f"{counted}, {extra_cuts} more in each recovery")
 
 
 def test_a_mark_over_what_a_torn_erase_left_is_still_a_mark_for_test() -> None:

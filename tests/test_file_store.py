@@ -308,8 +308,13 @@ def test_a_power_cut_keeps_what_was_written_and_no_torn_piece() -> None:
     assert cut_everywhere(seed=1, steps=25) > 60
 
 
+def count(request: pytest.FixtureRequest, sentence: str) -> None:
+    """Into the report of the run, also through xdist."""
+    request.node.user_properties.append(("counted", sentence))
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(10))
-def test_power_is_cut_at_every_operation(seed: int, record_property: Callable[[str, object], None]) -> None:
+def test_power_is_cut_at_every_operation(seed: int, request: pytest.FixtureRequest) -> None:
     cuts = cut_everywhere(seed, steps=60)
-    record_property("counted", f"files, seed {seed}: power cut at {cuts} operations")
+    count(request, f"files, seed {seed}: power cut at {cuts} operations")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from random import Random
 
 import pytest
@@ -188,13 +188,14 @@ def test_a_power_cut_leaves_the_former_set_or_the_new_one() -> None:
     assert cut_everywhere(steps=30, seed=1) > 40
 
 
+def count(request: pytest.FixtureRequest, sentence: str) -> None:
+    """Into the report of the run, also through xdist."""
+    request.node.user_properties.append(("counted", sentence))
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("extra_cuts", [0, 5])
-def test_power_is_cut_at_every_operation(
-    seed: int, extra_cuts: int, record_property: Callable[[str, object], None]
-) -> None:
+def test_power_is_cut_at_every_operation(seed: int, extra_cuts: int, request: pytest.FixtureRequest) -> None:
     cuts = cut_everywhere(steps=60, seed=seed, extra_cuts=extra_cuts)
-    record_property(
-        "counted", f"settings, seed {seed}: power cut at {cuts} operations, {extra_cuts} more in each recovery"
-    )
+    count(request, f"settings, seed {seed}: power cut at {cuts} operations, {extra_cuts} more in each recovery")

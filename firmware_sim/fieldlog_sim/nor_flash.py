@@ -181,14 +181,15 @@ class NorFlash:
         end = (offset // self.page_size + whole + 1) * self.page_size - offset
         self._cells.write(offset, data[:cut])
         self.operations += whole
-        self._tear(offset + cut, self._torn_program(offset + cut, data[cut:end]))
+        torn = data[cut:end]
+        self._tear(offset + cut, torn, self._torn_program(offset + cut, torn))
 
     def erase(self, sector: int) -> None:
         offset = sector * self.sector_size
         self._admit(offset, self.sector_size)
         self.wear[sector] += 1
         if self.operations + 1 == self._cut_at:
-            self._tear(offset, self._torn_erase(offset))
+            self._tear(offset, _erased(self.sector_size), self._torn_erase(offset))
         self.operations += 1
         if not self.is_erased(offset, self.sector_size):
             self._cells.write(offset, _erased(self.sector_size))
@@ -213,14 +214,17 @@ class NorFlash:
     def _pages(self, offset: int, length: int) -> int:
         return (offset + length - 1) // self.page_size - offset // self.page_size + 1 if length else 0
 
-    def _tear(self, offset: int, left: bytes) -> None:
+    def _tear(self, offset: int, whole: bytes, partly: bytes) -> None:
+        """At times nothing of the operation happened, at times all of it."""
+        old = self._cells.read(offset, len(whole))
+        left = self._random.choices((partly, old, whole), (6, 1, 1))[0]
         self._cells.write(offset, left)
         self.operations += 1
         self._powered = False
         raise PowerCut(f"power was cut at flash operation {self.operations}")
 
     def _torn_program(self, offset: int, data: bytes) -> bytes:
-        """A prefix of the page, then bytes of which only some bits were cleared; at times nothing, at times all."""
+        """A prefix of the page, then bytes of which only some bits were cleared, then the old ones."""
         old = self._cells.read(offset, len(data))
         done, partly = sorted(self._random.randint(0, len(data)) for _ in range(2))
         mixed = (
