@@ -1,8 +1,9 @@
 """Which sealed block lies where, and the log as one stream of bytes.
 
-Rule: blocks are kept in the order in which they were sealed, which only ever grows at its end and shrinks at its
-front. The stream of a base seq is made of the blocks with that seq or a higher one in this order, so that an offset
-into it means the same bytes until the ring overwrites them, whatever is sealed meanwhile.
+Rule: the ring overwrites blocks in the order in which they were sealed; they are read in the order of their seqs. The
+stream of a base seq is made of the sealed blocks with that seq or a higher one, so that a block which was open for long
+is read by itself, and not with all that was sealed before it. What an offset means changes when a block that was open
+is sealed between others; a reader that counts from what it has received last does not notice.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ _CURSORS = 8
 class _Cursor:
     """How the stream of a base seq begins: the seqs of its blocks and where each ends, as far as was asked."""
 
-    base: int
-    position: int
     seqs: list[int] = field(default_factory=list[int])
     ends: list[int] = field(default_factory=list[int])
 
@@ -33,10 +32,9 @@ class LogIndex:
         self._pages: dict[int, int] = {}
         self._seqs: dict[int, int] = {}
         self._sealed: list[int] = []
-        self._highest: list[int] = []  # up to each position of _sealed; rising, hence searchable
         self._ordered: list[int] = []
-        self._dropped = 0
         self._cursors: OrderedDict[int, _Cursor] = OrderedDict()
+        self._read_last: OrderedDict[int, bytes] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._sealed)
@@ -49,7 +47,8 @@ class LogIndex:
         self._pages[seq] = page
         self._seqs[page] = seq
         self._sealed.append(seq)
-        self._highest.append(max(seq, self._highest[-1] if self._highest else 0))
+        if self._ordered and seq < self._ordered[-1]:
+            self._cursors.clear()
         insort(self._ordered, seq)
 
     def seqs_in(self, pages: range) -> list[int]:
@@ -62,10 +61,9 @@ class LogIndex:
             del self._seqs[self._pages.pop(seq)]
             del self._ordered[bisect_left(self._ordered, seq)]
         del self._sealed[: len(gone)]
-        del self._highest[: len(gone)]
-        self._dropped += len(gone)
         if gone:
             self._cursors.clear()
+            self._read_last.clear()
 
     def block(self, seq: int) -> bytes | None:
         page = self._pages.get(seq)
@@ -74,29 +72,38 @@ class LogIndex:
     def read(self, seq: int, offset: int, length: int) -> bytes:
         """`length` bytes at `offset` of the stream from `seq` on; fewer only where it ends."""
         cursor = self._cursor(seq)
-        self._extend(cursor, offset + length)
+        self._extend(cursor, seq, offset + length)
         index = bisect_right(cursor.ends, offset)
         start = cursor.ends[index - 1] if index else 0
         pieces: list[bytes] = []
         while index < len(cursor.seqs) and start < offset + length:
-            pieces.append((self.block(cursor.seqs[index]) or b"")[max(0, offset - start) :])
+            pieces.append(self._wire(cursor.seqs[index])[max(0, offset - start) :])
             start = cursor.ends[index]
             index += 1
         return b"".join(pieces)[:length]
 
+    def _wire(self, seq: int) -> bytes:
+        """A block that is held, kept at hand: a small buffer asks for each several times."""
+        wire = self._read_last.get(seq)
+        if wire is None:
+            wire = self._read_last[seq] = self.block(seq) or b""
+            if len(self._read_last) > _CURSORS:
+                self._read_last.popitem(last=False)
+        return wire
+
     def _cursor(self, seq: int) -> _Cursor:
-        cursor = self._cursors.pop(seq, None) or _Cursor(seq, self._dropped + bisect_left(self._highest, seq))
+        cursor = self._cursors.pop(seq, None) or _Cursor()
         self._cursors[seq] = cursor
         if len(self._cursors) > _CURSORS:
             self._cursors.popitem(last=False)
         return cursor
 
-    def _extend(self, cursor: _Cursor, end: int) -> None:
+    def _extend(self, cursor: _Cursor, base: int, end: int) -> None:
         reached = cursor.ends[-1] if cursor.ends else 0
-        while reached < end and cursor.position - self._dropped < len(self._sealed):
-            seq = self._sealed[cursor.position - self._dropped]
-            cursor.position += 1
-            if seq >= cursor.base:
-                reached += len(self.block(seq) or b"")
-                cursor.seqs.append(seq)
-                cursor.ends.append(reached)
+        position = bisect_left(self._ordered, base) + len(cursor.seqs)
+        while reached < end and position < len(self._ordered):
+            seq = self._ordered[position]
+            reached += len(self.block(seq) or b"")
+            cursor.seqs.append(seq)
+            cursor.ends.append(reached)
+            position += 1

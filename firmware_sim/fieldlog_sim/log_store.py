@@ -155,8 +155,7 @@ class LogStore:
     def read_stream(self, seq: int, offset: int, length: int) -> tuple[bytes, int]:
         """The answer to the FL blocks command: bytes of the sealed blocks from `seq` on, and the first seq held.
 
-        The blocks are laid end to end in the order in which they were sealed; fewer bytes than asked for mean that
-        the sealed log ends there.
+        The blocks are laid end to end in order of seq; fewer bytes than asked for mean that the sealed log ends there.
         """
         return self._index.read(seq, offset, length), self.first_seq
 
