@@ -121,17 +121,17 @@ class _Reader:
 
     def _take(self, answer: logger.BlocksResponse, asked: int) -> Batch:
         self._received += len(answer.d)
-        last = len(answer.d) < asked
-        blocks = self._splitter.feed(answer.d, final=last)
+        before_damage = self._behind
+        self._ended = len(answer.d) < asked
+        blocks = self._splitter.feed(answer.d, final=self._ended)
         if blocks:
-            self._whole = True
             newest = parse_header(blocks[-1]).seq
+            self._whole = True
             self._base = _Base(newest, self._received - self._splitter.pending - len(blocks[-1]))
-            last = last or newest >= self._stop - 1
+            self._ended = self._ended or newest >= self._stop - 1
         if self._splitter.damaged and not self._tolerant:
-            self.restart_at = self._behind
-            last = True
-        if last:
+            self.restart_at = before_damage
             self._ended = True
+        if self._ended:
             self.abandon()
         return Batch(blocks, answer.f, len(answer.d))
