@@ -213,6 +213,20 @@ def test_patience_stays_in_its_bounds() -> None:
     assert _after_round_trips(0.0, 0) == pytest.approx(Timeouts().initial_s)
 
 
+def test_patience_comes_down_again_when_the_link_recovers() -> None:
+    bench = Bench(timeouts=Timeouts(least_s=0.0))
+    patience: list[float] = []
+    for number in range(90):
+        now = number * 100.0
+        bench.session.ask(ask(), now)
+        patience.append((bench.session.deadline() or 0.0) - now)
+        bench.answer(bench.sent()[0], now + (2.0 if 30 <= number < 60 else 0.1))
+    assert max(patience[20:30]) < 0.2
+    assert min(patience[40:60]) > 2.0
+    assert patience[59] < 3.0
+    assert patience[89] < 0.5
+
+
 def test_patience_grows_with_jitter() -> None:
     bench = Bench(timeouts=Timeouts(least_s=0.0))
     for number in range(40):

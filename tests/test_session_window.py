@@ -73,6 +73,16 @@ def test_silence_narrows_the_window_even_if_nothing_may_be_repeated() -> None:
     assert (numbers(bench.sent()), bench.session.window) == ([6], 1)
 
 
+def test_an_answer_between_two_silences_keeps_the_window() -> None:
+    bench = Bench(3)
+    first = bench.ask_many(30, tries=ONCE)
+    bench.answer(first[0], 0.5)
+    bench.session.tick(1.0)
+    bench.answer(bench.sent()[-1], 1.1)
+    bench.session.tick(100.0)
+    assert bench.session.window == 3
+
+
 def test_one_loss_does_not_narrow_the_window() -> None:
     bench = Bench(3)
     for request in bench.ask_many(3)[1:]:
