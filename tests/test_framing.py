@@ -51,7 +51,7 @@ def stream(request: pytest.FixtureRequest) -> Callable[[], Framing]:
 
 
 @given(sent=MESSAGES, cuts=CUTS)
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @pytest.mark.parametrize("factory", STREAMS.values(), ids=list(STREAMS))
 def test_messages_come_through_however_they_are_cut(
     factory: Callable[[], Framing], sent: list[bytes], cuts: list[int]
@@ -85,6 +85,7 @@ def test_the_longest_message_comes_through_and_a_longer_one_does_not() -> None:
         assert framing.feed(framing.encode(message(384)), 2.0) == [message(384)]
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=2000), cuts=CUTS)
 @pytest.mark.parametrize("factory", STREAMS.values(), ids=list(STREAMS))
 def test_garbage_never_raises_and_never_hides_the_next_frame(
@@ -102,6 +103,7 @@ MARKED = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(pieces=MARKED)
 def test_garbage_that_looks_like_frames_never_hides_the_next_one(pieces: list[bytes]) -> None:
     _assert_found_after(ConsoleFraming(384), pieces)
@@ -346,6 +348,7 @@ def test_a_datagram_is_a_message_or_nothing() -> None:
     assert not framing.ordered
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=100))
 def test_arbitrary_datagrams_never_raise_nor_spoil_the_next(data: bytes) -> None:
     framing = DatagramFraming()
@@ -354,6 +357,7 @@ def test_arbitrary_datagrams_never_raise_nor_spoil_the_next(data: bytes) -> None
     assert framing.take_text() == b""
 
 
+@settings(deadline=None)
 @given(size=st.integers(8, 600), piece=st.integers(1, 250))
 def test_fragments_are_rebuilt_by_the_raw_decoder(size: int, piece: int) -> None:
     pieces = fragments(message(size), piece)

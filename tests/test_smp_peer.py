@@ -24,6 +24,7 @@ from fieldlog_protocol.framing import ConsoleFraming
 from fieldlog_protocol.wire import Packet, decode_body, decode_map, decode_packet, decode_reply, encode_error
 from golden_stock import STOCK, Golden
 from hypothesis import given
+from hypothesis import settings as rules
 from hypothesis import strategies as st
 from smp import error, message, packet
 
@@ -129,6 +130,7 @@ def _decoded_by_smp(stream: bytes) -> bytes:
 SIZES = st.integers(8, 4000) | st.integers(84, 100) | st.integers(176, 192)
 
 
+@rules(deadline=None)
 @given(size=SIZES, seed=st.integers(0, 2**32 - 1), line=st.sampled_from([8, 127, 128, 512, 1024]))
 def test_console_frames_agree_both_ways(size: int, seed: int, line: int) -> None:
     sent = random.Random(seed).randbytes(size)

@@ -38,6 +38,7 @@ from fieldlog_protocol.wire import (
     refusal,
 )
 from hypothesis import given
+from hypothesis import settings as rules
 from hypothesis import strategies as st
 
 ECHO_BYTES = bytes.fromhex("0a00000600004200 a16164626869")
@@ -80,6 +81,7 @@ packets = st.builds(
 )
 
 
+@rules(deadline=None)
 @given(sent=st.lists(packets, max_size=4))
 def test_messages_back_to_back_round_trip(sent: list[Packet]) -> None:
     assert list(iter_packets(b"".join(packet.encode() for packet in sent))) == sent

@@ -65,13 +65,14 @@ def _decode_as_everything(payload: bytes) -> None:
         _assert_only_our_errors(lambda: decode_body(payload, command.request))  # noqa: B023
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=60))
 def test_arbitrary_bytes_raise_protocol_errors_only(data: bytes) -> None:
     _assert_only_our_errors(lambda: decode_packet(data))
     _decode_as_everything(data)
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(payload=BODIES)
 def test_cbor_of_any_shape_raises_protocol_errors_only(payload: bytes) -> None:
     _decode_as_everything(payload)
@@ -85,7 +86,7 @@ def test_cbor_of_any_shape_raises_protocol_errors_only_in_full(payload: bytes) -
 
 
 @pytest.mark.parametrize("command", TABLE, ids=lambda command: command.name)
-@settings(max_examples=5)
+@settings(deadline=None, max_examples=5)
 @given(data=st.data())
 def test_one_changed_byte_of_a_reply_raises_our_errors_only(command: Command[Any, Any], data: st.DataObject) -> None:
     body = {"images": [{"slot": 0, "version": "1"}], "r": "hi", "rc": 0, "err": {"group": 1, "rc": 3}, "off": 5}
