@@ -48,8 +48,10 @@ class Peer:
             **handlers,
         }
         self.log: list[tuple[tuple[int, int, int], dict[str, Any]]] = []
+        self.asked_something = threading.Event()
         self.version: int | None = None
         self.prefix = b""
+        self.lose: Callable[[], bool] = lambda: False
         self._framing = framing
         self._session = Session(framing)
 
@@ -62,8 +64,10 @@ class Peer:
         self._session.receive(data, time.monotonic())
         for event in self._session.events():
             if isinstance(event, Requested):
+                if self.lose():
+                    continue
                 payload = self._answer(event.packet)
-                if payload is not None:
+                if payload is not None and not self.lose():
                     self._session.reply(self._versioned(event.packet), payload)
                     frames += [self.prefix + frame for frame in self._session.outgoing()]
         return frames
@@ -80,6 +84,7 @@ class Peer:
         key = (int(packet.op), packet.group, packet.id)
         body = decode_map(packet.payload)
         self.log.append((key, body))
+        self.asked_something.set()
         handler = self.handlers.get(key)
         answer: Answer = Refuse(8) if handler is None else handler(body)
         if isinstance(answer, Refuse):

@@ -99,6 +99,11 @@ class Client:
         return self._session.window
 
     @property
+    def ordered(self) -> bool:
+        """Whether replies keep the order of their requests on this link."""
+        return self._transport.mtu is None
+
+    @property
     def counters(self) -> Counters:
         return self._session.counters
 
@@ -216,6 +221,12 @@ class Client:
             self._ask(reply)
         return reply
 
+    def give_up(self, reply: Reply[Any], error: Exception) -> None:
+        """End a request early, for a caller that knows more than the session."""
+        self.withdraw(reply)
+        if not reply.done():
+            reply.set_exception(error)
+
     def withdraw(self, reply: Reply[Any]) -> None:
         """Forget a request that nobody waits for any more."""
         if self._replies.pop(reply.ticket, None) is not None:
@@ -287,11 +298,11 @@ class Client:
             )
 
     def _refused(self, reply: Reply[Any], error: RefusedError) -> None:
-        if error.group is None and error.code == Rc.NO_MEMORY and reply.command.repeatable:
+        if error.group is None and error.code == Rc.NO_MEMORY:
             # more was under way than the device has buffers for (SMP.md section 8)
             self._session.set_window(self._session.window - 1)
             reply.no_memory += 1
-            if reply.no_memory <= _NO_MEMORY_RETRIES:
+            if reply.command.repeatable and reply.no_memory <= _NO_MEMORY_RETRIES:
                 self._ask(reply)
                 return
         text = f"the device refused {reply.command.name!r}: {error}"

@@ -20,7 +20,7 @@ from fieldlog_protocol.errors import FieldlogError, RefusedError, UsageError, Ve
 
 from fieldlog.client import Client, Reply
 from fieldlog.device import Device
-from fieldlog.transfer import AHEAD, OnProgress, ignore_progress, upload
+from fieldlog.transfer import AHEAD, Lost, OnProgress, ignore_progress, upload
 
 _NO_SUCH_COMMAND = (Rc.NOT_SUPPORTED, Rc.NO_ENTRY, Rc.UNKNOWN)
 _READ_SIZE = 1 << 20
@@ -226,6 +226,8 @@ class _FileTarget:
             length = error.details.get("len")
             if (error.group, error.code) == (Group.FS, fs.OFFSET_NOT_VALID) and isinstance(length, int):
                 return length if length <= len(self.data) else 0
+            if error.group is None and error.code == Rc.NO_MEMORY:
+                raise Lost("the device had no buffer for it") from error
             raise
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from fieldlog_protocol.commands import Message
@@ -61,6 +62,10 @@ def room(client_limit: int, empty: Message) -> int:
     raise AssertionError("a message is at most 64 KiB long")
 
 
+class Lost(RequestTimeout):
+    """A later piece was answered before this one: one of them was lost on its way."""
+
+
 @dataclass(slots=True)
 class _State:
     limit: int
@@ -96,6 +101,8 @@ async def upload(client: Client, target: Target, total: int, what: str, progress
             end, reply = under_way.popleft()
             try:
                 offset = await target.wanted(reply)
+            except Lost:
+                offset = state.done
             except RequestTimeout:
                 _forget(under_way)
                 _slow_down(state)
@@ -116,8 +123,17 @@ def _send_on(
     most = client.window + AHEAD if state.done else 1
     while len(under_way) < most and state.sent < total:
         size = min(room(state.limit, target.empty(state.sent)), total - state.sent)
-        under_way.append((state.sent + size, target.send(state.sent, size)))
+        reply = target.send(state.sent, size)
+        if client.ordered and under_way and reply.ask.tries == 1:
+            reply.add_done_callback(partial(_overtake, client, under_way[-1][1]))
+        under_way.append((state.sent + size, reply))
         state.sent += size
+
+
+def _overtake(client: Client, earlier: Reply[Any], later: Reply[Any]) -> None:
+    """The session repeats what it may; of what it may not, waiting longer brings nothing."""
+    if not later.cancelled() and not earlier.done():
+        client.give_up(earlier, Lost("a later piece was answered first"))
 
 
 def _slow_down(state: _State) -> None:

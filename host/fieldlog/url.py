@@ -21,6 +21,8 @@ from urllib.parse import parse_qsl, unquote
 
 from fieldlog_protocol.errors import DeviceNotFound, UsageError
 
+from fieldlog.text import printable
+
 if TYPE_CHECKING:
     from fieldlog.transports.ports import SerialPort
 
@@ -85,7 +87,7 @@ def only_port(ports: Sequence[SerialPort]) -> SerialPort:
 
 
 def _list(ports: Sequence[SerialPort]) -> str:
-    return "\n".join(f"  {port.path}  {port.description or ''}".rstrip() for port in ports)
+    return "\n".join(printable(f"  {port.path}  {port.description or ''}".rstrip()) for port in ports)
 
 
 def _bare(text: str) -> DeviceUrl:

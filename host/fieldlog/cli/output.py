@@ -58,7 +58,7 @@ class Output:
 
     def fields(self, pairs: Iterable[tuple[str, object]]) -> None:
         """Names and values, one pair a line; those without a value are left out."""
-        shown = [(name, cell(value)) for name, value in pairs if value is not None and value != ""]
+        shown = [(name, text) for name, value in pairs if (text := cell(value))]
         width = max((len(name) for name, _ in shown), default=0)
         for name, value in shown:
             click.echo(f"{name:<{width}}  {value}")
@@ -91,6 +91,8 @@ def cell(value: object) -> str:
         return value.hex()
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(cell, value))  # pyright: ignore[reportUnknownArgumentType]
     return printable(str(value))
 
 

@@ -1,0 +1,126 @@
+"""Device URLs: what they mean, and that a wrong one is told what would be right."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+import pytest
+from fieldlog.transports.ports import SerialPort
+from fieldlog.url import choose, only_port, parse
+from fieldlog_protocol.errors import DeviceNotFound, UsageError
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "target"),
+    [
+        ("/dev/ttyACM0", "serial", "/dev/ttyACM0"),
+        ("COM3", "serial", "COM3"),
+        ("com12", "serial", "com12"),
+        (r"\\.\COM10", "serial", r"\\.\COM10"),
+        ("serial:/dev/ttyUSB1", "serial", "/dev/ttyUSB1"),
+        ("serial:COM3?framing=raw", "serial", "COM3"),
+        ("udp:logger.local", "udp", "logger.local"),
+        ("udp://10.0.0.7:99", "udp", "10.0.0.7"),
+        ("udp:[fe80::1%eth0]:1337", "udp", "fe80::1%eth0"),
+        ("sim:", "sim", ""),
+        ("sim:smp-server", "sim", "smp-server"),
+    ],
+)
+def test_a_url_names_its_target(text: str, scheme: str, target: str) -> None:
+    url = parse(text)
+    assert (url.scheme, url.target) == (scheme, target)
+
+
+def test_options_are_taken_with_their_types() -> None:
+    url = parse("serial:/dev/ttyS1?baud=1000000&framing=raw&timeout=2.5&window=3&buffer=2048")
+    assert (url.baud, url.framing, url.timeout_s, url.window, url.buffer) == (1_000_000, "raw", 2.5, 3, 2048)
+
+
+def test_a_bare_port_takes_options_too() -> None:
+    url = parse("/dev/ttyACM0?timeout=1")
+    assert (url.target, url.timeout_s) == ("/dev/ttyACM0", 1.0)
+
+
+def test_usb_ids_are_hexadecimal_and_the_serial_number_may_hold_colons() -> None:
+    assert parse("usb:2FE3:0100").usb == (0x2FE3, 0x0100, None)
+    assert parse("usb:10c4:ea60:A:B").usb == (0x10C4, 0xEA60, "A:B")
+
+
+def test_udp_ports_default_to_smp() -> None:
+    assert parse("udp:[::1]").port == 1337
+    assert parse("udp:host:5000").port == 5000
+
+
+def test_options_of_the_simulator_become_its_command_line() -> None:
+    url = parse("sim:logger?history=30d&framing=raw&timeout=9&until-x")
+    assert url.arguments == ("--profile", "logger", "--history=30d", "--framing=raw", "--until-x")
+    assert (url.framing, url.timeout_s) == ("raw", 9.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "empty"),
+        ("ttyACM0", "names no device"),
+        ("http://x", "names no device"),
+        ("serial:", "names no port"),
+        ("usb:xyz", "usb:VID:PID"),
+        ("usb:12345:1", "usb:VID:PID"),
+        ("udp:", "udp:HOST"),
+        ("udp:host:0", "udp:HOST"),
+        ("udp:host:99999", "udp:HOST"),
+        ("udp:::1", "udp:[::1]"),
+        ("udp:host?baud=9600", "no option 'baud'"),
+        ("serial:COM3?baud=fast", "whole number"),
+        ("serial:COM3?framing=cobs", "console or raw"),
+        ("serial:COM3?timeout=0", "seconds above 0"),
+        ("serial:COM3?window=0", "from 1 to 64"),
+        ("serial:COM3?baud=1&baud=2", "twice"),
+        ("sim:?--state=x", "no option of the simulated device"),
+        ("ble:logger", "not in this version"),
+    ],
+)
+def test_a_wrong_url_is_told_what_is_right(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(says)):
+        parse(text)
+
+
+@given(
+    st.one_of(
+        st.text(), st.sampled_from(["serial:", "usb:", "udp:", "sim:"]).flatmap(lambda s: st.text().map(s.__add__))
+    )
+)
+def test_any_text_is_a_url_or_a_usage_error(text: str) -> None:
+    with suppress(UsageError):
+        assert parse(text).text == text.strip()
+
+
+_USB = SerialPort("/dev/ttyACM0", "Nordic", 0x1915, 0x520F, "C0FFEE")
+_BUILT_IN = SerialPort("/dev/ttyS0")
+
+
+def test_the_only_usb_device_is_meant() -> None:
+    assert only_port([_USB, _BUILT_IN]) == _USB
+
+
+def test_a_built_in_port_is_offered_and_not_taken() -> None:
+    with pytest.raises(DeviceNotFound, match=r"(?s)no USB device.*/dev/ttyS0") as caught:
+        only_port([_BUILT_IN])
+    assert "--device" in str(caught.value)
+
+
+def test_several_devices_are_listed() -> None:
+    other = SerialPort("/dev/ttyACM1", "evil\x1b[31m\nname", 0x1915, 0x520F)
+    with pytest.raises(UsageError, match=r"2 devices.*\n.*/dev/ttyACM0  Nordic\n.*/dev/ttyACM1") as caught:
+        only_port([_USB, other])
+    assert "\x1b" not in str(caught.value)
+    assert "\\nname" in str(caught.value)
+
+
+def test_the_environment_names_the_device_unless_an_option_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIELDLOG_DEVICE", "udp:from-environment")
+    assert choose(None).target == "from-environment"
+    assert choose("udp:from-option").target == "from-option"
