@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 SCHEMA = Schema(b"\x01\x02", 0xDEADBEEF, "1.2.3", "demo", 4, (ENVIRONMENT, ACCELERATION))
 SMALL = Schema(b"\x01", 2, "1.0", "p", 3, (Stream(1, "s", 1000, (Channel("t", "Cel", ChannelType.I16, exponent=-2),)),))
 GOLDEN_PART = (
-    "aa 616b 00 616e 01 6175 4101 616c 02 6166 63312e30 6164 6170 6179 03 6161 00 617a 01"
+    "a8 616b 00 616e 01 6175 4101 616c 02 6166 63312e30 6164 6170 6179 03 6172 81 a3 6161 00 617a 01"
     "6173 a4 6169 01 616e 6173 6170 1903e8 6163 81 a4 616e 6174 6175 6343656c 6174 01 6165 21"
 )
 EVENTS: list[tuple[TimedEvent, str]] = [
@@ -133,6 +133,14 @@ def test_schemas_of_any_width_are_cut_into_blocks_and_merged(size: int, channels
     assert merge_schema(parts * 2) == schema
 
 
+def test_a_schema_that_fits_one_block_is_one_block() -> None:
+    ((stream_id, payload),) = schema_blocks(SCHEMA, 1024)
+    part = parse_schema_part(payload)
+    assert (stream_id, part.part, part.parts, part.stream, part.first) == (1, 0, 1, ENVIRONMENT, 0)
+    assert merge_schema([part]) == SCHEMA
+    assert len(schema_blocks(SCHEMA, 256)) == 2
+
+
 def test_a_stream_with_a_missing_part_is_left_out() -> None:
     parts = [parse_schema_part(payload) for _, payload in schema_blocks(wide(40), 512)]
     assert len(parts) > 4
@@ -160,8 +168,9 @@ def test_one_channel_that_fits_no_block_is_refused() -> None:
 def test_unknown_keys_are_ignored() -> None:
     item = cbor2.loads(bytes.fromhex(GOLDEN_PART))
     item["new"] = {"any": 1}
-    item["s"]["new"] = 2
-    item["s"]["c"][0]["new"] = [3]
+    item["r"][0]["new"] = 2
+    item["r"][0]["s"]["new"] = 2
+    item["r"][0]["s"]["c"][0]["new"] = [3]
     assert merge_schema([parse_schema_part(cbor2.dumps(item))]) == SMALL
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 MAX_COLUMNS = 255
+MAX_PARTS = 0xFFFF
 _EXACT_FLOAT = 2**53
 _EXACT_POWER = 22  # 10 ** 22 is the greatest power of ten that a float64 holds exactly
 
@@ -253,30 +254,9 @@ class Schema(msgspec.Struct, frozen=True):
         return next((stream for stream in self.streams if stream.id == stream_id), None)
 
 
-_PART_KEYS = {
-    "part": "k",
-    "parts": "n",
-    "uid": "u",
-    "log_id": "l",
-    "firmware": "f",
-    "product": "d",
-    "schema_id": "y",
-    "first": "a",
-    "total": "z",
-    "stream": "s",
-}
+class StreamRun(msgspec.Struct, frozen=True, rename={"first": "a", "total": "z", "stream": "s"}):
+    """`stream` with its channels from number `first` on, as many as were put here, of `total`."""
 
-
-class SchemaPart(msgspec.Struct, frozen=True, rename=_PART_KEYS):
-    """What one SCHEMA block says: part of parts, with `stream` holding its channels from number `first` on, of `total`."""
-
-    part: int
-    parts: int
-    uid: bytes
-    log_id: int
-    firmware: str
-    product: str
-    schema_id: int
     first: int
     total: int
     stream: Stream
@@ -286,9 +266,53 @@ class SchemaPart(msgspec.Struct, frozen=True, rename=_PART_KEYS):
             raise UsageError(f"a schema part from channel {self.first} of {self.total} on makes no sense")
 
 
+_PART_KEYS = {
+    "part": "k",
+    "parts": "n",
+    "uid": "u",
+    "log_id": "l",
+    "firmware": "f",
+    "product": "d",
+    "schema_id": "y",
+    "runs": "r",
+}
+
+
+class SchemaPart(msgspec.Struct, frozen=True, rename=_PART_KEYS):
+    """What one SCHEMA block says: part of parts. A schema that fits one block is one part; else a part is one run.
+
+    `stream` and `first` are those of the part's first run: they tell the parts of a schema apart.
+    """
+
+    part: int
+    parts: int
+    uid: bytes
+    log_id: int
+    firmware: str
+    product: str
+    schema_id: int
+    runs: tuple[StreamRun, ...]
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise UsageError("a schema part that describes no stream makes no sense")
+
+    @property
+    def stream(self) -> Stream:
+        return self.runs[0].stream
+
+    @property
+    def first(self) -> int:
+        return self.runs[0].first
+
+
 def schema_blocks(schema: Schema, block_size: int) -> list[tuple[int, bytes]]:
     """(stream id, payload) of each SCHEMA block that describes `schema`, in order."""
-    parts = [part for stream in schema.streams for part in _parts(schema, stream, capacity(block_size))]
+    room = capacity(block_size)
+    whole = _part(schema, [StreamRun(0, len(stream.channels), stream) for stream in schema.streams])
+    if len(payload := cbor.dumps(whole)) <= room:
+        return [(whole.stream.id, payload)]
+    parts = [part for stream in schema.streams for part in _parts(schema, stream, room)]
     return [
         (part.stream.id, cbor.dumps(msgspec.structs.replace(part, part=number, parts=len(parts))))
         for number, part in enumerate(parts)
@@ -300,7 +324,7 @@ def _parts(schema: Schema, stream: Stream, room: int) -> Iterator[SchemaPart]:
     first = 0
     while first < len(stream.channels):
         length = len(stream.channels) - first
-        while len(cbor.dumps(part := _part(schema, stream, slice(first, first + length)))) > room:
+        while len(cbor.dumps(part := _part(schema, [_run(stream, first, length)], MAX_PARTS))) > room:
             length //= 2
             if length == 0:
                 raise UsageError(f"channel {stream.channels[first].name} has too long a description for one block")
@@ -308,18 +332,21 @@ def _parts(schema: Schema, stream: Stream, room: int) -> Iterator[SchemaPart]:
         first += length
 
 
-def _part(schema: Schema, stream: Stream, run: slice) -> SchemaPart:
+def _run(stream: Stream, first: int, length: int) -> StreamRun:
+    channels = stream.channels[first : first + length]
+    return StreamRun(first, len(stream.channels), msgspec.structs.replace(stream, channels=channels))
+
+
+def _part(schema: Schema, runs: Iterable[StreamRun], parts: int = 1) -> SchemaPart:
     return SchemaPart(
-        part=MAX_COLUMNS,
-        parts=MAX_COLUMNS,
+        part=parts - 1,
+        parts=parts,
         uid=schema.uid,
         log_id=schema.log_id,
         firmware=schema.firmware,
         product=schema.product,
         schema_id=schema.schema_id,
-        first=run.start,
-        total=len(stream.channels),
-        stream=msgspec.structs.replace(stream, channels=stream.channels[run]),
+        runs=tuple(runs),
     )
 
 
@@ -337,20 +364,21 @@ def merge_schema(parts: Iterable[SchemaPart]) -> Schema:
 
     A stream of which a part is missing is left out; BlockError when none is whole.
     """
-    runs: dict[int, dict[int, SchemaPart]] = {}
+    runs: dict[int, dict[int, StreamRun]] = {}
     newest: SchemaPart | None = None
     for part in parts:
         if newest is not None and part.schema_id != newest.schema_id:
             raise UsageError(f"parts of schemas {newest.schema_id} and {part.schema_id} cannot be merged")
         newest = part
-        runs.setdefault(part.stream.id, {})[part.first] = part
+        for run in part.runs:
+            runs.setdefault(run.stream.id, {})[run.first] = run
     streams = tuple(stream for _, found in sorted(runs.items()) if (stream := _join(found)) is not None)
     if newest is None or not streams:
         raise BlockError("no stream of the schema is described in full: SCHEMA blocks are missing")
     return Schema(newest.uid, newest.log_id, newest.firmware, newest.product, newest.schema_id, streams)
 
 
-def _join(found: dict[int, SchemaPart]) -> Stream | None:
+def _join(found: dict[int, StreamRun]) -> Stream | None:
     """The stream whose runs of channels are `found` by their first channel's number; None when one is missing."""
     channels: list[Channel] = []
     while len(channels) in found:
