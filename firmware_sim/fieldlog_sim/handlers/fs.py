@@ -1,7 +1,8 @@
 """Group fs: files by name, one of them open at a time, with Zephyr's quirks (SMP.md section 8).
 
 Repeating the off-0 chunk while the file is open appends; close it first. A chunk at a wrong offset is answered with the
-file's length.
+file's length. The last byte of an upload, a wrong offset and any reading close the file: a client that uploads twice
+in a row need not know that files are ever open.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ class _Files:
         self._device = device
         self._limits = dispatcher.limits
         self._open: str | None = None
+        self._length = 0
 
     def read(self, request: fs.FileReadRequest) -> fs.FileReadResponse:
+        self._open = None
         size = self._size(request.name)
         if request.off > size:
             raise Refusal(fs.OFFSET_LARGER_THAN_FILE, Group.FS)
@@ -57,17 +60,22 @@ class _Files:
             if request.len is None:
                 raise Refusal(fs.OFFSET_NOT_VALID, Group.FS, len=self._size_or_zero(name))
             files.create(name)
-            self._open = name
+            self._open, self._length = name, request.len
         elif request.off > 0:
-            self._open = name
             size = self._size(name)
+            if self._open != name:  # its length was told to another upload: it stays open until closed
+                self._open, self._length = name, 0
             if request.off != size:
+                self._open = None
                 raise Refusal(fs.OFFSET_NOT_VALID, Group.FS, len=size)
         try:
             files.append(name, request.data)
         except StoreFull:
             raise Refusal(fs.WRITE_FAILED, Group.FS) from None
-        return fs.FileWriteResponse(off=files.size(name))
+        written = files.size(name)
+        if 0 < self._length <= written:
+            self._open = None
+        return fs.FileWriteResponse(off=written)
 
     def status(self, request: fs.FileStatusRequest) -> fs.FileStatusResponse:
         return fs.FileStatusResponse(len=self._size(request.name))

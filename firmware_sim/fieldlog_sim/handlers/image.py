@@ -63,9 +63,7 @@ class _Images:
         return self.state(Empty())
 
     def upload(self, request: image.ImageUploadRequest) -> image.ImageUploadResponse:
-        if request.image not in (None, 0):
-            raise Refusal(image.INVALID_SLOT, Group.IMAGE)
-        data = request.data or b""
+        data = request.data or b""  # the image number is ignored, as Zephyr built for one image does
         if request.off == 0:
             return self._first(request, data)
         upload = self._upload
