@@ -14,6 +14,9 @@ from fieldlog_sim.faults import Faults
 from fieldlog_sim.port import Buffers
 from fieldlog_sim.profiles import PROFILES, Profile
 
+_DATA = Path(__file__).parent / "data"
+SAMPLES = {"newark": "newark-2013-hourly-weather.csv"}
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -76,7 +79,7 @@ def _options(words: argparse.Namespace) -> Options:
         state=words.state,
         history_us=0 if words.history is None else parse_duration(words.history),
         time_scale=words.time_scale,
-        replay=words.replay,
+        replay=None if words.replay is None else _replay_file(words.replay),
         replay_period_us=None if words.replay_period is None else parse_duration(words.replay_period),
         replay_units=dict(map(_unit, words.replay_unit)),
         clock_ppm=words.clock_ppm,
@@ -84,6 +87,12 @@ def _options(words: argparse.Namespace) -> Options:
         json=words.json,
         until_eof=words.until_eof,
     )
+
+
+def _replay_file(path: Path) -> Path:
+    """A file, or one of the sample files that come with the simulator, by its name."""
+    sample = SAMPLES.get(str(path))
+    return path if sample is None or path.exists() else _DATA / sample
 
 
 def _udp(text: str) -> tuple[str, int]:
@@ -137,7 +146,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--history", metavar="TIME", help="fill the log of a new device with this much of the past, such as 30d")
     add("--time-scale", type=_scale, default=1.0, metavar="X", help="let time pass X times as fast")
     add(
-        "--replay", type=Path, metavar="FILE.csv", help="replay the readings of a CSV file instead of simulated sensors"
+        "--replay",
+        type=Path,
+        metavar="FILE.csv",
+        help="replay the readings of a CSV file, or of the sample `newark`, instead of simulated sensors",
     )
     add("--replay-period", metavar="TIME", help="time between rows of a CSV file without a time column")
     add("--replay-unit", action="append", default=[], metavar="COLUMN=UNIT", help="unit of a column of the CSV file")

@@ -4,14 +4,57 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from dataclasses import dataclass
 
-from fieldlog_protocol.commands import Empty, logger
+from fieldlog_protocol.commands import Empty, Group, logger, os
 from fieldlog_protocol.commands.logger import ClockSource
+from fieldlog_protocol.errors import RefusedError
 
-from fieldlog.clock_sync import Probe, Sync, sync_from_probes
+from fieldlog.clock_sync import TICK_HZ, Probe, Sync, sync_from_probes
 from fieldlog.device import Device
 
 PROBES = 8
+_STOCK_RESOLUTION_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTime:
+    """What a device believes, held against this computer's clock. None: not set, or not told by a stock device.
+
+    `offset_us` is the device's UTC minus this computer's, `error_us` half the width of its uncertainty.
+    """
+
+    utc_us: int | None
+    offset_us: int | None
+    error_us: int | None
+    boot_id: int | None = None
+    tick: int | None = None
+
+
+async def read_clock(device: Device) -> DeviceTime:
+    """The device's time. A stock device tells it to the second or millisecond, and nothing of its ticks."""
+    if not await device.has_logger():
+        return await _stock_time(device)
+    sync = await probe_clock(device)
+    answer = await device.request(logger.CLOCK_PROBE, Empty())
+    if answer.utc is None:
+        return DeviceTime(None, None, sync.error_us, answer.boot, answer.tx)
+    believed_us = answer.utc - (answer.tx - sync.tick) * 1_000_000 // TICK_HZ
+    return DeviceTime(answer.utc, believed_us - sync.utc_us, sync.error_us, answer.boot, answer.tx)
+
+
+async def _stock_time(device: Device) -> DeviceTime:
+    sent_us = _now_us()
+    try:
+        told = await device.datetime()
+    except RefusedError as error:
+        if (error.group, error.code) == (Group.OS, os.RTC_NOT_SET):
+            return DeviceTime(None, None, None)
+        raise
+    received_us = _now_us()
+    utc_us = round(told.timestamp() * 1e6)
+    half_us = (received_us - sent_us) // 2
+    return DeviceTime(utc_us, utc_us - (sent_us + half_us), half_us + _STOCK_RESOLUTION_US)
 
 
 async def probe_clock(device: Device, count: int = PROBES) -> Sync:

@@ -22,6 +22,7 @@ from fieldlog.clock import probe_clock
 from fieldlog.clock_sync import Sync
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
+from fieldlog.recording import read_sessions
 
 Progress = Callable[["PullProgress"], None]
 
@@ -115,17 +116,6 @@ def _count(result: PullResult, blocks: list[bytes], size: int) -> None:
         result.blocks += 1
         if block.header.kind == Kind.DATA:
             result.readings += block.n_frames
-
-
-async def read_sessions(device: Device) -> list[SessionInfo]:
-    """All sessions that the device remembers, in order of id."""
-    sessions: list[SessionInfo] = []
-    while True:
-        first = sessions[-1].id + 1 if sessions else None
-        page = await device.request(logger.SESSIONS, logger.SessionsRequest(i=first))
-        sessions += page.s
-        if not page.more or not page.s:
-            return sessions
 
 
 def _session(info: SessionInfo) -> Session:

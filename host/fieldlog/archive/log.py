@@ -15,7 +15,7 @@ from typing import Any
 
 from fieldlog_protocol.blocks.block import Block, Kind, parse_block
 from fieldlog_protocol.blocks.events import ClockSync, decode_events
-from fieldlog_protocol.errors import BlockError, UsageError
+from fieldlog_protocol.errors import BlockError, FieldlogError, UsageError
 
 from fieldlog.archive.database import in_words, transaction
 from fieldlog.archive.ranges import difference, union
@@ -243,6 +243,19 @@ class Log:
             log_last=False,
         )
         return [parse_block(data) for _, data in rows]
+
+    def verify(self) -> tuple[int, list[str]]:
+        """How many blocks are whole, and a sentence for each that is not: every one is read again, one at a time."""
+        self.flush()
+        whole, spoiled = 0, list[str]()
+        with in_words(self._path):
+            for seq, data in self._db.execute("SELECT seq, data FROM blocks WHERE log = ? ORDER BY seq", (self.key,)):
+                try:
+                    parse_block(data)
+                    whole += 1
+                except FieldlogError as error:
+                    spoiled.append(f"block {seq}: {error}")
+        return whole, spoiled
 
     def events(self) -> list[LoggedEvent]:
         """What the device wrote down, in order; EVENT blocks that cannot be understood tell nothing."""

@@ -32,6 +32,7 @@ ERRORS: ErrorTexts = {
 INVALID_FORMAT = 2
 QUERY_YIELDS_NO_ANSWER = 3
 RTC_NOT_SET = 4
+RTC_COMMAND_FAILED = 5
 
 
 class EchoRequest(Message, frozen=True, kw_only=True):

@@ -1,0 +1,81 @@
+"""`fieldlog archive`: what has been read from which device."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import click
+from fieldlog_protocol.errors import VerificationError
+
+from fieldlog.archive.log import Log
+from fieldlog.cli.common import archive_option, output_options
+from fieldlog.cli.output import Output
+
+
+@click.group()
+def archive() -> None:
+    """Look after the archive of readings."""
+
+
+@archive.command()
+@output_options
+@archive_option
+def ls(output: Output, archive: Path) -> None:
+    """List the devices and what is held of them."""
+    from fieldlog import archive as archives
+
+    with archives.open(archive, writable=False) as store:
+        rows = [_row(log) for log in store.logs()]
+    columns = ["device", "serial", "uid", "product", "blocks>", "sessions>", "gaps>", "last read"]
+    keys = ("device", "serial", "uid", "product", "blocks", "sessions", "gaps", "last_read")
+    data = {"archive": str(archive), "devices": [dict(zip(keys, row, strict=True)) for row in rows]}
+    output.result(data, lambda: output.table(columns, rows))
+
+
+def _row(log: Log) -> tuple[object, ...]:
+    info, held = log.info(), log.held()
+    blocks = len(held) - sum(map(len, log.absent(held.start, held.stop)))
+    finished = [pull.finished_us for pull in log.pulls() if pull.finished_us is not None]
+    last = dt.datetime.fromtimestamp(max(finished) / 1e6, dt.UTC).isoformat(timespec="seconds") if finished else None
+    return info.name, info.serial, info.uid, info.product, blocks, len(log.sessions()), len(log.lost()), last
+
+
+@archive.command()
+@output_options
+@archive_option
+def check(output: Output, archive: Path) -> None:
+    """Check every block's CRC, decode all readings and name what is missing. The exit code is 5 if anything is damaged."""
+    from fieldlog import archive as archives
+
+    damaged: list[str] = []
+    missing: list[dict[str, object]] = []
+    blocks = readings = 0
+    with archives.open(archive, writable=False) as store:
+        for log in store.logs():
+            whole, spoiled = log.verify()
+            blocks += whole
+            damaged += [f"{log.info().name}: {text}" for text in spoiled]
+            held = log.held()
+            missing.extend(_lacking(log.info().uid, part) for part in log.absent(held.start, held.stop))
+            selection = store.readings(log.info().uid)
+            readings += sum(len(series) for series in selection.batches())
+            damaged += selection.problems
+    data = {"archive": str(archive), "blocks": blocks, "readings": readings, "damaged": damaged, "missing": missing}
+
+    def show() -> None:
+        output.line(f"{blocks} blocks are whole, {readings} readings decode")
+        for part in missing:
+            output.line(f"device {part['uid']} lacks blocks {part['first_seq']} to {part['last_seq']}")
+        for text in damaged:
+            output.line(text)
+
+    output.result(data, show)
+    if damaged:
+        raise VerificationError(
+            f"{len(damaged)} things in {archive} need a look; the rest is readable. Nothing was changed"
+        )
+
+
+def _lacking(uid: str, part: range) -> dict[str, object]:
+    return {"uid": uid, "first_seq": part.start, "last_seq": part.stop - 1}

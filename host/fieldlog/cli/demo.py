@@ -1,0 +1,105 @@
+"""`fieldlog demo`: the whole job with a simulated logger, by the same commands that a user types."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from fieldlog_protocol.errors import FieldlogError, VerificationError
+from fieldlog_protocol.image import ImageVersion, build_image
+
+_SAMPLE = "newark"
+_NEW_VERSION = "1.1.0"
+_BODY_LENGTH = 20_000
+
+
+@click.command()
+@click.option(
+    "--output",
+    "-o",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("fieldlog-demo"),
+    show_default=True,
+    help="Folder for what the demo makes; each run gets one of its own in it.",
+)
+def demo(folder: Path) -> None:
+    """Show all of it with a simulated logger: flash, configure, read out and plot a year of weather."""
+    run = _new_folder(folder)
+    firmware, archive, table, picture = run / "firmware.bin", run / "archive", run / "newark.csv", run / "newark.png"
+    firmware.write_bytes(build_image(bytes(_BODY_LENGTH), ImageVersion.of(_NEW_VERSION)))
+    with _simulated_logger() as url:
+        steps: tuple[tuple[str, Sequence[str]], ...] = (
+            ("See what is there", ("info", "--device", url)),
+            ("Look at new firmware, install it and let it prove itself", ("image", "inspect", str(firmware))),
+            ("", ("flash", str(firmware), "--device", url)),
+            (
+                "Configure: a name, and a lower alarm",
+                ("config", "set", "device/name=Newark", "alarm/low=-20", "-d", url),
+            ),
+            ("", ("config", "show", "-d", url)),
+            ("Set its clock", ("clock", "sync", "-d", url)),
+            ("See what it has recorded", ("log", "status", "-d", url)),
+            ("", ("log", "sessions", "-d", url)),
+            ("Read it out into an archive", ("pull", "-d", url, "--archive", str(archive))),
+        )
+        for title, words in steps:
+            _step(title, words)
+    _step("Check the archive", ("archive", "check", "--archive", str(archive)))
+    _step("Export the readings", ("export", "--archive", str(archive), "-o", str(table)))
+    _step("Plot them", ("plot", "--archive", str(archive), "-o", str(picture), "--title", "Newark airport, 2013"))
+    click.echo(f"\nDone. Everything is in {run}; the plot of the whole year is\n{picture.resolve()}")
+
+
+def _new_folder(folder: Path) -> Path:
+    """One for each run: nothing that a former one made is touched."""
+    name = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+        run = folder / f"{name}{suffix}"
+        try:
+            run.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return run
+    raise FieldlogError(f"there are too many demo folders in {folder}; remove some")
+
+
+@contextmanager
+def _simulated_logger() -> Generator[str]:
+    """A simulated logger that has replayed its sample; its URL."""
+    links: list[str] = [] if os.name == "posix" else ["--udp", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "fieldlog_sim", "--json", "--until-eof", "--replay", _SAMPLE, *links]
+    click.secho("# Start a simulated logger that has recorded a year of real weather", bold=True)
+    click.echo(f"$ fieldlog sim --replay {_SAMPLE}")
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        line = child.stdout.readline()
+        if not line:
+            raise FieldlogError("the simulated logger did not start; what it said stands above")
+        ready = json.loads(line)
+        click.echo(f"{ready['serial']} ready at {ready['url']}")
+        yield str(ready["url"])
+    finally:
+        child.stdin.close()
+        child.wait()
+        child.stdout.close()
+
+
+def _step(title: str, words: Sequence[str]) -> None:
+    """Say what is done, do it, and stop at the first that fails."""
+    from fieldlog.cli.main import invoke
+
+    if title:
+        click.secho(f"\n# {title}", bold=True)
+    click.echo("$ fieldlog " + " ".join(f"'{word}'" if " " in word else word for word in words))
+    if invoke(words):
+        raise VerificationError("the demo stopped at the step above")

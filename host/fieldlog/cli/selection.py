@@ -1,0 +1,86 @@
+"""Options that select readings from the archive, shared by export and plot."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import click
+from fieldlog_protocol.errors import UsageError
+
+from fieldlog.cli.common import archive_option
+
+if TYPE_CHECKING:
+    from fieldlog.archive.readings import Readings
+    from fieldlog.archive.store import Archive
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which readings."""
+
+    archive: Path
+    device: str | None
+    session: str | None
+    channels: tuple[str, ...] | None
+    start: dt.datetime | None
+    end: dt.datetime | None
+
+    def open(self) -> Archive:
+        """The archive, for reading only."""
+        from fieldlog import archive as archives
+
+        return archives.open(self.archive, writable=False)
+
+    def readings(self, archive: Archive) -> Readings:
+        """The selection in an open archive."""
+        session = int(self.session) if self.session is not None and self.session.isdecimal() else self.session
+        return archive.readings(self.device, session, self.channels, self.start, self.end)
+
+
+def selection_options(function: Callable[Concatenate[Wanted, P], T]) -> Callable[..., T]:
+    """Options that say which readings; the command gets them as a `Wanted` in front."""
+
+    @archive_option
+    @click.option("--device", "-d", metavar="NAME", help="Device in the archive: its name, serial number or uid.")
+    @click.option("--session", metavar="ID", help="Session: its number or label.")
+    @click.option("--channels", metavar="A,B", help="Channels, separated by commas; else all.")
+    @click.option(
+        "--start", metavar="TIME", help="From this time on, such as 2013-07-01 or 2013-07-01T12:00+02:00; UTC."
+    )
+    @click.option("--end", metavar="TIME", help="Up to before this time.")
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        words: dict[str, Any] = {name: kwargs.pop(name) for name in _NAMES}
+        channels: str | None = words["channels"]
+        wanted = Wanted(
+            archive=words["archive"],
+            device=words["device"],
+            session=words["session"],
+            channels=None if channels is None else tuple(name.strip() for name in channels.split(",")),
+            start=_time(words["start"], "--start"),
+            end=_time(words["end"], "--end"),
+        )
+        return function(wanted, *args, **kwargs)
+
+    return wrapped
+
+
+_NAMES = ("archive", "device", "session", "channels", "start", "end")
+
+
+def _time(text: str | None, option: str) -> dt.datetime | None:
+    if text is None:
+        return None
+    try:
+        time = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} takes a time such as 2013-07-01T12:00:00+02:00, not {text!r}") from None
+    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
