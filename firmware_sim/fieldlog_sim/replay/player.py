@@ -11,8 +11,6 @@ from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_sim.noise import Integers
 from fieldlog_sim.sensors import Frames, Raw
 
-_SECOND_US = 1_000_000
-
 
 @dataclass(slots=True)
 class Timeline:
@@ -86,6 +84,6 @@ class ReplaySensor:
 
 
 def live_start(timeline: Timeline, ready_us: int, period_us: int) -> int:
-    """When the file is gone through again for a device that is ready at `ready_us`: nobody waits an hour for a sign of
-    life."""
-    return max(ready_us, timeline.last_us) + min(period_us, _SECOND_US)
+    """When the file is gone through again for a device that is ready at `ready_us`: a period later, as a device that
+    has just started would read its sensors."""
+    return max(ready_us, timeline.last_us) + period_us
