@@ -26,6 +26,7 @@ _SCIENTIFIC = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))[eE]([+-]?\d{1,6})", re.ASC
 _ALL_PLAIN = re.compile(rf"(?:{_PLAIN.pattern}\n)*", re.ASCII)
 _INTEGERS = (ChannelType.I16, ChannelType.I32, ChannelType.I64)
 _EXPONENT_LIMIT = 30  # a channel's scale goes no further
+_FLOAT_EXPONENT = 290
 _DIGITS = 18  # that any 64-bit integer holds
 _KEPT_DIGITS = 9  # of the smallest value, where a column must be rounded to fit
 _MOSTLY = 0.1  # so much text in a column of numbers is taken for failed readings
@@ -115,11 +116,13 @@ def parse_column(texts: Sequence[str], *, decimal_comma: bool) -> Parsed:
 
 
 def _limited(number: Number) -> Number:
-    """With no more digits than a 64-bit integer holds, and an exponent that a float can have."""
+    """With no more digits than a 64-bit integer holds; ValueError where no float holds it."""
     excess = len(str(abs(number.mantissa))) - _DIGITS
     if excess > 0:
         number = Number(Number(number.mantissa, -excess).rounded(), number.exponent + excess)
-    return number if abs(number.exponent) < 400 else Number(0, 0)
+    if number.exponent > _FLOAT_EXPONENT:
+        raise ValueError(number)
+    return number if number.exponent > -_FLOAT_EXPONENT else Number(0, 0)
 
 
 def is_numeric(parsed: Parsed, rows: Rows) -> bool:
