@@ -36,8 +36,15 @@ from fieldlog_sim.settings_store import SettingsStore
 from fieldlog_sim.store_errors import StoreFull
 
 LATEST_FRAMES = 256
-_CAPABILITIES = Capability.WRAP | Capability.LATEST | Capability.CALIBRATE | Capability.SELF_TEST | Capability.METADATA
-_CAPABILITIES |= Capability.IDENTIFY | Capability.TRANSACTION
+_CAPABILITIES = (
+    Capability.WRAP
+    | Capability.LATEST
+    | Capability.CALIBRATE
+    | Capability.SELF_TEST
+    | Capability.IDENTIFY
+    | Capability.TRANSACTION
+    | Capability.METADATA
+)
 LOW_BATTERY_MV = 2500
 CALIBRATION_MAX = 8
 IDLE_US = 1_000_000

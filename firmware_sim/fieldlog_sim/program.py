@@ -116,14 +116,16 @@ async def _serve(options: Options, devices: list[Device]) -> None:
 
 
 async def _run_until(stop: asyncio.Event, links: list[Link]) -> None:
+    """Links end only by themselves when they fail: then what they raise comes out of here."""
     tasks = [asyncio.create_task(link.run()) for link in links]
     stopper = asyncio.create_task(stop.wait())
-    done, pending = await asyncio.wait([stopper, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
+    await asyncio.wait([stopper, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    stopper.cancel()
+    for task in tasks:
+        if task.done():
+            task.result()
         task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
-    for task in done:
-        task.result()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _open_links(options: Options, index: int, device: Device) -> list[Link]:
