@@ -147,8 +147,10 @@ def test_lost_frames_are_counted_in_the_next_block() -> None:
     recorder.lost(1)
     recorder.record(1, 9 * SECOND, [1, 2, 3])
     recorder.seal()
-    assert [block.header.dropped for block in data_blocks(recorder, 1)] == [0, 5, 0xFFFF]
-    assert flags_of(recorder)[1:] == [Flag.GAP | Flag.OVERRUN] * 2
+    recorder.record(1, 10 * SECOND, [1, 2, 3])
+    recorder.seal()
+    assert [block.header.dropped for block in data_blocks(recorder, 1)] == [0, 5, 0xFFFF, 0]
+    assert flags_of(recorder)[1:] == [Flag.GAP | Flag.OVERRUN] * 2 + [Flag(0)]
 
 
 def test_a_restart_goes_on_with_a_gap() -> None:
@@ -193,6 +195,7 @@ def test_a_slow_block_never_lags_further_than_mounting_allows() -> None:
             recorder.event(index * 60 * SECOND, Mark("x"))
         lags = [recorder.store.next_seq - 1 - seq for seq in recorder.store.open_seqs]
         assert max(lags) < recorder.store.pages.max_lag
+        assert recorder.store.first_seq <= min(recorder.store.open_seqs)
     assert LogStore(recorder.store.pages._partition).next_seq == recorder.store.next_seq - 1
 
 
@@ -229,11 +232,13 @@ def test_a_series_stops_where_the_log_is_full() -> None:
 def test_wrong_readings_change_nothing() -> None:
     recorder = begun()
     recorder.record(1, 10 * SECOND, [1, 2, 3])
+    reached = recorder.store.next_seq
     for stream, tick, raw in ((9, 11, [1]), (1, 11, [1, 2]), (1, 11, [99_999, 2, 3]), (1, 9, [1, 2, 3]), (2, 0, [-1])):
         with pytest.raises(UsageError):
             recorder.record(stream, tick * SECOND, raw)
     with pytest.raises(UsageError):
         recorder.record_many(1, np.array([9 * SECOND]), [np.array([1])] * 3)
+    assert recorder.store.next_seq == reached
     recorder.record(1, 11 * SECOND, [4, 5, 6])
     recorder.seal()
     assert [block.n_frames for block in data_blocks(recorder, 1)] == [2]

@@ -103,7 +103,7 @@ class LogIndex:
         position = bisect_left(self._ordered, base) + len(cursor.seqs)
         while reached < end and position < len(self._ordered):
             seq = self._ordered[position]
-            reached += len(self.block(seq) or b"")
+            reached += len(self._wire(seq))
             cursor.seqs.append(seq)
             cursor.ends.append(reached)
             position += 1
