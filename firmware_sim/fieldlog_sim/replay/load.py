@@ -137,10 +137,10 @@ def _series(
     series: list[Series] = []
     left_out: list[str] = []
     for column in columns:
-        parsed = parse_column(column.texts, decimal_comma=table.source.delimiter != ",")
-        if is_numeric(parsed, column.index):
+        parsed = parse_column(column, decimal_comma=table.source.delimiter != ",")
+        if is_numeric(parsed):
             unit = units.get(column.name, units.get(column.heading, column.unit))
-            series.append(to_series(column.name, unit, column.texts, parsed, column.index))
+            series.append(to_series(column.name, unit, parsed))
         else:
             left_out.append(f"column {column.name} holds no numbers: it is left out")
     if not series:

@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 from fieldlog_protocol.blocks.schema import Channel, ChannelType
 
+from fieldlog_sim.replay.table import Column, Words
+
 Integers: TypeAlias = npt.NDArray[np.int64]
-Rows: TypeAlias = npt.NDArray[np.int32]
 
 MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "--", "#n/a"})
 _PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)", re.ASCII)
 _SCIENTIFIC = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))[eE]([+-]?\d{1,6})", re.ASCII)
-_ALL_PLAIN = re.compile(rf"(?:{_PLAIN.pattern}\n)*", re.ASCII)
+_PLAIN_LINES = re.compile(rf"(?:(?:{_PLAIN.pattern})?\n)*", re.ASCII)
 _INTEGERS = (ChannelType.I16, ChannelType.I32, ChannelType.I64)
 _EXPONENT_LIMIT = 30  # a channel's scale goes no further
 _FLOAT_EXPONENT = 290
@@ -56,11 +57,15 @@ class Number(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The meaning of each text of a column: its kind and, for a number, mantissa and exponent."""
+    """The cells of a column: what they are and, for numbers, mantissa and exponent. `word` is the first that is text."""
 
     kind: npt.NDArray[np.uint8]
     mantissa: Integers
     exponent: Integers
+    word: str = ""
+
+    def count(self, kind: Cell) -> int:
+        return int((self.kind == kind).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +99,56 @@ def _shortened(number: Number) -> Number:
     return Number(int(digits), number.exponent + len(str(number.mantissa)) - len(digits))
 
 
-def parse_column(texts: Sequence[str], *, decimal_comma: bool) -> Parsed:
+def parse_column(column: Column, *, decimal_comma: bool) -> Parsed:
+    pieces: list[Parsed] = []
+    for cells in column.pieces:
+        piece = _parse_plain(cells, decimal_comma=decimal_comma)
+        if piece is None:
+            return _parse_words(column.words(), decimal_comma=decimal_comma)
+        pieces.append(piece)
+    return Parsed(
+        np.concatenate([piece.kind for piece in pieces]),
+        np.concatenate([piece.mantissa for piece in pieces]),
+        np.concatenate([piece.exponent for piece in pieces]),
+    )
+
+
+def _parse_plain(cells: Sequence[str], *, decimal_comma: bool) -> Parsed | None:
+    """All cells at once; None unless they are plain numbers of few enough digits, or empty."""
+    lines = "\n".join((*cells, ""))
     if decimal_comma:
-        texts = [text.replace(",", ".") for text in texts]
-    kind = np.array([Cell.MISSING if text.lower() in MISSING_WORDS else Cell.NUMBER for text in texts], np.uint8)
-    mantissa, exponent = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64)
-    written = [text for text, is_number in zip(texts, kind.tolist(), strict=True) if is_number]
-    places = np.flatnonzero(kind == Cell.NUMBER)
-    if _ALL_PLAIN.fullmatch("".join(f"{text}\n" for text in written)) and max(map(len, written), default=0) <= _DIGITS:
-        mantissa[places] = np.array([text.replace(".", "") for text in written], "U").astype(np.int64)
-        exponent[places] = [text.find(".") + 1 - len(text) if "." in text else 0 for text in written]
-        return Parsed(kind, mantissa, exponent)
-    for place, text in zip(places.tolist(), written, strict=True):
+        lines = lines.replace(",", ".")
+    if lines.count("\n") != len(cells) or not _PLAIN_LINES.fullmatch(lines):
+        return None
+    characters = np.frombuffer(lines.encode("ascii"), np.uint8)
+    ends = np.flatnonzero(characters == ord("\n"))
+    lengths = np.diff(ends, prepend=-1) - 1
+    if int(lengths.max()) > _DIGITS:
+        return None
+    present = lengths > 0
+    mantissa, exponent = np.zeros(len(cells), np.int64), np.zeros(len(cells), np.int64)
+    mantissa[present] = np.fromstring(lines.replace(".", ""), np.int64, sep="\n")
+    points = np.flatnonzero(characters == ord("."))
+    rows = np.searchsorted(ends, points)
+    exponent[rows] = points + 1 - ends[rows]
+    return Parsed(np.where(present, Cell.NUMBER, Cell.MISSING).astype(np.uint8), mantissa, exponent)
+
+
+def _parse_words(words: Words, *, decimal_comma: bool) -> Parsed:
+    kind = np.full(len(words.texts), Cell.NUMBER, np.uint8)
+    mantissa, exponent = np.zeros(len(words.texts), np.int64), np.zeros(len(words.texts), np.int64)
+    word = ""
+    for place, text in enumerate(words.texts):
         try:
-            number = _limited(parse_number(text) or Number(0, 0))
+            number = parse_number(text.replace(",", ".") if decimal_comma else text)
+            if number is None:
+                kind[place] = Cell.MISSING
+            else:
+                mantissa[place], exponent[place] = _limited(number)
         except ValueError:
             kind[place] = Cell.TEXT
-        else:
-            mantissa[place], exponent[place] = number
-    return Parsed(kind, mantissa, exponent)
+            word = word or text
+    return Parsed(kind[words.index], mantissa[words.index], exponent[words.index], word)
 
 
 def _limited(number: Number) -> Number:
@@ -125,37 +161,36 @@ def _limited(number: Number) -> Number:
     return number if number.exponent > -_FLOAT_EXPONENT else Number(0, 0)
 
 
-def is_numeric(parsed: Parsed, rows: Rows) -> bool:
+def is_numeric(parsed: Parsed) -> bool:
     """Whether there are numbers, and next to no text."""
-    cells = np.bincount(parsed.kind[rows], minlength=3)
-    return bool(cells[Cell.NUMBER]) and cells[Cell.TEXT] <= _MOSTLY * (cells[Cell.NUMBER] + cells[Cell.TEXT])
+    numbers, texts = parsed.count(Cell.NUMBER), parsed.count(Cell.TEXT)
+    return numbers > 0 and texts <= _MOSTLY * (numbers + texts)
 
 
-def to_series(name: str, unit: str, texts: Sequence[str], parsed: Parsed, rows: Rows) -> Series:
+def to_series(name: str, unit: str, parsed: Parsed) -> Series:
     """The smallest integer that holds the column and a value for missing."""
     present = parsed.kind == Cell.NUMBER
     mantissa, exponent = parsed.mantissa[present], parsed.exponent[present]
-    notes = _text_notes(name, texts, parsed, rows)
+    notes = _text_notes(name, parsed)
     found = _as_written(mantissa, exponent) or _without_zeros(mantissa, exponent)
     if found is None:
         found = _to_18_digits(mantissa, exponent)
         if found is None:
-            return _floats(name, unit, parsed, rows, notes)
+            return _floats(name, unit, parsed, notes)
         rounding = f"column {name}: more digits than a 64-bit integer holds; values are rounded to 1e{found[1]}"
         notes = (*notes, rounding)
-    raw, scale, type_ = found
+    numbers, scale, type_ = found
     channel = Channel(name=name, unit=unit, type=type_, exponent=scale, missing=type_.minimum)
-    meanings = np.full(len(present), type_.minimum, np.int64)
-    meanings[present] = raw
-    return Series(channel, meanings[rows], notes)
+    raw = np.full(len(present), type_.minimum, np.int64)
+    raw[present] = numbers
+    return Series(channel, raw, notes)
 
 
-def _text_notes(name: str, texts: Sequence[str], parsed: Parsed, rows: Rows) -> tuple[str, ...]:
-    words = np.flatnonzero(parsed.kind == Cell.TEXT)
-    if not len(words):
+def _text_notes(name: str, parsed: Parsed) -> tuple[str, ...]:
+    texts = parsed.count(Cell.TEXT)
+    if not texts:
         return ()
-    cells = int((parsed.kind[rows] == Cell.TEXT).sum())
-    return (f"column {name}: {cells} cells that are no numbers, such as {texts[words[0]][:40]!r}, are missing values",)
+    return (f"column {name}: {texts} cells that are no numbers, such as {parsed.word[:40]!r}, are missing values",)
 
 
 def _as_written(mantissa: Integers, exponent: Integers) -> tuple[Integers, int, ChannelType] | None:
@@ -212,11 +247,11 @@ def _smallest(raw: Integers) -> ChannelType | None:
     return next((type_ for type_ in _INTEGERS if type_.minimum < low and high <= type_.maximum), None)
 
 
-def _floats(name: str, unit: str, parsed: Parsed, rows: Rows, notes: tuple[str, ...]) -> Series:
+def _floats(name: str, unit: str, parsed: Parsed, notes: tuple[str, ...]) -> Series:
     pairs = zip(parsed.mantissa.tolist(), parsed.exponent.tolist(), parsed.kind.tolist(), strict=True)
     values = [float(f"{m}e{e}") if kind == Cell.NUMBER else math.nan for m, e, kind in pairs]
     with np.errstate(over="ignore"):
-        meanings = np.array(values, np.float32).astype(np.float64)
-    meanings[np.isinf(meanings)] = np.nan
+        raw = np.array(values, np.float32).astype(np.float64)
+    raw[np.isinf(raw)] = np.nan
     note = f"column {name}: values too far apart for an integer; they are rounded to 32-bit floats"
-    return Series(Channel(name=name, unit=unit, type=ChannelType.F32), meanings[rows], (*notes, note))
+    return Series(Channel(name=name, unit=unit, type=ChannelType.F32), raw, (*notes, note))

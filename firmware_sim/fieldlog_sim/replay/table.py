@@ -1,7 +1,6 @@
 """A CSV file as columns of text. This file knows delimiters, quotes, comments and encodings, and no meaning of cells.
 
-Readings repeat themselves: a column is kept as the different texts in it and, for each row, the number of its text.
-What a text means is then found out once for each.
+Rule of this module: cells stay as they were written until somebody asks a column what it holds.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from fieldlog_protocol.errors import UsageError
 
 _DELIMITERS = ",;\t"
-_CHUNK_ROWS = 1 << 16
+_CHUNK_ROWS = 1 << 12  # larger ones keep the garbage collector busy
 _NAME_BYTES = 32
 _NAME_AND_UNIT = re.compile(r"(?P<name>.*?)\s*(?:\[(?P<square>[^\[\]]*)\]|\((?P<round>[^()]*)\))")
 _NUMBER = re.compile(r"[+-]?[\d.,]+(?:[eE][+-]?\d+)?")
@@ -43,36 +42,58 @@ class _Vocabulary(dict[str, int]):
         return number
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Words:
+    """`texts[index[row]]` is the cell of a row, without the blanks around it: what repeats is looked at once."""
+
+    texts: list[str]
+    index: npt.NDArray[np.int32]
+
+    def first_row_of(self, number: int) -> int:
+        return int(np.flatnonzero(self.index == number)[0])
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
-    """`texts[index[row]]` is the cell of a row, without the blanks around it."""
+    """The cells of some thousand rows each, as they were written."""
 
     heading: str
     name: str
     unit: str
-    texts: list[str] = field(default_factory=list[str])
-    index: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    pieces: list[Sequence[str]] = field(default_factory=list[Sequence[str]])
 
-    def first_row_of(self, text_number: int) -> int:
-        return int(np.flatnonzero(self.index == text_number)[0])
+    @property
+    def rows(self) -> int:
+        return sum(map(len, self.pieces))
 
-    def cells(self, count: int) -> list[str]:
+    def words(self) -> Words:
+        vocabulary = _Vocabulary()
+        index = [np.fromiter(map(vocabulary.__getitem__, piece), np.int32, len(piece)) for piece in self.pieces]
+        return Words([cell.strip() for cell in vocabulary], np.concatenate(index))
+
+    def sample(self, count: int) -> list[str]:
         """The first `count` cells that are not empty."""
-        numbers: list[int] = self.index.tolist()
-        return list(islice((self.texts[number] for number in numbers if self.texts[number]), count))
+        cells = (cell.strip() for piece in self.pieces for cell in piece)
+        return list(islice(filter(None, cells), count))
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The text from the header on; `skipped` lines stood before it."""
+    """A file in memory; `skipped` lines stand before its header."""
 
     path: Path
-    text: str
-    delimiter: str
-    skipped: int
+    data: bytes
+    encoding: str
+    delimiter: str = ","
+    skipped: int = 0
+
+    def lines(self) -> Iterator[str]:
+        """From the header on."""
+        lines = io.TextIOWrapper(io.BytesIO(self.data), self.encoding, errors="replace", newline="")
+        return islice(lines, self.skipped, None)
 
     def rows(self) -> _Rows:
-        return csv.reader(io.StringIO(self.text, newline=""), delimiter=self.delimiter, skipinitialspace=True)
+        return csv.reader(self.lines(), delimiter=self.delimiter, skipinitialspace=True)
 
     def header(self) -> list[str]:
         nothing: list[str] = []
@@ -100,60 +121,47 @@ class Table:
 
     @property
     def rows(self) -> int:
-        return len(self.columns[0].index)
+        return self.columns[0].rows
 
 
 def read_table(path: Path) -> Table:
     """UsageError with the line when the file is no table."""
     source = _source(path)
     columns = _named(_headings(source))
-    vocabularies = [_Vocabulary() for _ in columns]
-    pieces: list[list[npt.NDArray[np.int32]]] = [[] for _ in columns]
     for series in _chunks(source, len(columns)):
-        for vocabulary, piece, cells in zip(vocabularies, pieces, series, strict=True):
-            piece.append(np.fromiter(map(vocabulary.__getitem__, cells), np.int32, len(cells)))
-    if not pieces[0]:
+        for column, cells in zip(columns, series, strict=True):
+            column.pieces.append(cells)
+    if not columns[0].pieces:
         raise UsageError(f"{path} has a header and no rows. Nothing was replayed; give a file with readings.")
-    for column, vocabulary, piece in zip(columns, vocabularies, pieces, strict=True):
-        column.texts = [cell.strip() for cell in vocabulary]
-        column.index = np.concatenate(piece)
     return Table(source, columns)
 
 
 def _source(path: Path) -> Source:
-    skipped, text = _without_preamble(_decode(path))
-    # The delimiter is the one that cuts the header into the most cells; the comma when none does.
-    sources = [Source(path, text, delimiter, skipped) for delimiter in _DELIMITERS]
-    return max(sources, key=lambda source: len(source.header()))
-
-
-def _decode(path: Path) -> str:
+    """The delimiter is the one that cuts the header into the most cells; the comma when none does."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}. Nothing was replayed; give another file."
         ) from error
+    source = Source(path, data, _encoding(data))
+    source = replace(source, skipped=_preamble(source.lines()))
+    return max((replace(source, delimiter=each) for each in _DELIMITERS), key=lambda each: len(each.header()))
+
+
+def _encoding(data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
+        return "utf-16"
     try:
-        return data.decode("utf-8-sig")
+        data.decode("utf-8")
     except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")
+        return "cp1252"
+    return "utf-8-sig"
 
 
-def _without_preamble(text: str) -> tuple[int, str]:
-    """Comments and empty lines before the header, counted and cut off."""
-    lines = 0
-    start = 0
-    while start < len(text):
-        end = text.find("\n", start) + 1 or len(text)
-        line = text[start:end].strip()
-        if line and not line.startswith("#"):
-            break
-        lines += 1
-        start = end
-    return lines, text[start:]
+def _preamble(lines: Iterator[str]) -> int:
+    """The number of comments and empty lines before the header."""
+    return sum(1 for _ in takewhile(lambda line: not line.strip() or line.lstrip().startswith("#"), lines))
 
 
 def _headings(source: Source) -> list[str]:

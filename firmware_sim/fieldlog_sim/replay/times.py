@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlog_sim.replay.numbers import Number, parse_number
-from fieldlog_sim.replay.table import Column, Table
+from fieldlog_sim.replay.table import Column, Table, Words
 
 _NAMES = frozenset(
     {"time", "date", "timestamp", "time stamp", "datetime", "date time", "utc", "time utc", "utc time", "date time utc"}
@@ -67,17 +67,17 @@ def read_times(table: Table) -> Times | None:
     number, kind = found
     column = table.columns[number]
     if kind is Kind.CALENDAR:
-        return Times(_instants(table, column, parse_calendar), (number,), elapsed=False)
+        return Times(_instants(table, column.name, column.words(), parse_calendar), (number,), elapsed=False)
     if kind is Kind.DATE:
         return _date_and_clock(table, number)
-    numbers = parse_epoch(_unit_us(column))
-    return Times(_instants(table, column, numbers), (number,), elapsed=kind is Kind.ELAPSED)
+    instants = _instants(table, column.name, column.words(), parse_epoch(_unit_us(column)))
+    return Times(instants, (number,), elapsed=kind is Kind.ELAPSED)
 
 
 def unreadable_time(table: Table) -> str | None:
     """A cell of a column that is named as the time and cannot be read as such."""
     for column in table.columns:
-        if _is_named_time(column) and (cells := column.cells(1)):
+        if _is_named_time(column) and (cells := column.sample(1)):
             return cells[0]
     return None
 
@@ -142,7 +142,7 @@ def _find(table: Table) -> tuple[int, Kind] | None:
 def _can_only_be_time(column: Column, kind: Kind) -> bool:
     """Numbers that could be dates are counters or frequencies, unless they rise."""
     if kind is Kind.EPOCH:
-        instants = _all_parse(column.cells(_SAMPLE_ROWS), parse_epoch(_unit_us(column))) or []
+        instants = _all_parse(column.sample(_SAMPLE_ROWS), parse_epoch(_unit_us(column))) or []
         return all(earlier < later for earlier, later in pairwise(instants))
     return kind is not Kind.ELAPSED
 
@@ -156,7 +156,7 @@ def _unit_us(column: Column) -> int | None:
 
 
 def _kind(column: Column) -> Kind | None:
-    sample = column.cells(_SAMPLE_ROWS)
+    sample = column.sample(_SAMPLE_ROWS)
     if not sample:
         return None
     if all(_DATE.fullmatch(text) for text in sample):
@@ -178,27 +178,29 @@ def _all_parse(texts: Sequence[str], parse: Callable[[str], int]) -> list[int] |
         return None
 
 
-def _instants(table: Table, column: Column, parse: Callable[[str], int]) -> npt.NDArray[np.int64]:
-    meanings = np.empty(len(column.texts), np.int64)
-    for number, text in enumerate(column.texts):
+def _instants(table: Table, name: str, words: Words, parse: Callable[[str], int]) -> npt.NDArray[np.int64]:
+    meanings = np.empty(len(words.texts), np.int64)
+    for number, text in enumerate(words.texts):
         try:
             meanings[number] = parse(text)
         except (ValueError, OverflowError) as error:
-            row = column.first_row_of(number)
-            raise table.source.row_error(row, f"{text[:40]!r} in the column {column.name} is no time") from error
-    return meanings[column.index]
+            row = words.first_row_of(number)
+            raise table.source.row_error(row, f"{text[:40]!r} in the column {name} is no time") from error
+    return meanings[words.index]
 
 
 def _date_and_clock(table: Table, number: int) -> Times:
     """A date, with the time of day of another column where there is one."""
     date = table.columns[number]
     for other, column in enumerate(table.columns):
-        if other != number and (cells := column.cells(_SAMPLE_ROWS)) and all(map(_CLOCK.fullmatch, cells)):
-            joined = Column(f"{date.heading} and {column.heading}", f"{date.name} and {column.name}", "")
-            joined.texts = [
-                f"{date.texts[day]} {column.texts[clock]}"
-                for day, clock in zip(date.index.tolist(), column.index.tolist(), strict=True)
-            ]
-            joined.index = np.arange(table.rows, dtype=np.int32)
-            return Times(_instants(table, joined, parse_calendar), (number, other), elapsed=False)
-    return Times(_instants(table, date, parse_calendar), (number,), elapsed=False)
+        if other != number and (cells := column.sample(_SAMPLE_ROWS)) and all(map(_CLOCK.fullmatch, cells)):
+            joined = _joined(date.words(), column.words())
+            instants = _instants(table, f"{date.name} and {column.name}", joined, parse_calendar)
+            return Times(instants, (number, other), elapsed=False)
+    return Times(_instants(table, date.name, date.words(), parse_calendar), (number,), elapsed=False)
+
+
+def _joined(days: Words, clocks: Words) -> Words:
+    pairs = zip(days.index.tolist(), clocks.index.tolist(), strict=True)
+    texts = [f"{days.texts[day]} {clocks.texts[clock]}" for day, clock in pairs]
+    return Words(texts, np.arange(len(texts), dtype=np.int32))
