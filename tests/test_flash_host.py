@@ -157,9 +157,9 @@ async def test_for_good_needs_no_confirming() -> None:
 async def test_an_image_that_the_boot_loader_refuses_is_explained() -> None:
     loader = Loader(firmware("1.0.0"))
     loader.accept = False
-    with pty_peer(loader.handlers()) as peer:
-        with pytest.raises(VerificationError, match=r"still runs 1\.0\.0.*did not accept.*works as before"):
-            await install(peer, firmware("2.0.0"))
+    refused = pytest.raises(VerificationError, match=r"still runs 1\.0\.0.*did not accept.*works as before")
+    with pty_peer(loader.handlers()) as peer, refused:
+        await install(peer, firmware("2.0.0"))
 
 
 async def test_a_device_that_stays_away_is_given_up() -> None:
@@ -177,9 +177,9 @@ def _mute(peer: PtyPeer) -> None:
 
 async def test_a_device_that_does_not_restart_is_told_apart() -> None:
     loader = Loader(firmware("1.0.0"))
-    with pty_peer(loader.handlers() | {os.RESET.key: lambda _: {}}) as peer:
-        with pytest.raises(LinkError, match="did not restart within 1 s"):
-            await install(peer, firmware("2.0.0"), Plan(return_s=1))
+    still_there = pytest.raises(LinkError, match="did not restart within 1 s")
+    with pty_peer(loader.handlers() | {os.RESET.key: lambda _: {}}) as peer, still_there:
+        await install(peer, firmware("2.0.0"), Plan(return_s=1))
 
 
 async def test_a_boot_loader_without_states_just_runs_the_newest() -> None:

@@ -10,7 +10,6 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 from fieldlog_protocol import __version__
@@ -41,6 +40,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo:demo", "Show all of it with a simulated logger."),
 }
 """Command: where it is (module:attribute in this package) and what help says of it."""
+
+_COMPLETION = "_FIELDLOG_COMPLETE"
+"""Set by the shell when it asks for completions: click's own protocol."""
 
 
 class LazyGroup(click.Group):
@@ -87,6 +89,8 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
+    if _COMPLETION in os.environ:
+        cli.main(prog_name="fieldlog")
     words = sys.argv[1:] if arguments is None else list(arguments)
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
@@ -111,7 +115,10 @@ def invoke(words: Sequence[str]) -> int:
 
 def _invoke(words: Sequence[str]) -> int:
     try:
-        result: Any = cli.main(args=list(words), prog_name="fieldlog", standalone_mode=False)
+        with cli.make_context("fieldlog", list(words)) as context:  # click's own main would hide errors of the output
+            cli.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return 130
@@ -121,7 +128,7 @@ def _invoke(words: Sequence[str]) -> int:
     except (FieldlogError, click.ClickException) as error:
         report("--json" in words, error)
         return exit_code(error)
-    return result if isinstance(result, int) else 0
+    return 0
 
 
 def _drop_output() -> None:

@@ -1,0 +1,473 @@
+"""The command line on stock devices: results on stdout, sentences on stderr, the right exit code, nothing raw."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import random
+import select
+import subprocess
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fieldlog.cli.main import COMMANDS, invoke
+from fieldlog_protocol.commands import enum, fs, image, logger, settings, shell, stat
+from fieldlog_protocol.commands import os as os_group
+from fieldlog_protocol.image import ImageVersion, build_image
+from smp_peer import ECHO, PARAMS, PtyPeer, Refuse, pty_peer
+
+OURS = [name for name in COMMANDS if name not in ("clock", "log", "pull", "archive", "export", "plot", "sim", "demo")]
+LIGHT = ("numpy", "matplotlib", "pyarrow", "pandas", "bleak", "serial", "rich", "construct", "cbor2", "msgspec")
+EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil\r\n\x00\x7f[red]"
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        (line,) = self.out.splitlines()
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+class Cli:
+    """Runs command lines in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *words: str) -> Ran:
+        self._capsys.readouterr()
+        code = invoke(words)
+        out, err = self._capsys.readouterr()
+        return Ran(code, out, err)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.delenv("FIELDLOG_DEVICE", raising=False)
+    return Cli(capsys)
+
+
+@pytest.fixture
+def device() -> Iterator[PtyPeer]:
+    slot = {"slot": 0, "version": "1.2.3", "hash": bytes(32), "active": True, "confirmed": True}
+    handlers = {
+        os_group.INFO.key: lambda _: {"output": "Zephyr board"},
+        os_group.BOOTLOADER.key: lambda body: {"mode": 1} if body else {"bootloader": "MCUboot"},
+        os_group.RESET.key: lambda body: {} if body else Refuse(10),
+        os_group.TASKSTAT.key: lambda _: {"tasks": {"main": {"prio": 1, "tid": 2, "state": 3, "stkuse": 4}}},
+        os_group.MPSTAT.key: lambda _: {"pool": {"blksiz": 32, "nblks": 4, "nfree": 3, "min": 1}},
+        stat.LIST.key: lambda _: {"stat_list": ["net", "flash"]},
+        stat.DATA.key: lambda body: {"name": body["name"], "fields": {"rx": 5}},
+        shell.EXECUTE.key: lambda body: {"o": " ".join(body["argv"]) + "\r\n", "ret": len(body["argv"]) - 1},
+        enum.LIST.key: lambda _: {"groups": [0, 1, 77]},
+        image.STATE_READ.key: lambda _: {"images": [slot]},
+        image.STATE_WRITE.key: lambda _: {"images": [slot]},
+        image.ERASE.key: lambda _: {},
+        fs.STATUS.key: lambda _: {"len": 5},
+        fs.READ.key: lambda body: {"off": body["off"], "data": b"hello"[body["off"] :], "len": 5},
+        fs.HASH.key: lambda body: {"type": body.get("type", "crc32"), "len": 5, "output": 0xABC},
+        settings.READ.key: lambda body: {"val": body["name"].encode()},
+        settings.WRITE.key: lambda _: {},
+    }
+    with pty_peer(handlers) as peer:
+        yield peer
+
+
+# what each command prints
+
+
+def test_info_shows_what_the_device_serves_and_leaves_out_the_rest(cli: Cli, device: PtyPeer) -> None:
+    ran = cli("info", "-d", device.path)
+    assert ran.code == 0
+    for text in ("Zephyr board", "MCUboot, swap using scratch", "4 of 384 bytes", "os, image, 77", "1.2.3"):
+        assert text in ran.out
+    assert cli("info", "--json", "-d", device.path).json["logger"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        (("echo", "hi"), "hi\n"),
+        (("stats", "net"), "group  counter  value\nnet    rx           5\n"),
+        (("shell", "version"), "version\n"),
+        (("fs", "stat", "/x"), "5\n"),
+        (("fs", "hash", "/x"), "crc32 00000abc\n"),
+        (("config", "get", "a/b"), "str:a/b\n"),
+        (("image", "erase"), ""),
+    ],
+)
+def test_results_go_to_stdout(cli: Cli, device: PtyPeer, words: tuple[str, ...], out: str) -> None:
+    ran = cli(*words, "-d", device.path)
+    assert (ran.code, ran.out) == (0, out)
+
+
+@pytest.mark.parametrize(
+    ("words", "data"),
+    [
+        (("stats",), {"stats": {"net": {"rx": 5}, "flash": {"rx": 5}}}),
+        (("shell", "version"), {"output": "version\r\n", "return": 0}),
+        (("fs", "stat", "/x"), {"name": "/x", "size": 5}),
+        (("config", "get", "a", "b"), {"values": {"a": "str:a", "b": "str:b"}}),
+        (("config", "set", "a=u32:1"), {"written": ["a"], "saved": False}),
+        (("reset", "--force"), {"restarting": True}),
+    ],
+)
+def test_json_is_one_object(cli: Cli, device: PtyPeer, words: tuple[str, ...], data: dict[str, Any]) -> None:
+    ran = cli(*words, "--json", "-d", device.path)
+    assert ran.code == 0
+    assert ran.json == data
+
+
+def test_tasks_and_memory_are_tables(cli: Cli, device: PtyPeer) -> None:
+    assert cli("stats", "--tasks", "--json", "-d", device.path).json["tasks"][0]["name"] == "main"
+    assert cli("stats", "--memory", "--json", "-d", device.path).json["pools"][0]["free"] == 3
+    assert "stack used words" in cli("stats", "--tasks", "-d", device.path).out
+
+
+def test_a_shell_command_that_fails_fails(cli: Cli, device: PtyPeer) -> None:
+    ran = cli("shell", "-d", device.path, "--", "kernel", "-x")
+    assert (ran.code, ran.out) == (1, "kernel -x\n")
+    assert "returned 1" in ran.err
+
+
+def test_fetching_a_file_writes_it_beside_and_says_how_it_was_checked(
+    cli: Cli, device: PtyPeer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = cli("fs", "get", "/lfs/sub/x.csv", "-d", device.path)
+    assert ran.code == 0
+    assert (tmp_path / "x.csv").read_text() == "hello"
+    assert "not checked" in ran.out
+    assert cli("fs", "get", "/lfs/sub/x.csv", "-d", device.path).code == 2
+    assert cli("fs", "get", "/lfs/sub/x.csv", "--force", "-d", device.path).code == 0
+
+
+@pytest.mark.parametrize("name", ["/", "..", "/lfs/..", r"c:\.."])
+def test_a_name_that_is_no_file_name_names_no_file_here(cli: Cli, device: PtyPeer, name: str) -> None:
+    assert cli("fs", "get", name, "-d", device.path).code == 2
+
+
+def test_console_text_is_shown_with_verbose_only(cli: Cli, device: PtyPeer) -> None:
+    device.peer.prefix = b"<inf> hello\x1b[2J\r\n"
+    assert "hello" not in cli("echo", "x", "-d", device.path).err
+    ran = cli("echo", "x", "-v", "-d", device.path)
+    assert rf"{device.path}: <inf> hello\x1b[2J" in ran.err
+    assert "hello" not in ran.out
+
+
+def test_inspect_needs_no_device_and_tells_a_damaged_image(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "fw.bin"
+    data = build_image(random.Random(1).randbytes(500), ImageVersion(1, 2, 3, 4))
+    file.write_bytes(data)
+    ran = cli("image", "inspect", str(file), "--json")
+    assert (ran.code, ran.json["version"], ran.json["hash_checked"]) == (0, "1.2.3+4", "right")
+    file.write_bytes(data.replace(data[100:104], b"oops"))
+    ran = cli("image", "inspect", str(file))
+    assert ran.code == 5
+    assert "damaged" in ran.err
+
+
+def test_devices_lists_ports(cli: Cli) -> None:
+    assert isinstance(cli("devices", "--json").json["devices"], list)
+
+
+# exit codes and sentences
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("nope",), 2, "no command 'nope'"),
+        (("ech",), 2, "Did you mean 'echo'"),
+        (("echo", "--nope"), 2, "No such option"),
+        (("fs", "get"), 2, "Missing argument"),
+        (("echo", "-d", "ttyX"), 2, "names no device"),
+        (("echo", "-d", "ble:x"), 2, "not in this version"),
+        (("echo", "-d", "sim:", "-d", "sim:"), 2, "takes one --device"),
+        (("echo", "-d", "/dev/ttyNONE9"), 3, "no serial port"),
+        (("echo", "-d", "/dev/null"), 3, "not a serial port"),
+        (("echo", "-d", "udp:127.0.0.1:9"), 3, "nobody listens"),
+        (("echo", "-d", "sim:no-such-profile"), 3, "did not start"),
+        (("flash", __file__, "-d", "/dev/ttyNONE9"), 5, "not an MCUboot image"),
+        (("flash", "/nowhere", "-d", "sim:"), 2, "does not exist"),
+    ],
+)
+def test_every_mistake_has_a_sentence_and_a_code(cli: Cli, words: tuple[str, ...], code: int, says: str) -> None:
+    ran = cli(*words)
+    assert ran.code == code
+    assert ran.out == ""
+    assert ran.err.startswith("error: ")
+    assert says in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_errors_are_objects_with_json(cli: Cli, device: PtyPeer) -> None:
+    ran = cli("stats", "nope", "--json", "-d", device.path)
+    assert ran.code == 0
+    device.peer.on(stat.DATA, lambda _: Refuse(2, 2))
+    ran = cli("stats", "nope", "--json", "-d", device.path)
+    error = ran.json["error"]
+    assert (ran.code, error["exit_code"], error["kind"]) == (4, 4, "RefusedError")
+    assert (error["group"], error["code"]) == (2, 2)
+
+
+@pytest.mark.parametrize("words", [("identify",), ("selftest",)])
+def test_logger_commands_on_a_stock_device_say_what_is_missing(
+    cli: Cli, device: PtyPeer, words: tuple[str, ...]
+) -> None:
+    ran = cli(*words, "-d", device.path)
+    assert ran.code == 4
+    assert "no fieldlog logger group" in ran.err
+
+
+@pytest.mark.parametrize("words", [("show",), ("schema",), ("export",)])
+def test_a_device_that_describes_no_settings_says_so(cli: Cli, device: PtyPeer, words: tuple[str, ...]) -> None:
+    ran = cli("config", *words, "-d", device.path)
+    assert ran.code == 4
+    assert "config get KEY" in ran.err
+
+
+def test_a_busy_device_is_restarted_by_force(cli: Cli, device: PtyPeer) -> None:
+    ran = cli("reset", "-d", device.path)
+    assert ran.code == 4
+    assert "--force" in ran.err
+    assert cli("reset", "--force", "-d", device.path).code == 0
+
+
+def test_a_busy_port(cli: Cli, device: PtyPeer) -> None:
+    import serial
+
+    with serial.Serial(device.path, exclusive=True):
+        ran = cli("echo", "-d", device.path)
+    assert ran.code == 3
+    assert "in use" in ran.err
+
+
+@pytest.mark.parametrize("babble", [None, b"\xf8\xc3\xfe\xe0\x9c\xff" * 9, b"boot: \x1b[0mhello\r\n" * 4])
+def test_silence_and_garbage_end_in_time_without_raw_bytes(cli: Cli, device: PtyPeer, babble: bytes | None) -> None:
+    device.peer.handlers[PARAMS] = lambda _: None if babble is None else device.say(babble)
+    start = time.monotonic()
+    ran = cli("info", "-d", f"{device.path}?timeout=0.5")
+    assert time.monotonic() - start < 4
+    assert ran.code == 3
+    assert "nobody answered" in ran.err
+    _assert_harmless(ran.err)
+
+
+def test_the_default_patience_is_six_seconds(cli: Cli, device: PtyPeer) -> None:
+    device.peer.handlers[PARAMS] = lambda _: None
+    start = time.monotonic()
+    assert cli("echo", "-d", device.path).code == 3
+    assert 5 < time.monotonic() - start < 9
+
+
+@pytest.mark.parametrize("words", [("echo",), ("stats",), ("shell", "x"), ("fs", "stat", "x"), ("image", "list")])
+def test_unplugging_in_mid_command_ends_at_once(cli: Cli, device: PtyPeer, words: tuple[str, ...]) -> None:
+    for key in device.peer.handlers:
+        if key != PARAMS:
+            device.peer.handlers[key] = lambda _: device.unplug()
+    start = time.monotonic()
+    ran = cli(*words, "-d", device.path)
+    assert time.monotonic() - start < 2
+    assert ran.code == 3
+    assert "was lost" in ran.err
+
+
+# a hostile device
+
+
+def _assert_harmless(text: str) -> None:
+    raw = [c for c in text if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
+    assert not raw, f"{raw!r} in {text!r}"
+
+
+def _make_evil(peer: PtyPeer) -> None:
+    slot = {"slot": 0, "version": EVIL, "hash": b"", "active": True}
+    peer.peer.prefix = EVIL.encode() + b"\n"
+    peer.peer.handlers |= {
+        shell.EXECUTE.key: lambda _: {"o": EVIL, "ret": 0},
+        stat.LIST.key: lambda _: {"stat_list": [EVIL]},
+        stat.DATA.key: lambda _: {"name": EVIL, "fields": {EVIL: 1}},
+        image.STATE_READ.key: lambda _: {"images": [slot]},
+        os_group.INFO.key: lambda _: {"output": EVIL},
+        os_group.BOOTLOADER.key: lambda _: {"bootloader": EVIL},
+        os_group.TASKSTAT.key: lambda _: {"tasks": {EVIL: {"prio": 1, "tid": 2, "state": 3}}},
+        os_group.MPSTAT.key: lambda _: {EVIL: {"blksiz": 1, "nblks": 2, "nfree": 3, "min": 4}},
+        fs.HASH.key: lambda _: {"type": EVIL, "len": 1, "output": 1},
+        settings.READ.key: lambda _: {"val": EVIL.encode()},
+        ECHO: lambda _: {"r": EVIL},
+        logger.INFO.key: lambda body: (
+            {"parts": 1, "uid": b"x", "log": 1, "serial": EVIL, "fw": EVIL, "block": 1}
+            | {"boot": 1, "tick": 1, "state": 0, "first": 0, "next": 1, "reset": EVIL, "product": EVIL}
+        ),
+        logger.SELF_TEST_START.key: lambda _: {},
+        logger.SELF_TEST_RESULT.key: lambda _: {
+            "run": False,
+            "n": 1,
+            "i": 0,
+            "r": [{"n": EVIL, "ok": True, "x": EVIL}],
+        },
+        logger.SCHEMA.key: lambda _: {
+            "n": 1,
+            "i": 0,
+            "s": [{"k": EVIL, "t": 5, "u": EVIL, "x": EVIL, "d": EVIL.encode()}],
+        },
+    }
+
+
+HOSTILE = [
+    ("shell", "x"),
+    ("stats",),
+    ("stats", "--tasks"),
+    ("stats", "--memory"),
+    ("image", "list"),
+    ("info",),
+    ("echo", "x"),
+    ("fs", "hash", "x"),
+    ("selftest",),
+    ("config", "show"),
+    ("config", "schema"),
+    ("config", "export"),
+    ("config", "get", EVIL),
+]
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+@pytest.mark.parametrize("flags", [("-v",), ("--json",)])
+def test_control_characters_never_reach_a_pipe(
+    cli: Cli, device: PtyPeer, words: tuple[str, ...], flags: tuple[str, ...]
+) -> None:
+    _make_evil(device)
+    ran = cli(*words, *flags, "-d", device.path)
+    _assert_harmless(ran.out)
+    _assert_harmless(ran.err)
+    assert "evil" in ran.out + ran.err
+
+
+@pytest.mark.parametrize("words", [("stats",), ("shell", "x"), ("info",), ("config", "show")])
+def test_control_characters_never_reach_a_terminal(device: PtyPeer, words: tuple[str, ...]) -> None:
+    """A terminal gets rich's own sequences for tables, and none of the device's."""
+    _make_evil(device)
+    seen = _on_terminal([*words, "-d", device.path])
+    for raw in (b"\x1b]0;", b"\x1b[2J", b"\x07", b"\x9b", b"\x00", "\u202e".encode(), b"\x7f"):
+        assert raw not in seen
+    assert rb"\x1b]0;owned" in seen.replace(b"\r\n", b"")
+    assert b"[red]" in seen.replace(b"\r\n", b"")
+
+
+def _on_terminal(words: list[str]) -> bytes:
+    """What a command writes to a real terminal of 200 columns."""
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "200", "PYTHONPATH": os.pathsep.join(sys.path)}
+    master, slave = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from fieldlog.cli.main import main; main()", *words],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=environment,
+    )
+    os.close(slave)
+    seen = b""
+    while select.select([master], [], [], 30)[0]:
+        try:
+            data = os.read(master, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        seen += data
+    os.close(master)
+    child.wait(30)
+    return seen
+
+
+# the program as a whole
+
+
+def _program(*words: str, **options: Any) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        [sys.executable, "-c", "from fieldlog.cli.main import main; main()", *words], env=environment, **options
+    )
+
+
+def test_help_and_version_import_nothing_heavy_and_are_quick() -> None:
+    code = (
+        "import sys, time\n"
+        "from fieldlog.cli.main import invoke\n"
+        "start = time.perf_counter()\n"
+        "assert invoke(['--help']) == 0 and invoke(['--version']) == 0\n"
+        f"print([name for name in {LIGHT!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert ran.stderr.strip() == "[]"
+    assert ran.stdout.splitlines()[-1].startswith("fieldlog ")
+    times = [_seconds(environment) for _ in range(5)]
+    assert min(times) < 0.2 + _bare_python(environment), times
+
+
+def _seconds(
+    environment: dict[str, str], code: str = "from fieldlog.cli.main import main; main(['--version'])"
+) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
+    return time.perf_counter() - start
+
+
+def _bare_python(environment: dict[str, str]) -> float:
+    return min(_seconds(environment, "pass") for _ in range(3))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_command_explains_itself(cli: Cli, name: str) -> None:
+    ran = cli(name, "--help")
+    assert ran.code == 0
+    assert "Usage: fieldlog" in ran.out
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(device: PtyPeer) -> None:
+    device.peer.on(stat.LIST, lambda _: {"stat_list": [f"group{n}" for n in range(20)]})
+    device.peer.on(stat.DATA, lambda body: {"name": body["name"], "fields": {f"counter{n}": n for n in range(10)}})
+    reader, writer = os.pipe()
+    os.close(reader)
+    child = _program("stats", "-d", device.path, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (0, b"")
+
+
+def test_output_that_cannot_be_written_is_one_sentence(device: PtyPeer) -> None:
+    with Path("/dev/full").open("wb") as full:
+        child = _program("image", "list", "-d", device.path, stdout=full, stderr=subprocess.PIPE)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert err.decode().splitlines() == ["error: No space left on device"]
+
+
+def test_an_interrupt_ends_with_130_and_one_word(device: PtyPeer) -> None:
+    import signal
+
+    device.peer.handlers[ECHO] = lambda _: None
+    child = _program("echo", "-d", f"{device.path}?timeout=60", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while ECHO not in [key for key, _ in device.peer.log]:
+        assert time.monotonic() < deadline
+        device.peer.asked_something.wait(0.1)
+        device.peer.asked_something.clear()
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+    assert (child.returncode, out, err) == (130, b"", b"interrupted\n")
