@@ -108,9 +108,9 @@ def _candidates(buffer: bytes) -> tuple[list[int], dict[int, list[int]]]:
         return [], {}
     words = np.ndarray((len(buffer) - 1,), "<u2", buffer, strides=(1,))
     is_start = words == MAGIC
-    lengths = words[_LENGTH_AT : max(_LENGTH_AT, len(buffer) - _BEHIND_LENGTH + 1)].astype(np.int64)
+    lengths = words[_LENGTH_AT : max(_LENGTH_AT, len(buffer) - _BEHIND_LENGTH + 1)].astype(np.int32)
     # Entry i stands at p = i + _LENGTH_AT; the start it names is p - _LENGTH_AT - length.
-    named = np.arange(len(lengths)) - lengths
+    named = np.arange(len(lengths), dtype=np.int32) - lengths
     plausible = np.flatnonzero((named >= 0) & (lengths <= MAX_WIRE_LENGTH - OVERHEAD))
     plausible = plausible[is_start[named[plausible]]]
     ends: dict[int, list[int]] = {}

@@ -1,0 +1,121 @@
+"""Blocks whose CRC is right and whose header, trailer or payload is not: read or refused, in bounded memory."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from blocks_data import (
+    ACCELERATION,
+    ENVIRONMENT,
+    encode_series,
+    environment_series,
+    opening,
+    regular_ticks,
+    stream_of,
+    wires,
+)
+from fieldlog_protocol.blocks.block import Block, build_block, parse_block
+from fieldlog_protocol.blocks.decode import decode_frames
+from fieldlog_protocol.blocks.schema import ChannelType, Stream
+from fieldlog_protocol.errors import BlockError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+I16 = ChannelType.I16
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"payload": bytes.fromhex("01 64000000 03 220000000000 00")},  # a byte behind the last group
+        {"payload": bytes.fromhex("01 64000000 03 2200000000")},  # a byte too few
+        {"payload": bytes.fromhex("01 64000000 21") + bytes(66)},  # 33 bits to a value
+        {"payload": bytes.fromhex("00 64000000 03 220000000000")},  # predictors 0 and 3 do not exist
+        {"payload": bytes.fromhex("03 64000000 03 220000000000")},
+        {"n_frames": 18},  # a group more than there is
+        {"n_frames": 1},
+        {"n_frames": 0},
+        {"span": 2**63},
+        {"t0": 2**63},
+        {"encoding": 2},
+    ],
+)
+def test_each_lie_behind_a_valid_crc_is_refused(change: dict[str, object]) -> None:
+    stream = stream_of([I16])
+    (block,) = encode_series(stream, regular_ticks(stream, 3), [np.array([100, 101, 103], np.int16)])
+    assert block.payload == bytes.fromhex("01 64000000 03 220000000000")
+    in_header = {name: value for name, value in change.items() if name in {"t0", "encoding"}}
+    in_block = {name: value for name, value in change.items() if name not in in_header}
+    lie = replace(block, header=replace(block.header, **in_header), **in_block)
+    with pytest.raises(BlockError):
+        decode_frames([build_block(block), build_block(lie)], stream)
+
+
+def read_or_refuse(wire: bytes, stream: Stream) -> bool:
+    """Whether the block was read; it may only be refused with BlockError, and never be more than its bytes allow."""
+    try:
+        frames = decode_frames([wire], stream)
+    except BlockError:
+        return False
+    assert len(frames.ticks) == parse_block(wire).n_frames
+    assert sum(map(len, frames.columns)) <= 16 * len(wire)
+    return True
+
+
+def run_lies(count: int, seed: int) -> None:
+    """Blocks whose CRC is right and whose header, trailer or payload is not."""
+    rng = random.Random(seed)
+    source = encode_series(ENVIRONMENT, regular_ticks(ENVIRONMENT, 3000), environment_series(3000 / 86_400))
+    read = 0
+    for number in range(count):
+        block = rng.choice(source)
+        payload = bytearray(block.payload)
+        for _ in range(rng.randrange(4)):
+            payload[rng.randrange(len(payload))] = rng.choice((0, 1, 33, 255, rng.randrange(256)))
+        if rng.random() < 0.3:
+            payload = payload[: rng.randrange(len(payload))] + rng.randbytes(rng.choice((0, 0, 20, 3000)))
+        lie = replace(
+            block,
+            header=replace(block.header, encoding=rng.choice((0, 1, 1, 1, 2, 77))),
+            n_frames=rng.choice((block.n_frames,) * 3 + (0, 1, 65535, rng.randrange(65536))),
+            span=rng.choice((block.span, 0, 2**64 - 1)),
+            payload=bytes(payload),
+        )
+        try:
+            read += read_or_refuse(build_block(lie), ENVIRONMENT)
+        except Exception as error:
+            raise AssertionError(f"seed {seed}, block {number}: {error!r}") from error
+    assert 0 < read < count
+
+
+def test_lies_behind_a_valid_crc_are_refused() -> None:
+    run_lies(1000, seed=21)
+
+
+@pytest.mark.faults
+def test_lies_behind_a_valid_crc_are_refused_in_the_full_campaign() -> None:
+    run_lies(50_000, seed=22)
+
+
+@given(payload=st.binary(max_size=600), count=st.integers(0, 65535), encoding=st.sampled_from([0, 1]))
+@settings(deadline=None)
+def test_random_payloads_are_read_or_refused(payload: bytes, count: int, encoding: int) -> None:
+    for stream in (ENVIRONMENT, stream_of([ChannelType.U8] * 20)):
+        header = replace(opening(), encoding=encoding, stream=stream.id, n_channels=len(stream.columns))
+        read_or_refuse(build_block(Block(header, count, 5, payload)), stream)
+
+
+def test_blocks_of_something_else_are_refused() -> None:
+    (wire,) = wires(
+        encode_series(ENVIRONMENT, regular_ticks(ENVIRONMENT, 10), [c[:10] for c in environment_series(0.01)])
+    )
+    for stream in (ACCELERATION, Stream(1, "two", 1000, ENVIRONMENT.channels[:2])):
+        with pytest.raises(BlockError, match="not a data block of stream"):
+            decode_frames([wire], stream)
+    with pytest.raises(BlockError, match="CRC-32"):
+        decode_frames([wire, wire[:40] + bytes([wire[40] ^ 1]) + wire[41:]], ENVIRONMENT)
+    with pytest.raises(BlockError):
+        decode_frames([wire[:20]], ENVIRONMENT)
