@@ -11,6 +11,8 @@ from fieldlog_protocol.blocks.block import TICK_HZ
 
 from fieldlog_sim.oscillator import Oscillator
 
+MAX_UTC_S = 0xFFFF_FFFF  # what a block header can say
+
 
 class DeviceClock:
     """`now_us` answers the true time, which only the simulation knows."""
@@ -49,9 +51,9 @@ class DeviceClock:
         return anchor_us + (tick - anchor_tick) * 1_000_000 // TICK_HZ
 
     def believed_seconds(self, tick: int) -> int:
-        """UTC at a tick in whole seconds for a block header, 0 when not set."""
+        """UTC at a tick in whole seconds for a block header, 0 when not set; it stays at the last that one can say."""
         utc_us = self.believed_at(tick)
-        return 0 if utc_us is None else max(0, utc_us // 1_000_000)
+        return 0 if utc_us is None else min(max(0, utc_us // 1_000_000), MAX_UTC_S)
 
     def set(self, tick: int, utc_us: int) -> None:
         """Believe that it was `utc_us` at `tick`."""

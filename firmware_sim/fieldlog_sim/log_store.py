@@ -76,8 +76,8 @@ class LogStore:
 
     @property
     def bytes_total(self) -> int:
-        """What the ring holds at most: all but the sector that is kept erased."""
-        return (self.pages.count - self.pages.per_sector) * self.pages.block_size
+        """What a full log holds. A ring that wraps never comes quite there: a sector is kept erased."""
+        return self.pages.count * self.pages.block_size
 
     def has_room(self, blocks: int) -> bool:
         """Whether so many more blocks can be appended without losing one that is to be kept."""

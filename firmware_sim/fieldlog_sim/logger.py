@@ -110,7 +110,6 @@ class Logger:
         running = self.sessions.running
         self._recorder = self._new_recorder(running.id if running else 0)
         self._frames_before = self._frames_on_flash(running) if running else 0
-        self._full = False
         self._sampled_until = dict.fromkeys((sensor.stream.id for sensor in firmware.sensors), firmware.clock.true_us)
         self._recent = {sensor.stream.id: _Recent() for sensor in firmware.sensors}
         self.test_results: list[fl.TestResult] = []
@@ -132,9 +131,12 @@ class Logger:
 
     @property
     def state(self) -> State:
-        if self._full:
-            return State.FULL
-        return State.IDLE if self.sessions.running is None else State.LOGGING
+        last = self.sessions.last
+        if last is None:
+            return State.IDLE
+        if last.why == StopReason.RUNNING:
+            return State.LOGGING
+        return State.FULL if last.why == StopReason.FULL and not self._recorder.can_begin else State.IDLE
 
     @property
     def capabilities(self) -> Capability:
@@ -170,9 +172,12 @@ class Logger:
 
     @property
     def token(self) -> int:
-        """For erase: it fits only while no block has been added since it was given."""
+        """For erase: it fits only while no block has been added since it was given.
+
+        The boot belongs to it, because a seq that was given and lost with the power is given again.
+        """
         uid, log_id = self._firmware.log_identity
-        digest = hashlib.sha256(uid + struct.pack("<II", log_id, self.next_seq)).digest()
+        digest = hashlib.sha256(uid + struct.pack("<III", log_id, self.boot_id, self.next_seq)).digest()
         return int.from_bytes(digest[:4], "little")
 
     @property
@@ -188,7 +193,10 @@ class Logger:
 
     def schema_hash(self, settings: Sequence[SettingInfo]) -> bytes:
         """Changes whenever a host's cached picture of streams or settings would be wrong."""
-        described = repr((settings, self._setup.streams)).encode()
+        calibrations = [
+            self.calibration(stream.id, channel) for stream in self.streams for channel in range(len(stream.channels))
+        ]
+        described = repr((settings, self.streams, calibrations)).encode()
         return hashlib.sha256(described).digest()[:8]
 
     def statistics(self) -> dict[str, int]:
@@ -212,9 +220,15 @@ class Logger:
             raise refuse(LoggerError.NOT_SUPPORTED)
         chosen = self._chosen_streams(request.streams)
         wrap = bool(request.wrap)
-        if not wrap and self._store.bytes_used >= self._store.bytes_total:
-            raise refuse(LoggerError.LOG_FULL)
+        self._require_room(wrap=wrap)
         return self._begin(request, chosen, wrap=wrap)
+
+    def _require_room(self, *, wrap: bool) -> None:
+        """Refuse before anything is begun when a session could not even say that it has begun."""
+        former, self._store.wrap = self._store.wrap, wrap
+        if not self._recorder.can_begin:
+            self._store.wrap = former
+            raise refuse(LoggerError.LOG_FULL)
 
     def _chosen_streams(self, wanted: Sequence[fl.StreamPeriod] | None) -> dict[int, int]:
         """Period of each stream to be recorded."""
@@ -241,8 +255,6 @@ class Logger:
         also = self._setup.arm(chosen, tuple(chosen), wrap=wrap)
         also[_ARMED] = _answer_record(request.id, answer)
         session = self.sessions.begin(label, self._firmware.boot_id, tick, self._store.next_seq, also)
-        self._store.wrap = wrap
-        self._full = False
         self._frames_before = 0
         self._recorder = self._new_recorder(0)
         self._recorder.begin(session.id, label, tick, chosen)
@@ -281,7 +293,6 @@ class Logger:
         if request.token != self.token:
             raise refuse(LoggerError.BAD_TOKEN)
         self._recorder.erase(self._tick)
-        self._full = False
         answer = fl.EraseResponse(next=self.next_seq)
         self._nv.put(_ERASED, _answer_record(request.id, answer))
         return answer
@@ -337,7 +348,9 @@ class Logger:
         results = [self._test_sensor(sensor) for sensor in self._firmware.sensors]
         millivolts = self._firmware.battery_mv
         results.append(fl.TestResult(n="battery", ok=not self.low_battery, x=f"{millivolts} mV"))
-        results.append(fl.TestResult(n="log", ok=not self._full, x=f"{self.bytes_used} of {self.bytes_total} B"))
+        results.append(
+            fl.TestResult(n="log", ok=self.state is not State.FULL, x=f"{self.bytes_used} of {self.bytes_total} B")
+        )
         self.test_results = results
 
     def _test_sensor(self, sensor: Sensor) -> fl.TestResult:
@@ -370,8 +383,7 @@ class Logger:
             return
         now_us = self._firmware.clock.true_us
         for stream in self._setup.recorded:
-            self._sample(stream, now_us)
-            if self._full:
+            if not self._sample(stream, now_us):
                 return
         self._recorder.expire(self._tick)
         self._note_progress()
@@ -388,22 +400,24 @@ class Logger:
     def _periods_us(self) -> dict[int, int]:
         return {stream.id: stream.period_us for stream in self.streams}
 
-    def _sample(self, stream: int, now_us: int) -> None:
+    def _sample(self, stream: int, now_us: int) -> bool:
+        """Whether the session goes on: a log that is full ends it."""
         after_us = self._sampled_until[stream]
         if now_us <= after_us:  # links may ask for a moment a little before that of the last call
-            return
+            return True
         self._sampled_until[stream] = now_us
         frames = self._sensor(stream).frames_between(after_us, now_us, self._periods_us()[stream])
         if not len(frames.utc_us):
-            return
+            return True
         ticks = self._firmware.clock.oscillator.ticks(frames.utc_us)
         taken = self._recorder.record_many(
             stream, ticks, [frames.raw[:, index] for index in range(frames.raw.shape[1])]
         )
         self._remember(stream, ticks[:taken], frames.raw[:taken])
         if taken < len(ticks):
-            self._full = True
             self._end(StopReason.FULL)
+            return False
+        return True
 
     def _remember(self, stream: int, ticks: Ticks, frames: Raw) -> None:
         recent = self._recent[stream]

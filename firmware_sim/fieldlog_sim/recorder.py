@@ -257,11 +257,19 @@ class Recorder:
         lane.opened = self._header(tick, flags=lane.flags, dropped=lane.dropped)
         lane.flags, lane.dropped = _NO_FLAG, 0
 
+    @property
+    def can_begin(self) -> bool:
+        """Whether the log has room for the beginning of a session, and for its end."""
+        return self._has_room(len(self._description) + 1)
+
     def _require_room(self, blocks: int) -> None:
+        if not self._has_room(blocks):
+            raise StoreFull("the log is full; what is in it is kept. Pull it and release it, or erase it")
+
+    def _has_room(self, blocks: int) -> bool:
         opened = sum(lane.opened is not None for lane in self._lanes.values())
         described = len(self._description) if self._since_schema >= SCHEMA_EVERY else 0
-        if not self.store.has_room(blocks + opened + described + _STOP_EVENT):
-            raise StoreFull("the log is full; what is in it is kept. Pull it and release it, or erase it")
+        return self.store.has_room(blocks + opened + described + _STOP_EVENT)
 
     def _seal_laggards(self) -> None:
         """Blocks whose seq would fall too far behind the next: the search at mount relies on it."""

@@ -59,8 +59,7 @@ class _Files:
         if request.off == 0 and self._open != name:
             if request.len is None:
                 raise Refusal(fs.OFFSET_NOT_VALID, Group.FS, len=self._size_or_zero(name))
-            files.create(name)
-            self._open, self._length = name, request.len
+            self._create(name, request.len)
         elif request.off > 0:
             size = self._size(name)
             if self._open != name:  # its length was told to another upload: it stays open until closed
@@ -76,6 +75,13 @@ class _Files:
         if 0 < self._length <= written:
             self._open = None
         return fs.FileWriteResponse(off=written)
+
+    def _create(self, name: str, length: int) -> None:
+        try:
+            self._device.files.create(name)
+        except StoreFull:
+            raise Refusal(fs.WRITE_FAILED, Group.FS) from None
+        self._open, self._length = name, length
 
     def status(self, request: fs.FileStatusRequest) -> fs.FileStatusResponse:
         return fs.FileStatusResponse(len=self._size(request.name))

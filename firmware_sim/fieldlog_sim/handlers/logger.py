@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import msgspec
 from fieldlog_protocol.blocks.schema import Channel, Stream
-from fieldlog_protocol.commands import Empty, Message, logger
+from fieldlog_protocol.commands import Command, Empty, Message, logger
 from fieldlog_protocol.commands.logger import LoggerError, TransactionStep
+from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.wire import decode_body, encode_body
 
 from fieldlog_sim.device import Device
-from fieldlog_sim.dispatch import Dispatcher, Limits
+from fieldlog_sim.device_clock import MAX_UTC_S
+from fieldlog_sim.dispatch import Dispatcher, Limits, Refusal
 from fieldlog_sim.logger import Logger, refuse
 from fieldlog_sim.settings_model import NoTransaction, TransactionOpen
+from fieldlog_sim.store_errors import StoreFull
 
 T = TypeVar("T")
+Req = TypeVar("Req", bound=Message)
 Rsp = TypeVar("Rsp", bound=Message)
+
+_CLOCK_SOURCES = {int(source): source.name.lower() for source in logger.ClockSource}
 
 
 def register(dispatcher: Dispatcher, device: Device) -> None:
@@ -24,38 +31,69 @@ def register(dispatcher: Dispatcher, device: Device) -> None:
     recorder = device.logger
     if recorder is None:
         return
+
+    def serve(command: Command[Req, Rsp], handler: Callable[[Req], Rsp]) -> None:
+        """What the device remembers has its place on flash too, and that may come to an end."""
+
+        def answer(request: Req) -> Rsp:
+            try:
+                return handler(request)
+            except StoreFull:
+                raise refuse(LoggerError.FLASH) from None
+
+        dispatcher.on(command, answer)
+
     pages = _Pages(device, recorder, dispatcher.limits)
-    dispatcher.on(logger.INFO, pages.info)
-    dispatcher.on(logger.STREAMS, pages.streams)
-    dispatcher.on(logger.SCHEMA, pages.schema)
-    dispatcher.on(logger.SESSIONS, pages.sessions)
-    dispatcher.on(logger.BLOCKS, pages.blocks)
-    dispatcher.on(logger.LATEST, pages.latest)
-    dispatcher.on(logger.SELF_TEST_RESULT, pages.self_test)
+    serve(logger.INFO, pages.info)
+    serve(logger.STREAMS, pages.streams)
+    serve(logger.SCHEMA, pages.schema)
+    serve(logger.SESSIONS, pages.sessions)
+    serve(logger.BLOCKS, pages.blocks)
+    serve(logger.LATEST, pages.latest)
+    serve(logger.SELF_TEST_RESULT, pages.self_test)
     actions = _Actions(device, recorder)
-    dispatcher.on(logger.ARM, recorder.arm)
-    dispatcher.on(logger.STOP, actions.stop)
-    dispatcher.on(logger.RELEASE, actions.release)
-    dispatcher.on(logger.ERASE, recorder.erase)
-    dispatcher.on(logger.CLOCK_PROBE, actions.clock)
-    dispatcher.on(logger.CLOCK_ANCHOR, actions.anchor)
-    dispatcher.on(logger.MARK, actions.mark)
-    dispatcher.on(logger.CALIBRATE, actions.calibrate)
-    dispatcher.on(logger.SELF_TEST_START, actions.start_self_test)
-    dispatcher.on(logger.IDENTIFY, actions.identify)
-    dispatcher.on(logger.SEAL, actions.seal)
-    dispatcher.on(logger.TRANSACTION, actions.transaction)
+    serve(logger.ARM, recorder.arm)
+    serve(logger.STOP, actions.stop)
+    serve(logger.RELEASE, actions.release)
+    serve(logger.ERASE, recorder.erase)
+    serve(logger.CLOCK_PROBE, actions.clock)
+    serve(logger.CLOCK_ANCHOR, actions.anchor)
+    serve(logger.MARK, actions.mark)
+    serve(logger.CALIBRATE, actions.calibrate)
+    serve(logger.SELF_TEST_START, actions.start_self_test)
+    serve(logger.IDENTIFY, actions.identify)
+    serve(logger.SEAL, actions.seal)
+    serve(logger.TRANSACTION, actions.transaction)
     metadata = _Metadata(recorder, dispatcher.limits)
-    dispatcher.on(logger.METADATA_READ, metadata.read)
-    dispatcher.on(logger.METADATA_WRITE, metadata.write)
+    serve(logger.METADATA_READ, metadata.read)
+    serve(logger.METADATA_WRITE, metadata.write)
 
 
 def _filled(limits: Limits, items: Sequence[T], build: Callable[[Sequence[T]], Rsp]) -> Rsp:
-    """The response with as many of the items as the buffer holds."""
+    """The response with as many of the items as the buffer holds: at least one, or a host would ask for ever."""
     count = len(items)
-    while count and not limits.fits(build(items[:count])):
+    while not limits.fits(build(items[:count])):
+        if count <= 1:
+            raise Refusal(Rc.MESSAGE_SIZE)
         count -= 1
     return build(items[:count])
+
+
+def _with_choices(settings: Sequence[logger.SettingInfo], first: int) -> list[logger.SettingInfo]:
+    """Settings with a page of choices each, the first of them from choice `first` on; none follows an unfinished one."""
+    shown: list[logger.SettingInfo] = []
+    for info in settings:
+        choices = (info.ch or ())[first:]
+        page = choices[: logger.CHOICES_PER_PAGE] or None
+        going_on = logger.SettingInfo(k=info.k, t=info.t, ch=page) if first else msgspec.structs.replace(info, ch=page)
+        shown.append(going_on)
+        if first or len(choices) > logger.CHOICES_PER_PAGE:
+            break
+    return shown
+
+
+def _schema_page(total: int, position: int, settings: Sequence[logger.SettingInfo]) -> logger.SchemaResponse:
+    return logger.SchemaResponse(n=total, i=position, s=tuple(settings))
 
 
 class _Pages:
@@ -149,11 +187,16 @@ class _Pages:
         position, choice = request.i or 0, request.c or 0
         if position > len(table):
             raise refuse(LoggerError.OUT_OF_RANGE)
-        settings = list(table[position:])
-        if settings and choice:
-            settings[0] = logger.SettingInfo(k=settings[0].k, t=settings[0].t, ch=(settings[0].ch or ())[choice:])
+        shown = _with_choices(table[position:], choice)
+        if shown and not self._limits.fits(_schema_page(len(table), position, shown[:1])):
+            return self._fewer_choices(len(table), position, shown[0])
+        return _filled(self._limits, shown, lambda some: _schema_page(len(table), position, some))
+
+    def _fewer_choices(self, total: int, position: int, info: logger.SettingInfo) -> logger.SchemaResponse:
         return _filled(
-            self._limits, settings, lambda some: logger.SchemaResponse(n=len(table), i=position, s=tuple(some))
+            self._limits,
+            info.ch or (),
+            lambda some: _schema_page(total, position, [msgspec.structs.replace(info, ch=tuple(some))]),
         )
 
     def sessions(self, request: logger.SessionsRequest) -> logger.SessionsResponse:
@@ -244,8 +287,11 @@ class _Actions:
     def anchor(self, request: logger.ClockAnchor) -> Empty:
         if request.boot != self._device.boot_id:
             raise refuse(LoggerError.OTHER_BOOT)
-        self._device.clock.set(request.tick, request.utc)
-        self._logger.note_sync(request.tick, request.utc, request.err, logger.ClockSource(request.src).name.lower())
+        clock, source = self._device.clock, _CLOCK_SOURCES.get(request.src)
+        if source is None or request.tick > clock.tick or request.utc > MAX_UTC_S * 1_000_000:
+            raise refuse(LoggerError.OUT_OF_RANGE)
+        clock.set(request.tick, request.utc)
+        self._logger.note_sync(request.tick, request.utc, request.err, source)
         return Empty()
 
     def mark(self, request: logger.MarkRequest) -> logger.MarkResponse:

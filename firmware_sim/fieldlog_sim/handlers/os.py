@@ -9,6 +9,7 @@ from fieldlog_protocol.commands import Empty, Group, os
 from fieldlog_protocol.error_texts import Rc
 
 from fieldlog_sim.device import Device
+from fieldlog_sim.device_clock import MAX_UTC_S
 from fieldlog_sim.dispatch import Dispatcher, Refusal
 
 _BOOT_MODES = (None, 0, 1)
@@ -77,9 +78,9 @@ class _Os:
             parsed = datetime.fromisoformat(f"{found[1]}T{found[2]}+00:00") if found else None
         except ValueError:
             parsed = None
-        if found is None or parsed is None:
+        if found is None or parsed is None or not 0 <= parsed.timestamp() <= MAX_UTC_S:
             raise Refusal(Rc.INVALID)
-        milliseconds = int(found[3]) if found[3] else 0
+        milliseconds = int((found[3] or "0")[:3])
         self._device.set_clock(int(parsed.timestamp()) * 1_000_000 + milliseconds * 1000, 1_000_000, "datetime")
         return Empty()
 

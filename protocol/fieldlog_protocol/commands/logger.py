@@ -529,7 +529,7 @@ CLOCK_ANCHOR = Command(
     "logger clock anchor", Op.WRITE, _L, 9, ClockAnchor, Empty, "say what time it was at a tick", (2, 10, 11)
 )
 LATEST = Command("logger latest", Op.READ, _L, 10, LatestRequest, LatestResponse, "frames newer than a cursor", (6,))
-MARK = Command("logger mark", Op.WRITE, _L, 11, MarkRequest, MarkResponse, "note a remark in the log", (10,))
+MARK = Command("logger mark", Op.WRITE, _L, 11, MarkRequest, MarkResponse, "note a remark in the log", (9, 10))
 CALIBRATE = Command("logger calibrate", Op.WRITE, _L, 12, CalibrateRequest, Empty, "calibrate a channel", (2, 6, 7))
 SELF_TEST_RESULT = Command(
     "logger self test", Op.READ, _L, 13, SelfTestRequest, SelfTestResponse, "results of the self test"
