@@ -138,19 +138,22 @@ class SettingsModel:
             self._values[info.k] = _valid(info, stored)
 
     def save(self, subtree: str) -> None:
-        """Store the present values of a key or subtree, "" for all, in one record."""
+        """Store the present values of a key or subtree, "" for all, in one record; what is on trial is not stored yet."""
         prefix = subtree.rstrip("/")
         keys = [key for key in self._by_key if not prefix or key == prefix or key.startswith(prefix + "/")]
         if not keys:
             raise NoSuchKey
-        self._put({key: self._values[key] for key in keys})
+        settled = self._values | (self._transaction.former if self._transaction else {})
+        self._put({key: settled[key] for key in keys})
 
-    def commit(self) -> None:
-        """Put staged values into effect on trial. Without a transaction there is nothing to do: writes act at once."""
+    def commit(self, now_us: int) -> None:
+        """Put staged values into effect on trial; its time begins now. Without a transaction there is nothing to do:
+        writes act at once."""
         transaction = self._transaction
         if transaction is None or transaction.phase is _Phase.TRIAL:
             return
         transaction.phase = _Phase.TRIAL
+        transaction.ends_us = now_us + transaction.limit_us
         transaction.former = {key: self._values[key] for key in transaction.staged}
         self._values |= transaction.staged
 

@@ -62,7 +62,7 @@ class _Settings:
         return Empty()
 
     def commit(self, _: Empty) -> Empty:
-        self._device.settings.commit()
+        self._device.settings.commit(self._device.now_us())
         return Empty()
 
     def load(self, _: Empty) -> Empty:
