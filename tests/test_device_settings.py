@@ -1,0 +1,299 @@
+"""Settings from outside: the stock group, and the transaction that changes any number of them at once or not at all."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Iterable
+
+import pytest
+from device_bench import Bench, PowerLost
+from fieldlog_protocol.commands import Empty, Group, basic, logger, settings
+from fieldlog_protocol.commands.logger import LoggerError, TransactionStep
+
+NAME, LED, TRIM, AGE = "device/name", "log/led", "sensor/trim", "log/max_age"
+FORMER = {NAME: b"former", LED: b"\1", TRIM: struct.pack("<i", -20), AGE: struct.pack("<I", 7)}
+NEW = {NAME: b"new", LED: b"\0", TRIM: struct.pack("<i", 4990), AGE: struct.pack("<I", 604_800)}
+
+
+def read(bench: Bench, key: str) -> bytes:
+    return bench.ask(settings.READ, settings.SettingReadRequest(name=key)).val
+
+
+def write(bench: Bench, values: dict[str, bytes]) -> None:
+    for key, value in values.items():
+        bench.ask(settings.WRITE, settings.SettingWriteRequest(name=key, val=value))
+
+
+def present(bench: Bench, keys: Iterable[str] = NEW) -> dict[str, bytes]:
+    return {key: read(bench, key) for key in keys}
+
+
+def save(bench: Bench, name: str | None = None) -> None:
+    bench.ask(settings.SAVE, settings.SettingSaveRequest(name=name))
+
+
+def commit(bench: Bench) -> None:
+    bench.ask(settings.COMMIT, Empty())
+
+
+def transact(bench: Bench, step: TransactionStep, id: int = 1, secs: int | None = None) -> None:
+    bench.ask(logger.TRANSACTION, logger.TransactionRequest(step=step, id=id, secs=secs))
+
+
+def refused(bench: Bench, step: int, id: int = 1) -> int:
+    return bench.fl_refusal(logger.TRANSACTION, logger.TransactionRequest(step=step, id=id))
+
+
+def with_former() -> Bench:
+    bench = Bench()
+    write(bench, FORMER)
+    save(bench)
+    return bench
+
+
+# the stock group
+
+
+def test_a_write_acts_at_once_and_is_kept_only_when_saved() -> None:
+    bench = Bench()
+    write(bench, FORMER)
+    assert present(bench) == FORMER
+    bench.power_cycle()
+    assert read(bench, NAME) == b""
+    write(bench, FORMER)
+    save(bench, "log")
+    save(bench, NAME)
+    bench.power_cycle()
+    assert present(bench) == FORMER | {TRIM: struct.pack("<i", 0)}
+
+
+def test_load_brings_back_what_is_stored_and_delete_the_default() -> None:
+    bench = with_former()
+    write(bench, NEW)
+    bench.ask(settings.LOAD, Empty())
+    assert present(bench) == FORMER
+    bench.ask(settings.DELETE, settings.SettingDeleteRequest(name=NAME))
+    assert read(bench, NAME) == b""
+    bench.power_cycle()
+    assert present(bench) == FORMER | {NAME: b""}
+
+
+def test_erasing_the_storage_brings_the_defaults_with_the_next_restart() -> None:
+    bench = with_former()
+    bench.ask(basic.ERASE_STORAGE, Empty())
+    assert present(bench) == FORMER
+    bench.power_cycle()
+    assert (read(bench, NAME), read(bench, LED)) == (b"", b"\1")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (LED, b"\2"),
+        (LED, b"\0\0"),
+        (LED, b""),
+        (TRIM, struct.pack("<i", -5001)),
+        (TRIM, struct.pack("<i", 5001)),
+        (TRIM, struct.pack("<i", 15)),
+        (TRIM, struct.pack("<q", 0)),
+        (AGE, struct.pack("<I", 604_801)),
+        ("alarm/high", struct.pack("<f", float("nan"))),
+        ("alarm/high", struct.pack("<f", 120.5)),
+        ("sensor/oversampling", b"\5"),
+        ("sensor/key", b"x" * 17),
+        (NAME, b"x" * 33),
+        (NAME, b"\xff\xfe"),
+        ("no/such/key", b"\0"),
+    ],
+)
+def test_a_value_that_is_refused_is_group_3_code_5(key: str, value: bytes) -> None:
+    bench = with_former()
+    request = settings.SettingWriteRequest(name=key, val=value)
+    assert bench.refusal(settings.WRITE, request) == (Group.SETTINGS, settings.ROOT_KEY_NOT_FOUND)
+    assert present(bench) == FORMER
+
+
+def test_other_refusals_of_the_settings_group() -> None:
+    bench = Bench()
+    for command, message, code in (
+        (settings.READ, settings.SettingReadRequest(name="no/such"), settings.KEY_NOT_FOUND),
+        (settings.READ, settings.SettingReadRequest(name="k" * 65), settings.KEY_TOO_LONG),
+        (settings.DELETE, settings.SettingDeleteRequest(name="no/such"), settings.KEY_NOT_FOUND),
+        (settings.SAVE, settings.SettingSaveRequest(name="no/such"), settings.KEY_NOT_FOUND),
+        (settings.WRITE, settings.SettingWriteRequest(name="device/serial", val=b"x"), settings.WRITE_NOT_SUPPORTED),
+        (settings.DELETE, settings.SettingDeleteRequest(name="device/serial"), settings.DELETE_NOT_SUPPORTED),
+    ):
+        assert bench.refusal(command, message) == (Group.SETTINGS, code)
+        assert code in command.errors
+    assert read(bench, "device/serial").decode() == bench.info().serial
+
+
+def test_a_read_may_ask_for_less() -> None:
+    bench = with_former()
+    short = bench.ask(settings.READ, settings.SettingReadRequest(name=NAME, max_size=3))
+    assert short == settings.SettingReadResponse(val=b"for")
+    more = bench.ask(settings.READ, settings.SettingReadRequest(name=NAME, max_size=100_000))
+    assert (more.val, more.max_size) == (b"former", 256)
+
+
+# the transaction
+
+
+def test_a_transaction_stages_tries_and_keeps() -> None:
+    bench = with_former()
+    transact(bench, TransactionStep.BEGIN)
+    write(bench, NEW)
+    assert present(bench) == FORMER, "staged"
+    commit(bench)
+    assert present(bench) == NEW, "on trial"
+    transact(bench, TransactionStep.CONFIRM)
+    bench.power_cycle()
+    assert present(bench) == NEW
+
+
+def test_repeated_steps_answer_the_same() -> None:
+    bench = with_former()
+    for _ in range(2):
+        transact(bench, TransactionStep.BEGIN)
+        write(bench, NEW)
+    commit(bench)
+    commit(bench)
+    transact(bench, TransactionStep.BEGIN)
+    assert present(bench) == NEW, "begun already"
+    for _ in range(2):
+        transact(bench, TransactionStep.CONFIRM)
+    transact(bench, TransactionStep.BEGIN, id=2)
+    write(bench, FORMER)
+    commit(bench)
+    for _ in range(2):
+        transact(bench, TransactionStep.ABORT, id=2)
+    assert present(bench) == NEW
+
+
+def test_steps_out_of_turn_are_refused() -> None:
+    bench = with_former()
+    assert refused(bench, TransactionStep.CONFIRM) == LoggerError.NO_TRANSACTION
+    assert refused(bench, 3) == LoggerError.OUT_OF_RANGE
+    transact(bench, TransactionStep.BEGIN)
+    assert refused(bench, TransactionStep.BEGIN, id=2) == LoggerError.TRANSACTION_OPEN
+    assert refused(bench, TransactionStep.CONFIRM) == LoggerError.NO_TRANSACTION, "not committed yet"
+    assert refused(bench, TransactionStep.ABORT, id=2) == LoggerError.NO_TRANSACTION
+    write(bench, NEW)
+    commit(bench)
+    assert refused(bench, TransactionStep.CONFIRM, id=2) == LoggerError.NO_TRANSACTION
+    transact(bench, TransactionStep.CONFIRM)
+    assert present(bench) == NEW
+
+
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("how", ["abort", "power", "time"])
+def test_the_former_values_come_back(how: str, *, committed: bool) -> None:
+    bench = with_former()
+    transact(bench, TransactionStep.BEGIN, secs=30)
+    write(bench, NEW)
+    if committed:
+        commit(bench)
+    if how == "abort":
+        transact(bench, TransactionStep.ABORT)
+    elif how == "power":
+        bench.power_cycle()
+    else:
+        bench.wait(31)
+    assert present(bench) == FORMER
+    assert refused(bench, TransactionStep.CONFIRM) == LoggerError.NO_TRANSACTION
+    write(bench, {NAME: b"at once"})
+    assert read(bench, NAME) == b"at once"
+
+
+def test_the_time_limit_runs_anew_from_the_commit() -> None:
+    """Staging over a slow link takes its time; what the limit protects is the trial."""
+    bench = with_former()
+    transact(bench, TransactionStep.BEGIN, secs=30)
+    write(bench, NEW)
+    bench.wait(20)
+    commit(bench)
+    bench.wait(20)
+    commit(bench)
+    assert present(bench) == NEW
+    bench.wait(9)
+    assert present(bench) == NEW
+    bench.wait(2)
+    assert present(bench) == FORMER, "a repeated commit does not prolong it"
+
+
+def test_what_is_on_trial_is_not_stored_by_a_save() -> None:
+    bench = with_former()
+    transact(bench, TransactionStep.BEGIN)
+    write(bench, {key: value for key, value in NEW.items() if key != LED})
+    commit(bench)
+    write(bench, {LED: b"\0"})
+    save(bench)
+    bench.power_cycle()
+    assert present(bench) == FORMER | {LED: b"\0"}
+
+
+def test_a_bad_value_in_a_transaction_is_refused_when_it_is_written() -> None:
+    bench = with_former()
+    transact(bench, TransactionStep.BEGIN)
+    write(bench, {NAME: b"new"})
+    request = settings.SettingWriteRequest(name=LED, val=b"\7")
+    assert bench.refusal(settings.WRITE, request) == (Group.SETTINGS, settings.ROOT_KEY_NOT_FOUND)
+    commit(bench)
+    transact(bench, TransactionStep.CONFIRM)
+    assert present(bench) == FORMER | {NAME: b"new"}
+
+
+def change_all(bench: Bench) -> None:
+    transact(bench, TransactionStep.BEGIN)
+    write(bench, NEW)
+    commit(bench)
+    transact(bench, TransactionStep.CONFIRM)
+
+
+def cut_a_change(fill: int, cut: int) -> bool:
+    """Power goes at flash operation `cut` of a change of all settings; False when there are not so many."""
+    bench = with_former()
+    for number in range(fill):  # so that records fall on every place of a half, its end included
+        write(bench, {"sensor/key": number.to_bytes(16)})
+        save(bench, "sensor/key")
+    bench.device.flash.cut_after = cut
+    try:
+        change_all(bench)
+    except PowerLost:
+        was_cut = True
+    else:
+        was_cut = bench.device.boot_id > 1
+    bench.device.flash.cut_after = None
+    after = present(bench)
+    assert after in ((FORMER, NEW) if was_cut else (NEW,)), f"a mixture after cut {cut}, fill {fill}"
+    bench.power_cycle()
+    assert present(bench) == after, f"cut {cut}, fill {fill}"
+    change_all(bench)
+    bench.power_cycle()
+    assert present(bench) == NEW, f"cut {cut}, fill {fill}"
+    return was_cut
+
+
+def cut_every_operation(fill: int) -> int:
+    cut = 1
+    while cut_a_change(fill, cut):
+        cut += 1
+    return cut - 1
+
+
+def test_power_cuts_leave_all_or_nothing_of_a_change() -> None:
+    fills = random.Random(3).sample(range(400), 3)
+    assert sum(cut_every_operation(fill) for fill in fills) >= 3
+
+
+@pytest.mark.faults
+def test_power_cuts_leave_all_or_nothing_of_a_change_in_full(request: pytest.FixtureRequest) -> None:
+    cuts = sum(cut_every_operation(fill) for fill in range(0, 420, 2))
+    request.node.user_properties.append(("counted", f"power cut at {cuts} operations of settings transactions"))
+
+
+def test_settings_refusals_in_smp_v1_have_the_coarse_code() -> None:
+    bench = Bench()
+    answer = bench.ask_raw(0, Group.SETTINGS, 0, b"\xa1\x64name\x61x", version=0)
+    assert answer == b"\xa1\x62rc\x01"
