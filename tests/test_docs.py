@@ -1,0 +1,120 @@
+"""Every command and every Python example in README and docs runs, as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fieldlog_protocol.image import ImageVersion, build_image
+from simulator import Simulator, simulator
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PORT = "/dev/ttyACM0"  # where the pages say that the device is
+MAKE_TARGETS = {"make demo", "make test"}  # run by whoever tries the project, and by CI
+SHELL_PAGES = [page for page in PAGES if "```sh\n" in page.read_text(encoding="utf-8")]
+PYTHON_PAGES = [page for page in PAGES if "```python\n" in page.read_text(encoding="utf-8")]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [text for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+def name(page: Path) -> str:
+    return page.stem
+
+
+@pytest.fixture
+def logger() -> Iterator[Simulator]:
+    with simulator("--replay", "newark", "--pty") as running:
+        yield running
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith("FIELDLOG_")}
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == 0, f"{shlex.join(command)} ended with {done.returncode}: {done.stderr or done.stdout}"
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", SHELL_PAGES, ids=name)
+def test_commands(page: Path, logger: Simulator, tmp_path: Path, environment: dict[str, str]) -> None:
+    """In order, in one folder, on a logger that has recorded the sample; the archive holds it where a page reads it."""
+    (tmp_path / "zephyr.signed.bin").write_bytes(build_image(bytes(9000), ImageVersion.of("2.0.0")))
+    (tmp_path / "notes.txt").write_text("a few notes\n")
+    environment["FIELDLOG_ARCHIVE"] = str(tmp_path / "archive")
+    fieldlog = [sys.executable, "-m", "fieldlog.cli"]
+    if page.stem == "plot":
+        run([*fieldlog, "pull", "--device", logger.url], tmp_path, environment)
+    if page.stem == "read-out":  # the page begins with an idle logger of the default kind
+        with simulator() as idle:
+            run_page(page, idle, tmp_path, environment, fieldlog)
+    else:
+        run_page(page, logger, tmp_path, environment, fieldlog)
+
+
+def run_page(page: Path, device: Simulator, folder: Path, environment: dict[str, str], fieldlog: list[str]) -> None:
+    ran = 0
+    for line in "".join(blocks(page, "sh")).splitlines():
+        words = shlex.split(line)
+        if words[0] == "export":
+            key, _, value = words[1].partition("=")
+            environment[key] = device.url if value == PORT else value
+        elif words[0] == "fieldlog":
+            run([*fieldlog, *words[1:]], folder, environment)
+            ran += 1
+        else:
+            assert line in MAKE_TARGETS, f"nobody tests {line!r}"
+    assert ran
+
+
+@pytest.mark.parametrize("page", PYTHON_PAGES, ids=name)
+def test_examples(page: Path, logger: Simulator, tmp_path: Path, environment: dict[str, str]) -> None:
+    """Each by itself, in a process of its own; archive.md reads an archive that somebody made before."""
+    if page.stem == "archive":
+        pull = [sys.executable, "-m", "fieldlog.cli", "pull", "--device", logger.url, "--archive", "field-season-2013"]
+        run(
+            [sys.executable, "-m", "fieldlog.cli", "config", "set", "device/name=attic", "-d", logger.url],
+            tmp_path,
+            environment,
+        )
+        run(pull, tmp_path, environment)
+    for number, text in enumerate(blocks(page, "python")):
+        script = tmp_path / f"example{number}.py"
+        script.write_text(text)
+        run([sys.executable, "-W", "error", str(script)], tmp_path, environment)
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_table_of_json_objects_names_every_command() -> None:
+    from fieldlog.cli.main import COMMANDS
+
+    text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    missing = [command for command in COMMANDS if command != "demo" and not re.search(rf"`{command}[ `]", text)]
+    assert not missing
