@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.framing import ConsoleFraming, Framing, RawFraming
+from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming, Framing, RawFraming
 from fieldlog_protocol.session import Requested, Session
 from fieldlog_protocol.wire import Packet, encode_error
 
@@ -70,6 +70,11 @@ def console_framing(buffers: Buffers) -> ConsoleFraming:
 def raw_framing(buffers: Buffers) -> RawFraming:
     """The server's side of raw serial: bytes behind a message spoil it."""
     return RawFraming(max_message=buffers.size, exact=True)
+
+
+def datagram_framing(buffers: Buffers) -> DatagramFraming:
+    """The server's side of UDP: a datagram that is longer than a buffer is cut off, and so no message."""
+    return DatagramFraming(max_message=buffers.size)
 
 
 class SmpPort:

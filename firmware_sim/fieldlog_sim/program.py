@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from fieldlog_protocol.commands.logger import LABEL_MAX, StreamPeriod
 from fieldlog_protocol.errors import UsageError
-from fieldlog_protocol.framing import DatagramFraming, Framing
+from fieldlog_protocol.framing import Framing
 
 from fieldlog_sim.device import Device, DeviceConfig
 from fieldlog_sim.handlers import register_all
@@ -24,10 +24,9 @@ from fieldlog_sim.links.port import Link
 from fieldlog_sim.links.pty import PtyLink
 from fieldlog_sim.links.udp import UdpLink
 from fieldlog_sim.options import Options
-from fieldlog_sim.port import SmpPort, console_framing, raw_framing
+from fieldlog_sim.port import SmpPort, console_framing, datagram_framing, raw_framing
 from fieldlog_sim.sensors import Sensor, default_sensors
 from fieldlog_sim.sim_time import SimTime
-
 
 if TYPE_CHECKING:
     from fieldlog_sim.replay import Replay
@@ -135,7 +134,7 @@ async def _open_links(options: Options, index: int, device: Device) -> list[Link
     if options.udp is not None:
         host, port = options.udp
         udp = UdpLink(
-            _port(options, device, DatagramFraming()),
+            _port(options, device, datagram_framing(options.buffers)),
             latency_s=options.latency_s,
             faults=options.faults,
             name=f"udp{index}",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from fieldlog_protocol.wire import HEADER_SIZE, message_length
+from fieldlog_protocol.wire import HEADER_SIZE, MAX_MESSAGE, message_length
 
 
 class DatagramFraming:
-    """Datagrams keep their bounds, may be lost and may overtake each other."""
+    """Datagrams keep their bounds, may be lost and may overtake each other. `max_message`: longest one accepted."""
 
     in_flight_limit: int | None = None
     ordered = False
 
-    def __init__(self) -> None:
+    def __init__(self, max_message: int = MAX_MESSAGE) -> None:
         self.dropped = 0
+        self._max_message = max_message
 
     def encode(self, message: bytes) -> bytes:
         return message
@@ -22,7 +23,7 @@ class DatagramFraming:
 
     def feed(self, data: bytes, now: float) -> list[bytes]:  # noqa: ARG002 - a datagram is whole or not there
         length = message_length(data)
-        if length is None or len(data) < max(length, HEADER_SIZE):
+        if length is None or not max(length, HEADER_SIZE) <= len(data) <= self._max_message:
             self.dropped += 1
             return []
         return [data]
