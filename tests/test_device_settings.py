@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from device_bench import Bench, PowerLost
-from fieldlog_protocol.commands import Empty, Group, basic, logger, settings
+from fieldlog_protocol.commands import Command, Empty, Group, basic, logger, settings
 from fieldlog_protocol.commands.logger import LoggerError, TransactionStep
 
 NAME, LED, TRIM, AGE = "device/name", "log/led", "sensor/trim", "log/max_age"
@@ -116,14 +117,15 @@ def test_a_value_that_is_refused_is_group_3_code_5(key: str, value: bytes) -> No
 
 def test_other_refusals_of_the_settings_group() -> None:
     bench = Bench()
-    for command, message, code in (
+    cases: tuple[tuple[Command[Any, Any], Any, int], ...] = (
         (settings.READ, settings.SettingReadRequest(name="no/such"), settings.KEY_NOT_FOUND),
         (settings.READ, settings.SettingReadRequest(name="k" * 65), settings.KEY_TOO_LONG),
         (settings.DELETE, settings.SettingDeleteRequest(name="no/such"), settings.KEY_NOT_FOUND),
         (settings.SAVE, settings.SettingSaveRequest(name="no/such"), settings.KEY_NOT_FOUND),
         (settings.WRITE, settings.SettingWriteRequest(name="device/serial", val=b"x"), settings.WRITE_NOT_SUPPORTED),
         (settings.DELETE, settings.SettingDeleteRequest(name="device/serial"), settings.DELETE_NOT_SUPPORTED),
-    ):
+    )
+    for command, message, code in cases:
         assert bench.refusal(command, message) == (Group.SETTINGS, code)
         assert code in command.errors
     assert read(bench, "device/serial").decode() == bench.info().serial
