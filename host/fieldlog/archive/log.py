@@ -66,6 +66,7 @@ class Log:
         self.stored = 0
         self.repeated = 0
         self.conflicts: set[int] = set()
+        self.spoiled: dict[int, str] = {}
         self._waiting: list[tuple[int | bytes, ...]] = []
 
     # -- adding -------------------------------------------------------------------------------------------------
@@ -234,7 +235,10 @@ class Log:
         ]
 
     def blocks(self, kind: Kind) -> list[Block]:
-        """All blocks of one kind in order of seq; of two with the same seq the one that came first."""
+        """All blocks of one kind in order of seq; of two with the same seq the one that came first.
+
+        One that was spoiled on this computer's disk is left out and noted in `spoiled`.
+        """
         self.flush()
         rows = self._rows(
             "SELECT seq, data FROM blocks WHERE rowid IN "
@@ -242,20 +246,23 @@ class Log:
             int(kind),
             log_last=False,
         )
-        return [parse_block(data) for _, data in rows]
+        return [block for seq, data in rows if (block := self._parsed(seq, data)) is not None]
+
+    def _parsed(self, seq: int, data: bytes) -> Block | None:
+        try:
+            return parse_block(data)
+        except FieldlogError as error:
+            self.spoiled[seq] = f"block {seq} is damaged in the archive: {error}"
+            return None
 
     def verify(self) -> tuple[int, list[str]]:
         """How many blocks are whole, and a sentence for each that is not: every one is read again, one at a time."""
         self.flush()
-        whole, spoiled = 0, list[str]()
+        whole = 0
         with in_words(self._path):
             for seq, data in self._db.execute("SELECT seq, data FROM blocks WHERE log = ? ORDER BY seq", (self.key,)):
-                try:
-                    parse_block(data)
-                    whole += 1
-                except FieldlogError as error:
-                    spoiled.append(f"block {seq}: {error}")
-        return whole, spoiled
+                whole += self._parsed(seq, data) is not None
+        return whole, list(self.spoiled.values())
 
     def events(self) -> list[LoggedEvent]:
         """What the device wrote down, in order; EVENT blocks that cannot be understood tell nothing."""

@@ -173,6 +173,7 @@ class Readings:
         ]
         found += [f"{name}: {text}. It was kept and left out." for (name, _), text in self._unreadable.items()]
         for source in self._sources:
+            found += [f"{source.info.name}: {text}." for text in source.log.spoiled.values()]
             found += source.clock.warnings
             found += _conflicts(source)
         return found

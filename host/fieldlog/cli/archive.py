@@ -55,12 +55,12 @@ def check(output: Output, archive: Path) -> None:
         for log in store.logs():
             whole, spoiled = log.verify()
             blocks += whole
-            damaged += [f"{log.info().name}: {text}" for text in spoiled]
+            damaged += [f"{log.info().name}: {text}." for text in spoiled]
             held = log.held()
             missing.extend(_lacking(log.info().uid, part) for part in log.absent(held.start, held.stop))
             selection = store.readings(log.info().uid)
             readings += sum(len(series) for series in selection.batches())
-            damaged += selection.problems
+            damaged += [text for text in selection.problems if text not in damaged]
     data = {"archive": str(archive), "blocks": blocks, "readings": readings, "damaged": damaged, "missing": missing}
 
     def show() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,7 @@ def release(common: Common, archive: Path, before: int | None) -> None:
 
     async def work() -> int:
         async with common.connect() as device:
+            await device.need_logger()
             seq = before if before is not None else _archived_until(archive, await device.logger_info())
             await device.request(logger.RELEASE, logger.ReleaseRequest(q=seq))
             return seq
@@ -224,7 +226,6 @@ def _confirm(info: LoggerInfo) -> None:
     from fieldlog.text import printable
 
     name = printable(info.name or info.serial or info.uid.hex())
-    try:
-        click.confirm(f"Erase {info.used_bytes} bytes of readings on {name} for good?", abort=True, err=True)
-    except click.Abort:
-        raise UsageError("nothing was erased. Add --yes to erase without being asked") from None
+    question = f"Erase {info.used_bytes} bytes of readings on {name} for good?"
+    if not sys.stdin.isatty() or not click.confirm(question, err=True):
+        raise UsageError("nothing was erased. Add --yes to erase without being asked")

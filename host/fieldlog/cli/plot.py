@@ -32,6 +32,8 @@ def plot(wanted: Wanted, output: Output, target: Path, *, force: bool, title: st
     from fieldlog import plot as plots
 
     check_target(target, force=force)
+    plots.check_format(target)
+    shown_in = plots.zone(tz)
     with wanted.open() as archive:
         readings = wanted.readings(archive)
         series = list(readings)
@@ -40,7 +42,7 @@ def plot(wanted: Wanted, output: Output, target: Path, *, force: bool, title: st
     names = dict.fromkeys(one.label for one in series)
     sessions = dict.fromkeys(label for one in series if (label := labels.get((one.log.uid, one.session))))
     heading = title if title is not None else " · ".join((*names, *sessions))
-    figure = plots.timeseries(plots.traces(series), title=heading, tz=tz)
+    figure = plots.timeseries(plots.traces(series), title=heading, tz=shown_in)
     path = plots.save(figure, target)
     count = sum(map(len, series))
     output.result({"file": str(path), "readings": count}, lambda: output.line(f"{count} readings plotted to {path}"))

@@ -4,8 +4,9 @@
 that has the shape of the archive's series. matplotlib is imported when a figure is made, never before.
 """
 
-from fieldlog.plot.save import save
+from fieldlog.plot.save import check_format, save
 from fieldlog.plot.timeseries import timeseries
 from fieldlog.plot.trace import Trace, traces
+from fieldlog.plot.zone import zone
 
-__all__ = ["Trace", "save", "timeseries", "traces"]
+__all__ = ["Trace", "check_format", "save", "timeseries", "traces", "zone"]

@@ -16,15 +16,21 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg", "pdf")
 
 
+def check_format(path: Path) -> str:
+    """The format that the suffix of `path` names; raises UsageError for any other than PNG, SVG and PDF."""
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in FORMATS:
+        raise UsageError(f"Cannot write a plot as {path.name!r}. Nothing was written; end it in .png, .svg or .pdf.")
+    return kind
+
+
 def save(figure: Figure, path: str | Path) -> Path:
     """Write `figure` as PNG, SVG or PDF, by the suffix of `path`, replacing what was there; returns the path.
 
     The same figure gives the same bytes. Raises UsageError for another suffix, FieldlogError when it cannot be written.
     """
     target = Path(path)
-    kind = target.suffix.lower().lstrip(".")
-    if kind not in FORMATS:
-        raise UsageError(f"Cannot write a plot as {target.name!r}. Nothing was written; end it in .png, .svg or .pdf.")
+    kind = check_format(target)
     aside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         canvas.write(figure, aside, kind)
