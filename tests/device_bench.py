@@ -53,7 +53,6 @@ class Bench:
         settings: tuple[logger.SettingInfo, ...] = (),
         seed: int = 0,
         clock_ppm: float = 0.0,
-        cut_after: int | None = None,
     ) -> None:
         own = PROFILES[profile]
         config = DeviceConfig(
@@ -69,7 +68,6 @@ class Bench:
         self._sequence = cycle(range(256))
         time = SimTime(START_US, monotonic=lambda: self.now)
         self.device = Device(config, time, self.sensors, register_all)
-        self.device.flash.cut_after = cut_after
 
     @property
     def buf_size(self) -> int:
