@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
 from fieldlog_protocol.blocks.block import Kind, parse_block
 from fieldlog_protocol.blocks.events import Boot, ClockSync, Event, Mark
 from fieldlog_protocol.blocks.schema import Stream
-from fieldlog_protocol.blocks.timeline import Ticks
 from fieldlog_protocol.commands import Group, Message
 from fieldlog_protocol.commands import logger as fl
 from fieldlog_protocol.commands.logger import Capability, LoggerError, SettingInfo, StartMode, State, StopReason
@@ -30,12 +26,12 @@ from fieldlog_sim.log_setup import LogSetup
 from fieldlog_sim.log_store import LogStore
 from fieldlog_sim.nor_flash import Partition
 from fieldlog_sim.recorder import Recorder
-from fieldlog_sim.sensors import Raw, Sensor
+from fieldlog_sim.sampling import Latest, Sampling
+from fieldlog_sim.sensors import Sensor
 from fieldlog_sim.sessions import Sessions
 from fieldlog_sim.settings_store import SettingsStore
 from fieldlog_sim.store_errors import StoreFull
 
-LATEST_FRAMES = 256
 _CAPABILITIES = (
     Capability.WRAP
     | Capability.LATEST
@@ -81,23 +77,6 @@ class Firmware(Protocol):
     def max_age_s(self) -> int: ...
 
 
-@dataclass(slots=True)
-class _Recent:
-    """The newest frames of a stream; `cursor` counts all there ever were since boot."""
-
-    cursor: int = 0
-    frames: deque[bytes] = field(default_factory=lambda: deque[bytes](maxlen=LATEST_FRAMES))
-
-
-@dataclass(frozen=True, slots=True)
-class Latest:
-    """Frames from `cursor` on, and how many were gone already."""
-
-    cursor: int
-    lost: int
-    frames: Sequence[bytes]
-
-
 class Logger:
     """Mounts the log and, if a session was being recorded, goes on with it."""
 
@@ -110,8 +89,7 @@ class Logger:
         running = self.sessions.running
         self._recorder = self._new_recorder(running.id if running else 0)
         self._frames_before = self._frames_on_flash(running) if running else 0
-        self._sampled_until = dict.fromkeys((sensor.stream.id for sensor in firmware.sensors), firmware.clock.true_us)
-        self._recent = {sensor.stream.id: _Recent() for sensor in firmware.sensors}
+        self._sampling = Sampling(firmware.sensors, firmware.clock.true_us)
         self.test_results: list[fl.TestResult] = []
 
     # what it knows of the device around it, as the recorder asks for it
@@ -258,7 +236,7 @@ class Logger:
         self._frames_before = 0
         self._recorder = self._new_recorder(0)
         self._recorder.begin(session.id, label, tick, chosen)
-        self._sampled_until = dict.fromkeys(self._sampled_until, self._firmware.clock.true_us)
+        self._sampling.restart(self._firmware.clock.true_us)
         return answer
 
     def stop(self) -> fl.StopResponse:
@@ -366,14 +344,8 @@ class Logger:
     def latest(self, stream: int, cursor: int | None) -> Latest:
         """Frames newer than the cursor, oldest first; without a cursor the newest one."""
         self.advance()
-        recent = self._recent.get(stream)
-        if recent is None:
-            raise refuse(LoggerError.NO_SUCH_STREAM)
-        oldest = recent.cursor - len(recent.frames)
-        if cursor is None or cursor > recent.cursor:
-            cursor = max(oldest, recent.cursor - 1)
-        begin = max(cursor, oldest)
-        return Latest(begin, begin - cursor, list(recent.frames)[begin - oldest :])
+        self._sensor(stream)
+        return self._sampling.latest(stream, cursor)
 
     # sampling
 
@@ -394,7 +366,7 @@ class Logger:
         if self.sessions.running is None:
             return now_us + IDLE_US
         periods = self._periods_us()
-        due = [self._sensor(id_).next_at(self._sampled_until[id_], periods[id_]) for id_ in self._setup.recorded]
+        due = [self._sampling.next_at(id_, periods[id_]) for id_ in self._setup.recorded]
         return min([*due, now_us + IDLE_US])
 
     def _periods_us(self) -> dict[int, int]:
@@ -402,33 +374,18 @@ class Logger:
 
     def _sample(self, stream: int, now_us: int) -> bool:
         """Whether the session goes on: a log that is full ends it."""
-        after_us = self._sampled_until[stream]
-        if now_us <= after_us:  # links may ask for a moment a little before that of the last call
-            return True
-        self._sampled_until[stream] = now_us
-        frames = self._sensor(stream).frames_between(after_us, now_us, self._periods_us()[stream])
-        if not len(frames.utc_us):
+        frames = self._sampling.take(stream, now_us, self._periods_us()[stream])
+        if frames is None:
             return True
         ticks = self._firmware.clock.oscillator.ticks(frames.utc_us)
         taken = self._recorder.record_many(
             stream, ticks, [frames.raw[:, index] for index in range(frames.raw.shape[1])]
         )
-        self._remember(stream, ticks[:taken], frames.raw[:taken])
+        self._sampling.remember(stream, ticks[:taken], frames.raw[:taken])
         if taken < len(ticks):
             self._end(StopReason.FULL)
             return False
         return True
-
-    def _remember(self, stream: int, ticks: Ticks, frames: Raw) -> None:
-        recent = self._recent[stream]
-        recent.cursor += len(ticks)
-        types = [channel.type.dtype for channel in self._sensor(stream).stream.channels]
-        newest = slice(-LATEST_FRAMES, None)
-        for tick, frame in zip(ticks[newest].tolist(), frames[newest], strict=True):
-            values = b"".join(
-                np.asarray(value).astype(kind).tobytes() for value, kind in zip(frame, types, strict=True)
-            )
-            recent.frames.append(struct.pack("<Q", tick) + values)
 
     def _note_progress(self) -> None:
         self.sessions.progress(self._recorder.last_seq, self._frames_before + sum(self._recorder.frames.values()))
@@ -450,10 +407,9 @@ class Logger:
         return self._firmware.clock.tick
 
     def _sensor(self, stream: int) -> Sensor:
-        found = [sensor for sensor in self._firmware.sensors if sensor.stream.id == stream]
-        if not found:
+        if stream not in self._sampling:
             raise refuse(LoggerError.NO_SUCH_STREAM)
-        return found[0]
+        return self._sampling[stream]
 
     def _new_recorder(self, session: int) -> Recorder:
         uid, log_id = self._firmware.log_identity

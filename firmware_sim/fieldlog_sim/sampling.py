@@ -1,0 +1,89 @@
+"""When sensors are read, and the newest of what they gave, kept in RAM for whoever watches live.
+
+Rule: every moment is sampled once; frames go to the log and to the live view in the same order.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from fieldlog_protocol.blocks.timeline import Ticks
+
+from fieldlog_sim.sensors import Frames, Raw, Sensor
+
+LATEST_FRAMES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """Frames from `cursor` on, each a u64 tick and RAW values, and how many were gone before they could be read."""
+
+    cursor: int
+    lost: int
+    frames: Sequence[bytes]
+
+
+@dataclass(slots=True)
+class _Recent:
+    """The newest frames of a stream; `cursor` counts all there ever were since boot."""
+
+    cursor: int = 0
+    frames: deque[bytes] = field(default_factory=lambda: deque[bytes](maxlen=LATEST_FRAMES))
+
+
+class Sampling:
+    """All sensors of a device, by the id of their stream, read from `now_us` on."""
+
+    def __init__(self, sensors: Sequence[Sensor], now_us: int) -> None:
+        self._sensors = {sensor.stream.id: sensor for sensor in sensors}
+        self._recent = {id_: _Recent() for id_ in self._sensors}
+        self._until_us: dict[int, int] = {}
+        self.restart(now_us)
+
+    def __contains__(self, stream: int) -> bool:
+        return stream in self._sensors
+
+    def __getitem__(self, stream: int) -> Sensor:
+        return self._sensors[stream]
+
+    def restart(self, now_us: int) -> None:
+        """Begin anew: what was due before is not read any more."""
+        self._until_us = dict.fromkeys(self._sensors, now_us)
+
+    def take(self, stream: int, now_us: int, period_us: int) -> Frames | None:
+        """What is due by now. Links may ask for a moment a little before that of the last call: then nothing is."""
+        after_us = self._until_us[stream]
+        if now_us <= after_us:
+            return None
+        self._until_us[stream] = now_us
+        frames = self._sensors[stream].frames_between(after_us, now_us, period_us)
+        return frames if len(frames.utc_us) else None
+
+    def next_at(self, stream: int, period_us: int) -> int:
+        """True time of the next frame."""
+        return self._sensors[stream].next_at(self._until_us[stream], period_us)
+
+    def remember(self, stream: int, ticks: Ticks, frames: Raw) -> None:
+        """Keep frames for the live view."""
+        recent = self._recent[stream]
+        recent.cursor += len(ticks)
+        types = [channel.type.dtype for channel in self._sensors[stream].stream.channels]
+        newest = slice(-LATEST_FRAMES, None)
+        for tick, frame in zip(ticks[newest].tolist(), frames[newest], strict=True):
+            values = b"".join(
+                np.asarray(value).astype(kind).tobytes() for value, kind in zip(frame, types, strict=True)
+            )
+            recent.frames.append(struct.pack("<Q", tick) + values)
+
+    def latest(self, stream: int, cursor: int | None) -> Latest:
+        """Frames newer than the cursor, oldest first; without a cursor the newest one."""
+        recent = self._recent[stream]
+        oldest = recent.cursor - len(recent.frames)
+        if cursor is None or cursor > recent.cursor:
+            cursor = max(oldest, recent.cursor - 1)
+        begin = max(cursor, oldest)
+        return Latest(begin, begin - cursor, list(recent.frames)[begin - oldest :])
