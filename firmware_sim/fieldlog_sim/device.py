@@ -32,6 +32,7 @@ from fieldlog_sim.sim_time import Time
 
 FACTORY_VERSION = "1.0.0"
 _FACTORY_BODY_LENGTH = 24 * 1024
+_LEAST_SLEEP_S = 0.02  # what is due meanwhile is done at once then: in fast time a wake for each sample would never end
 _BOOT_COUNTER = "boot"
 _UID = "uid"
 _LOG_ID = "log/id"
@@ -217,7 +218,7 @@ class Device:
         """When the firmware next has something to do, in monotonic seconds."""
         if self.logger is None:
             return None
-        return now + self.time.until_s(self.logger.next_due_us(), now)
+        return now + max(self.time.until_s(self.logger.next_due_us(), now), _LEAST_SLEEP_S)
 
     def _advance(self) -> None:
         self.settings.expire(self.now_us())

@@ -35,6 +35,6 @@ def parse_buffers(text: str) -> tuple[int, int]:
     if match is None:
         raise UsageError(f"{text!r} does not tell buffers: write size and number, such as 384x4")
     size, count = int(match[1]), int(match[2])
-    if not 64 <= size <= 65_535 or not 1 <= count <= 255:
-        raise UsageError(f"{text!r}: a buffer has 64 to 65535 bytes, and there are 1 to 255 of them")
+    if not 64 <= size <= 65_535 or not 2 <= count <= 255:  # a request and its reply each take one
+        raise UsageError(f"{text!r}: a buffer has 64 to 65535 bytes, and there are 2 to 255 of them")
     return size, count

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fieldlog_protocol import __version__
 from fieldlog_protocol.errors import UsageError
@@ -16,6 +21,9 @@ from fieldlog_sim.profiles import PROFILES, Profile
 
 _DATA = Path(__file__).parent / "data"
 SAMPLES = {"newark": "newark-2013-hourly-weather.csv"}
+
+
+MOST_PPM = 100_000.0  # the worst RC oscillator is better
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,7 @@ def parse_options(arguments: list[str] | None) -> Options:
 
 
 def _options(words: argparse.Namespace) -> Options:
-    udp = _udp(words.udp) if words.udp is not None else None
+    udp = _udp(words.udp, words.count) if words.udp is not None else None
     if words.replay is not None and words.history is not None:
         raise UsageError("--replay brings its own history: leave --history out")
     return Options(
@@ -77,7 +85,7 @@ def _options(words: argparse.Namespace) -> Options:
         ),
         seed=words.seed,
         state=words.state,
-        history_us=0 if words.history is None else parse_duration(words.history),
+        history_us=0 if words.history is None else _history(words.history),
         time_scale=words.time_scale,
         replay=None if words.replay is None else _replay_file(words.replay),
         replay_period_us=None if words.replay_period is None else parse_duration(words.replay_period),
@@ -95,11 +103,20 @@ def _replay_file(path: Path) -> Path:
     return path if sample is None or path.exists() else _DATA / sample
 
 
-def _udp(text: str) -> tuple[str, int]:
+def _udp(text: str, count: int) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 0xFFFF:
+    if not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > 0xFFFF:
         raise UsageError(f"--udp takes [HOST:]PORT, not {text!r}")
+    if int(port) and int(port) + count - 1 > 0xFFFF:
+        raise UsageError(f"--udp {text} leaves no port numbers for {count} devices")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _history(text: str) -> int:
+    history_us = parse_duration(text)
+    if history_us > time.time_ns() // 1000:
+        raise UsageError(f"--history {text} begins before 1970, which no device can tell")
+    return history_us
 
 
 def _unit(text: str) -> tuple[str, str]:
@@ -109,18 +126,19 @@ def _unit(text: str) -> tuple[str, str]:
     return name, unit
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
+def _number(kind: type[int] | type[float], least: float, most: float, words: str) -> Callable[[str], Any]:
+    """A type for argparse that says what would be right."""
 
+    def parse(text: str) -> int | float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"give {words}, not {text!r}")
+        return value
 
-def _scale(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 1e6:
-        raise ValueError(text)
-    return value
+    return parse
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -130,21 +148,41 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
+    positive = _number(int, 1, math.inf, "a whole number of 1 or more")
+    probability = _number(float, 0, 1, "a probability from 0 to 1")
     add("--version", action="version", version=f"fieldlog {__version__}")
     add("--profile", choices=sorted(PROFILES), default="logger", help="kind of device (default: logger)")
     add("--pty", nargs="?", const="", metavar="PATH", help="serve on a pty; PATH becomes a link to it, removed at exit")
     add("--udp", metavar="[HOST:]PORT", help="serve on UDP; port 0 takes any free one")
-    add("--count", type=_positive, default=1, metavar="N", help="number of devices; PATH and PORT are then numbered")
+    add("--count", type=positive, default=1, metavar="N", help="number of devices; PATH and PORT are then numbered")
     add("--framing", choices=("console", "raw"), default="console", help="framing on the pty (default: console)")
-    add("--baud", type=int, default=0, metavar="N", help="pace the pty to a baud rate; 0: as fast as it goes")
+    add(
+        "--baud",
+        type=_number(int, 0, math.inf, "a baud rate, or 0"),
+        default=0,
+        metavar="N",
+        help="pace the pty to a baud rate; 0: as fast as it goes",
+    )
     add("--latency", default="0ms", metavar="TIME", help="delivery delay of replies, such as 16ms")
     add("--buffers", default="384x4", metavar="SIZExCOUNT", help="message buffers (default: 384x4)")
     for fault in ("loss", "corrupt", "duplicate", "delay", "disconnect"):
-        add(f"--{fault}", type=float, default=0.0, metavar="P", help=f"probability of {fault} per frame or datagram")
+        add(
+            f"--{fault}",
+            type=probability,
+            default=0.0,
+            metavar="P",
+            help=f"probability of {fault} per frame or datagram",
+        )
     add("--seed", type=int, default=0, metavar="N", help="seed of everything that is random (default: 0)")
     add("--state", type=Path, metavar="DIR", help="keep the flash images here; without it nothing is kept")
     add("--history", metavar="TIME", help="fill the log of a new device with this much of the past, such as 30d")
-    add("--time-scale", type=_scale, default=1.0, metavar="X", help="let time pass X times as fast")
+    add(
+        "--time-scale",
+        type=_number(float, 1e-3, 1e6, "a factor from 0.001 to a million"),
+        default=1.0,
+        metavar="X",
+        help="let time pass X times as fast",
+    )
     add(
         "--replay",
         type=Path,
@@ -153,8 +191,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--replay-period", metavar="TIME", help="time between rows of a CSV file without a time column")
     add("--replay-unit", action="append", default=[], metavar="COLUMN=UNIT", help="unit of a column of the CSV file")
-    add("--clock-ppm", type=float, default=0.0, metavar="PPM", help="error of the devices' crystals")
-    add("--power-cut-after", type=_positive, metavar="N", help="cut power at the N-th flash operation after start")
+    add(
+        "--clock-ppm",
+        type=_number(float, -MOST_PPM, MOST_PPM, f"parts per million, at most {MOST_PPM:.0f}"),
+        default=0.0,
+        metavar="PPM",
+        help="error of the devices' crystals",
+    )
+    add("--power-cut-after", type=positive, metavar="N", help="cut power at the N-th flash operation after start")
     add("--json", action="store_true", help="print one JSON object a link when ready")
     add("--until-eof", action="store_true", help="stop when standard input ends")
     return parser

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 def run(options: Options) -> None:
     """Build the devices, print a line for each link, serve until told to stop, and put everything away."""
     replay = _load(options)
+    if options.state is not None:
+        _claim(options.state)
     devices = [_build_device(options, index, replay) for index in range(options.count)]
     for device in devices:
         device.flash.cut_after = options.power_cut_after
@@ -68,23 +71,43 @@ def _build_device(options: Options, index: int, replay: Replay | None) -> Device
         state=_state_file(options.state, index),
     )
     sensors: tuple[Sensor, ...] = replay.sensors if replay else default_sensors(options.seed, index)
-    now_us = time.time_ns() // 1000
-    start_us = replay.start_us if replay else now_us - options.history_us
-    past = SteppedTime(start_us)
     fresh = config.state is None or not config.state.exists()
-    if not fresh or start_us == now_us or not options.profile.has_logger:
-        return Device(config, SimTime(now_us, options.time_scale), sensors, register_all)
+    if not fresh or not (replay or options.history_us) or not options.profile.has_logger:
+        return Device(config, _present(options), sensors, register_all)
+    aside = None if config.state is None else config.state.with_suffix(".new")
+    if aside is not None:
+        aside.unlink(missing_ok=True)
+    device = _device_with_a_past(options, replace(config, state=aside), sensors, replay)
+    if replay:
+        replay.continue_at(_now_us())
+    if aside is not None and config.state is not None:  # all of its past or none: whoever is stopped begins anew
+        device.flash.close()
+        aside.replace(config.state)
+        return Device(config, _present(options), sensors, register_all)
+    device.time = _present(options)
+    device.power_on("power on")
+    return device
+
+
+def _device_with_a_past(
+    options: Options, config: DeviceConfig, sensors: tuple[Sensor, ...], replay: Replay | None
+) -> Device:
+    now_us = _now_us()
+    past = SteppedTime(replay.start_us if replay else now_us - options.history_us)
     device = Device(config, past, sensors, register_all)
     if replay is not None and options.replay is not None:
         record_history(device, past, replay.end_us, options.replay.stem[:LABEL_MAX])
     else:  # the motion sensor would fill any log within days
         record_history(device, past, now_us, "history", (StreamPeriod(s=sensors[0].stream.id),))
-    ready_us = time.time_ns() // 1000
-    if replay:
-        replay.continue_at(ready_us)
-    device.time = SimTime(ready_us, options.time_scale)
-    device.power_on("power on")
     return device
+
+
+def _present(options: Options) -> SimTime:
+    return SimTime(_now_us(), options.time_scale)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
 
 
 def _state_file(folder: Path | None, index: int) -> Path | None:
@@ -92,6 +115,23 @@ def _state_file(folder: Path | None, index: int) -> Path | None:
         return None
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"device{index}.flash"
+
+
+def _claim(folder: Path) -> None:
+    """Two processes that write the same flash would ruin it. The claim ends with this process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise UsageError(
+            f"{folder} belongs to a simulator that is running. Nothing was changed; stop it or name another directory."
+        ) from error
 
 
 async def _serve(options: Options, devices: list[Device]) -> None:
