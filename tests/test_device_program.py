@@ -1,0 +1,294 @@
+"""The simulator as a program: what it says, how it ends, and what its flash images keep when it is killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import fieldlog
+import pytest
+from fieldlog_protocol.blocks.block import Kind, parse_block, parse_header
+from fieldlog_protocol.blocks.events import Boot, SessionStart, decode_events
+from fieldlog_protocol.blocks.split import split_blocks
+from fieldlog_protocol.commands import Empty, logger, settings
+from fieldlog_protocol.commands.logger import State, StreamPeriod
+from fieldlog_sim.__main__ import main
+from simulator import Simulator, simulator
+
+UDP = ("--udp", "127.0.0.1:0")
+pty_only = pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals here")
+
+
+async def log_of(device: fieldlog.Device) -> dict[int, bytes]:
+    """Sealed blocks by seq, counted from the last that was received: offsets hold while nothing is sealed in between."""
+    blocks: dict[int, bytes] = {}
+    position = (await device.logger_info()).first_seq
+    while True:
+        reply = await device.request(logger.BLOCKS, logger.BlocksRequest(q=position, o=0, n=2000))
+        found = split_blocks(reply.d).blocks
+        if not found:
+            return blocks
+        blocks |= {parse_header(wire).seq: wire for wire in found}
+        position = max(blocks) + 1
+
+
+# the command line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--profile", "nope"], "nope"),
+        (["--count", "0"], "whole number of 1 or more"),
+        (["--count", "many"], "whole number of 1 or more"),
+        (["--udp", "x"], r"\[HOST:\]PORT"),
+        (["--udp", ":70000"], r"\[HOST:\]PORT"),
+        (["--udp", "65535", "--count", "2"], "no port numbers for 2 devices"),
+        (["--framing", "udp"], "udp"),
+        (["--baud", "-3"], "baud rate"),
+        (["--latency", "5"], "16ms|10min"),
+        (["--buffers", "384"], "384x4"),
+        (["--buffers", "63x4"], "64 to 65535"),
+        (["--buffers", "384x1"], "2 to 255"),
+        (["--loss", "1.5"], "probability"),
+        (["--delay", "nan"], "probability"),
+        (["--time-scale", "0"], "factor"),
+        (["--time-scale", "inf"], "factor"),
+        (["--clock-ppm", "nan"], "parts per million"),
+        (["--clock-ppm", "1e7"], "parts per million"),
+        (["--power-cut-after", "0"], "whole number of 1 or more"),
+        (["--history", "100000d"], "before 1970"),
+        (["--history", "soon"], "no duration"),
+        (["--history", "1d", "--replay", "x.csv"], "leave --history out"),
+        (["--replay-unit", "x"], "COLUMN=UNIT"),
+        (["--seed", "x"], "int"),
+        (["--prof", "logger"], "--prof"),
+        (["something"], "something"),
+    ],
+    ids=" ".join,
+)
+def test_bad_options_end_with_2_and_a_sentence(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    *_, sentence = err.strip().splitlines()
+    assert out == ""
+    assert sentence.startswith("fieldlog sim: error: ")
+    assert re.search(said, sentence), sentence
+
+
+def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fieldlog_sim", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
+
+
+def assert_one_sentence(ended: subprocess.CompletedProcess[str], code: int, said: str) -> None:
+    assert (ended.returncode, ended.stdout) == (code, "")
+    (sentence,) = ended.stderr.splitlines()
+    assert sentence.startswith("error: ")
+    assert said in sentence
+
+
+def test_a_busy_udp_port_is_a_link_error() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as busy:
+        busy.bind(("127.0.0.1", 0))
+        port = busy.getsockname()[1]
+        assert_one_sentence(run("--udp", f"127.0.0.1:{port}"), 3, f"127.0.0.1:{port}")
+
+
+@pty_only
+def test_a_path_that_is_somebody_elses_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "tty"
+    path.write_text("mine")
+    assert_one_sentence(run("--pty", path), 2, str(path))
+    assert path.read_text() == "mine"
+    assert_one_sentence(run("--pty", tmp_path / "no" / "folder"), 2, "folder")
+
+
+def test_a_state_directory_that_cannot_be_used(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert_one_sentence(run(*UDP, "--state", file), 1, str(file))
+    short = tmp_path / "short"
+    short.mkdir()
+    (short / "device0.flash").write_bytes(b"short")
+    assert_one_sentence(run(*UDP, "--state", short), 2, "Nothing was changed")
+    assert (short / "device0.flash").read_bytes() == b"short"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no locks on Windows")
+def test_a_state_directory_has_one_simulator_at_a_time(tmp_path: Path) -> None:
+    with simulator(*UDP, "--state", tmp_path) as device:
+        assert_one_sentence(run(*UDP, "--state", tmp_path), 2, str(tmp_path))
+        device.process.kill()
+        device.process.wait()
+    with simulator(*UDP, "--state", tmp_path):
+        pass
+
+
+# links
+
+
+@pty_only
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGINT", "EOF"])
+def test_the_link_to_the_pty_is_removed_at_the_end(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "tty"
+    with simulator("--pty", path) as device:
+        assert path.is_symlink()
+        assert device.url == f"serial:{path}"
+        stop(device, end)
+        assert device.process.wait(10) == 0
+        assert not path.is_symlink()
+
+
+def stop(device: Simulator, how: str) -> None:
+    if how == "EOF":
+        assert device.process.stdin is not None
+        device.process.stdin.close()
+    else:
+        device.process.send_signal(signal.Signals[how])
+
+
+@pty_only
+async def test_several_devices_are_numbered_and_their_own(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+    port = min(free, 65_000)
+    arguments = ("--count", "3", "--pty", tmp_path / "tty", "--udp", f"127.0.0.1:{port}", "--state", tmp_path / "state")
+    with simulator(*arguments, links=6) as devices:
+        expected = [url for n in range(3) for url in (f"serial:{tmp_path}/tty{n}", f"udp:127.0.0.1:{port + n}")]
+        assert devices.urls == expected
+        assert len({item["serial"] for item in devices.ready}) == 3
+        for item in devices.ready:
+            async with fieldlog.connect(str(item["url"])) as device:
+                info = await device.logger_info()
+                assert (info.serial, info.uid.hex()) == (item["serial"], item["uid"])
+    assert names_in(tmp_path / "state") == ["device0.flash", "device1.flash", "device2.flash", "lock"]
+    assert names_in(tmp_path) == ["state"]
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# state
+
+
+async def promised(url: str) -> dict[int, bytes]:
+    async with fieldlog.connect(url) as device:
+        await device.request(logger.SEAL, Empty())
+        return await log_of(device)
+
+
+def assert_kept(before: dict[int, bytes], after: dict[int, bytes]) -> None:
+    missing = [seq for seq in before if seq not in after]
+    assert not missing, f"sealed blocks are gone: {missing}"
+    assert all(after[seq] == wire for seq, wire in before.items())
+
+
+async def kill_and_look_again(folder: Path, seed: int, rounds: int) -> None:
+    randomness = random.Random(seed)
+    arguments = (*UDP, "--state", folder, "--time-scale", "3000", "--buffers", "2048x4", "--seed", str(seed))
+    before: dict[int, bytes] = {}
+    for round_ in range(rounds):
+        with simulator(*arguments) as running:
+            after = await promised(running.url)
+            assert_kept(before, after)
+            async with fieldlog.connect(running.url) as device:
+                info = await device.logger_info()
+                assert info.boot_id == round_ + 1
+                if round_ == 0:
+                    await device.request(logger.ARM, logger.ArmRequest(id=1, label="kill", wrap=False))
+                assert (await device.logger_info()).state == State.LOGGING
+                for _ in range(randomness.randrange(1, 60)):
+                    mark = logger.MarkRequest(id=randomness.randrange(2**32), text="x" * 50)
+                    await device.request(logger.MARK, mark)
+            before = await promised(running.url)
+            asked = time.monotonic() + randomness.random() * 0.3
+            while time.monotonic() < asked:  # the device goes on logging; it is killed in the midst of it
+                pass
+            running.process.kill()
+            running.process.wait()
+
+
+async def test_a_killed_device_keeps_all_that_was_sealed(tmp_path: Path) -> None:
+    await kill_and_look_again(tmp_path, 1, 4)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(2, 8))
+async def test_a_killed_device_keeps_all_that_was_sealed_in_full(tmp_path: Path, seed: int) -> None:
+    await kill_and_look_again(tmp_path, seed, 15)
+
+
+async def test_without_a_state_directory_nothing_is_kept() -> None:
+    for _ in range(2):
+        with simulator(*UDP) as running:
+            async with fieldlog.connect(running.url) as device:
+                assert (await device.logger_info()).boot_id == 1
+                assert await device.read_setting("device/name") == b""
+                await device.write_setting("device/name", b"forgotten")
+                await device.request(settings.SAVE, settings.SettingSaveRequest())
+
+
+def boots_and_sessions(blocks: dict[int, bytes]) -> tuple[int, list[str]]:
+    parsed = [parse_block(blocks[seq]) for seq in sorted(blocks)]
+    events = [timed.event for b in parsed if b.header.kind == Kind.EVENT for timed in decode_events(b.payload)]
+    boots = sum(isinstance(event, Boot) for event in events)
+    return boots, [event.label for event in events if isinstance(event, SessionStart)]
+
+
+async def history_of(arguments: Sequence[str | Path]) -> dict[int, bytes]:
+    with simulator(*arguments) as running:
+        async with fieldlog.connect(running.url) as device:
+            return await log_of(device)
+
+
+async def test_a_history_is_generated_once(tmp_path: Path) -> None:
+    arguments = (*UDP, "--state", tmp_path, "--history", "3d", "--buffers", "2048x4")
+    first = await history_of(arguments)
+    assert boots_and_sessions(first) == (2, ["history"])
+    data = [parse_block(wire) for wire in first.values()]
+    frames = sum(block.n_frames for block in data if block.header.kind == Kind.DATA)
+    assert frames == pytest.approx(3 * 8640, abs=20)
+    second = await history_of(arguments)
+    assert_kept(first, second)
+    assert boots_and_sessions(second) == (3, ["history"])
+
+
+async def test_a_replay_is_recorded_once(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("time,temp [Cel]\n" + "".join(f"2020-01-01T{hour:02}:00:00,{hour}.5\n" for hour in range(24)))
+    arguments = (*UDP, "--state", tmp_path / "state", "--replay", table, "--buffers", "2048x4")
+    first = await history_of(arguments)
+    second = await history_of(arguments)
+    assert_kept(first, second)
+    assert boots_and_sessions(first) == (2, ["table"])
+    assert boots_and_sessions(second) == (3, ["table"])
+
+
+async def test_a_history_that_was_interrupted_is_begun_anew(tmp_path: Path) -> None:
+    half_done = tmp_path / "device0.new"
+    half_done.write_bytes(b"\0" * 1000)
+    blocks = await history_of((*UDP, "--state", tmp_path, "--history", "1d", "--buffers", "2048x4"))
+    assert boots_and_sessions(blocks) == (2, ["history"])
+    assert not half_done.exists()
+
+
+async def test_power_can_be_cut_by_an_option() -> None:
+    with simulator(*UDP, "--power-cut-after", "5") as running:
+        async with fieldlog.connect(running.url + "?timeout=1") as device:
+            request = logger.ArmRequest(id=5, streams=(StreamPeriod(s=0),))
+            assert (await device.request(logger.ARM, request)).session == 1
+            info = await device.logger_info()
+            assert (info.boot_id, info.reset_reason, info.state) == (2, "brownout", State.LOGGING)
