@@ -1,0 +1,113 @@
+"""fieldlog's own operations, timed: connecting is not counted, everything behind it is."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Protocol
+
+import fieldlog
+from fieldlog import archive as archives
+from fieldlog import files
+from fieldlog.block_reader import chunk_size, read_blocks
+from fieldlog.device import Device
+from fieldlog.pull import PullProgress, pull
+from fieldlog_protocol.commands import logger
+
+from tools.bench.stopwatch import Stopwatch
+
+_ROUND_TRIPS = 5
+
+
+class Client(Protocol):
+    """A client that is connected. Errors are its own."""
+
+    @property
+    def name(self) -> str: ...
+
+    def get(self, name: str, watch: Stopwatch) -> bytes:
+        """Fetch a file; the watch is stopped when its last byte is there."""
+        ...
+
+    def put(self, name: str, data: bytes, watch: Stopwatch) -> None: ...
+
+
+class Fieldlog:
+    """fieldlog as its command line uses it, without the command line."""
+
+    name = "fieldlog"
+
+    def __init__(self, device: Device, runner: asyncio.Runner) -> None:
+        self._device = device
+        self._runner = runner
+
+    def pull(self, watch: Stopwatch) -> int:
+        """Read the device out into a new archive, which is thrown away; the size of what was read."""
+
+        def tell(done: PullProgress) -> None:
+            watch.progress(done.bytes)
+
+        with tempfile.TemporaryDirectory() as folder, archives.open(folder) as archive:
+            result = self._runner.run(pull(self._device, archive, progress=tell))
+            archive.flush()
+            watch.stop()
+        return result.bytes
+
+    def get(self, name: str, watch: Stopwatch) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / "file"
+            self._runner.run(files.fetch(self._device, name, target, progress=watch.progress))
+            watch.stop()
+            return target.read_bytes()
+
+    def put(self, name: str, data: bytes, watch: Stopwatch) -> None:
+        self._runner.run(files.store(self._device, data, name, progress=watch.progress))
+        watch.stop()
+
+    def blocks(self, watch: Stopwatch) -> bytes:
+        """The log's blocks as they travel, end to end: nothing is asked before, nothing is kept."""
+        info = self._runner.run(self._device.logger_info())
+        watch.restart()
+        data = self._runner.run(_blocks(self._device, info.first_seq, info.next_seq, watch))
+        watch.stop()
+        return data
+
+    def round_trip_s(self) -> float:
+        """Of one full request for the log, alone on the line."""
+        return self._runner.run(_round_trip_s(self._device))
+
+
+@contextmanager
+def connected(url: str) -> Generator[Fieldlog]:
+    """fieldlog, connected to `url`."""
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        device = runner.run(stack.enter_async_context(fieldlog.connect(url)))
+        try:
+            yield Fieldlog(device, runner)
+        finally:
+            runner.run(stack.aclose())
+
+
+async def _blocks(device: Device, start: int, stop: int, watch: Stopwatch) -> bytes:
+    blocks: list[bytes] = []
+    async for batch in read_blocks(device.client, start, stop):
+        watch.progress(batch.size)
+        blocks += batch.blocks
+    return b"".join(blocks)
+
+
+async def _round_trip_s(device: Device) -> float:
+    info = await device.logger_info()
+    request = logger.BlocksRequest(q=info.first_seq, o=0, n=chunk_size(device.client.max_reply))
+    times: list[float] = []
+    for _ in range(_ROUND_TRIPS):
+        started = time.perf_counter()
+        await device.request(logger.BLOCKS, request)
+        times.append(time.perf_counter() - started)
+    return median(times)
