@@ -357,6 +357,14 @@ def test_control_characters_never_reach_a_pipe(
     assert "evil" in ran.out + ran.err
 
 
+def test_the_reason_that_a_device_gives_is_data_too(cli: Cli, device: PtyPeer) -> None:
+    device.peer.handlers[ECHO] = lambda _: {"rc": 1, "rsn": EVIL}
+    ran = cli("echo", "-d", device.path)
+    assert ran.code == 4
+    assert "evil" in ran.err
+    _assert_harmless(ran.err)
+
+
 @pytest.mark.parametrize("words", [("stats",), ("shell", "x"), ("info",), ("config", "show")])
 def test_control_characters_never_reach_a_terminal(device: PtyPeer, words: tuple[str, ...]) -> None:
     """A terminal gets rich's own sequences for tables, and none of the device's."""

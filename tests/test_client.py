@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+from contextlib import suppress
 
 import fieldlog
 import pytest
@@ -171,6 +173,18 @@ async def test_unplugging_fails_everything_under_way_at_once() -> None:
             with pytest.raises(LinkError, match="was lost"):
                 await device.echo("later")
             assert time.monotonic() - start < 2
+
+
+async def test_replies_that_nobody_waits_for_any_more_are_not_complained_of(caplog: pytest.LogCaptureFixture) -> None:
+    with pty_peer({ECHO: lambda _: None}) as peer:
+        async with fieldlog.connect(peer.path) as device:
+            replies = [device.client.start(os.ECHO, os.EchoRequest(d=str(n))) for n in range(5)]
+            peer.unplug()
+            with suppress(LinkError):
+                await replies[0]
+            replies.clear()
+            gc.collect()
+    assert not caplog.records
 
 
 async def test_a_link_can_be_opened_again() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import select
 import signal
 import subprocess
@@ -11,8 +12,9 @@ from typing import Any
 
 import fieldlog
 import pytest
-from fieldlog import files
+from fieldlog import files, flash
 from fieldlog_protocol.errors import DeviceNotFound
+from fieldlog_protocol.image import ImageVersion, build_image
 
 HOST = """
 import asyncio, sys, fieldlog
@@ -58,6 +60,15 @@ async def test_opening_again_reaches_the_same_device() -> None:
         await files.store(device, b"kept", "/lfs/x")
         await device.reopen()
         assert await files.size(device, "/lfs/x") == 4
+
+
+@pytest.mark.parametrize("framing", ["console", "raw"])
+async def test_an_update_of_a_simulated_device_ends_confirmed(framing: str) -> None:
+    new = build_image(random.Random(7).randbytes(40_000), ImageVersion(2, 0, 0))
+    async with fieldlog.connect(f"sim:smp-server?framing={framing}") as device:
+        done = await flash.flash(device, new)
+        assert (done.outcome, done.version) == (flash.Outcome.CONFIRMED, "2.0.0")
+        assert (await flash.flash(device, new)).outcome is flash.Outcome.ALREADY
 
 
 @pytest.mark.parametrize("url", ["sim:smp-server?framing=raw&buffers=2048x4", "sim:smp-server?udp=127.0.0.1:0"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -218,6 +219,6 @@ async def test_udp_to_an_unknown_host_is_told() -> None:
 
 def _read_exactly(fd: int, size: int) -> bytes:
     data = b""
-    while len(data) < size:
+    while len(data) < size and select.select([fd], [], [], 10)[0]:
         data += os.read(fd, size - len(data))
     return data

@@ -62,6 +62,10 @@ class Reply(asyncio.Future[Rsp]):
         self.no_memory = 0
         self._client = client
 
+    def set_exception(self, exception: type | BaseException, /) -> None:
+        super().set_exception(exception)
+        self.exception()  # looked at: whoever drops a reply of a broken link means to
+
     def cancel(self, msg: Any | None = None) -> bool:
         self._client.withdraw(self)
         return super().cancel(msg)

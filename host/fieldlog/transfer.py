@@ -150,14 +150,14 @@ def _slow_down(state: _State) -> None:
 
 
 async def _run_out(target: Target, under_way: deque[tuple[int, Reply[Any]]], offset: int) -> int:
-    """Let what was sent be answered; the furthest offset named counts, except that 0 means the device lost it all."""
+    """Let what was sent be answered; the furthest offset named counts. Where that is wrong, the next answer says so."""
     while len(under_way) > AHEAD:
         _, reply = under_way.popleft()
         try:
             named = await target.wanted(reply)
         except RequestTimeout:
             continue
-        offset = 0 if 0 in (named, offset) else max(named, offset)
+        offset = max(named, offset)
     _forget(under_way)
     return offset
 

