@@ -22,7 +22,6 @@ from fieldlog.client import Client, Reply
 
 _WIDEST = 0xFFFF_FFFF
 _BLOB_HEAD = 2  # a byte string of 256 or more has 3 bytes before it; the empty one counted below has 1
-_QUEUED = 1  # requests beyond the window, so that the next one leaves as soon as a reply has come
 _MAX_CHUNK = 0xFFFF
 
 
@@ -108,13 +107,21 @@ class _Reader:
 
     def abandon(self) -> None:
         """Take back what is still under way."""
-        for _, reply in self._under_way:
+        while self._under_way:
+            self._under_way.pop()[1].cancel()
+
+    def _run_out(self) -> None:
+        """Take back what still waits. What the device has been asked it will answer, and what is asked next would
+        find its buffers taken or, on raw framing, spoil it: so that keeps its place in the window."""
+        asked = [reply for _, reply in self._under_way if not reply.done()]
+        for reply in asked[self._client.window :]:
             reply.cancel()
         self._under_way.clear()
 
     def _fill(self) -> None:
+        # as many wait as are sent: when several replies arrive together, as many requests leave together
         size = chunk_size(self._client.max_reply)
-        while not self._ended and len(self._under_way) < self._client.window + _QUEUED:
+        while not self._ended and len(self._under_way) < 2 * self._client.window:
             request = logger.BlocksRequest(q=self._base.seq, o=self._requested - self._base.at, n=size)
             self._under_way.append((request, self._client.start(logger.BLOCKS, request)))
             self._requested += size
@@ -133,5 +140,5 @@ class _Reader:
             self.restart_at = before_damage
             self._ended = True
         if self._ended:
-            self.abandon()
+            self._run_out()
         return Batch(blocks, answer.f, len(answer.d))

@@ -274,7 +274,10 @@ class Client:
         self._flush()
 
     def _flush(self) -> None:
-        for frame in self._session.outgoing():
+        frames = self._session.outgoing()
+        if len(frames) > 1 and self._transport.mtu is None:
+            frames = [b"".join(frames)]  # a stream's frames delimit themselves, and a system call costs more than they
+        for frame in frames:
             self._transport.send(frame)
         due = self._session.deadline()
         if due is None or (self._timer is not None and self._timer.when() <= due):
