@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import datetime as dt
+import math
 import random
 import signal
 import subprocess
@@ -105,11 +106,10 @@ def test_a_bad_link_changes_nothing(tmp_path: Path) -> None:
     assert_same_as_source(tmp_path)
 
 
-async def pull_until_cut(url: str, folder: Path, replies: int) -> bool:
-    """Pull, with the link lost at that reply of the device; whether it was lost before the end."""
+async def pull_until_cut(url: str, folder: Path, deliveries: int) -> bool:
+    """Pull, with the link lost after so many deliveries; whether that was before the end."""
     client = client_for(choose(url))
-    await client.open()
-    left, received = replies, client.received
+    received, left = client.received, math.inf
 
     def count(data: bytes) -> None:
         nonlocal left
@@ -120,6 +120,8 @@ async def pull_until_cut(url: str, folder: Path, replies: int) -> bool:
             received(data)
 
     client.received = count  # type: ignore[method-assign]
+    await client.open()
+    left = deliveries
     try:
         with fieldlog.archive.open(folder) as archive:
             await pull(Device(client), archive)
@@ -131,7 +133,7 @@ async def pull_until_cut(url: str, folder: Path, replies: int) -> bool:
 
 
 def cut_and_repeat(weather: Simulator, folder: Path, seed: int) -> int:
-    """Pulls that are cut at seeded replies until one comes through; how many were cut."""
+    """Pulls that are cut at seeded moments until one comes through; how many were cut."""
     dice = random.Random(seed)
     cuts = 0
     while asyncio.run(pull_until_cut(weather.url, folder, dice.randrange(1, 300))):
@@ -143,7 +145,7 @@ def cut_and_repeat(weather: Simulator, folder: Path, seed: int) -> int:
 def test_a_pull_cut_anywhere_and_repeated_gives_the_same_archive(
     weather: Simulator, whole: str, tmp_path: Path, seed: int
 ) -> None:
-    cut_and_repeat(weather, tmp_path, seed)
+    assert cut_and_repeat(weather, tmp_path, seed)
     assert digest(tmp_path) == whole, f"seed {seed}"
     assert_same_as_source(tmp_path)
 
