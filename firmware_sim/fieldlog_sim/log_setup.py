@@ -33,10 +33,14 @@ class LogSetup:
         self._factory = streams
         stored = store.get(_KEY)
         self._now = _Stored() if stored is None else msgspec.json.decode(stored, type=_Stored)
+        self._streams = self._with_periods()
 
     @property
     def streams(self) -> tuple[Stream, ...]:
         """All streams with their present periods."""
+        return self._streams
+
+    def _with_periods(self) -> tuple[Stream, ...]:
         periods = self._now.periods_us
         return tuple(
             msgspec.structs.replace(stream, period_us=periods.get(stream.id, stream.period_us))
@@ -75,6 +79,7 @@ class LogSetup:
         self._now = msgspec.structs.replace(
             self._now, schema_id=schema_id, periods_us=merged, recorded=recorded, wrap=wrap
         )
+        self._streams = self._with_periods()
         return {_KEY: msgspec.json.encode(self._now)}
 
     def release(self, seq: int) -> None:

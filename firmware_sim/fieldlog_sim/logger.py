@@ -90,6 +90,7 @@ class Logger:
         self._recorder = self._new_recorder(running.id if running else 0)
         self._frames_before = self._frames_on_flash(running) if running else 0
         self._sampling = Sampling(firmware.sensors, firmware.clock.true_us)
+        self._due_us = 0
         self.test_results: list[fl.TestResult] = []
 
     # what it knows of the device around it, as the recorder asks for it
@@ -237,6 +238,7 @@ class Logger:
         self._recorder = self._new_recorder(0)
         self._recorder.begin(session.id, label, tick, chosen)
         self._sampling.restart(self._firmware.clock.true_us)
+        self._due_us = 0
         return answer
 
     def stop(self) -> fl.StopResponse:
@@ -354,10 +356,12 @@ class Logger:
         if self.sessions.running is None:
             return
         now_us = self._firmware.clock.true_us
-        for stream in self._setup.recorded:
-            if not self._sample(stream, now_us):
-                return
-        self._recorder.expire(self._tick)
+        if now_us >= self._due_us:  # most requests come between two readings
+            for stream in self._setup.recorded:
+                if not self._sample(stream, now_us):
+                    return
+            self._recorder.expire(self._tick)
+            self._due_us = self.next_due_us()
         self._note_progress()
 
     def next_due_us(self) -> int:
