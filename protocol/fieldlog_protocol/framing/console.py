@@ -138,5 +138,7 @@ class ConsoleFraming:
 
 def _marker(line: bytes | bytearray) -> int:
     """Position of the first frame marker in a line, or -1."""
+    if line.startswith((START, CONTINUE)):  # nearly every line of a transfer
+        return 0
     found = [at for at in (line.find(START), line.find(CONTINUE)) if at >= 0]
     return min(found, default=-1)
