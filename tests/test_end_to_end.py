@@ -136,7 +136,7 @@ def cut_and_repeat(weather: Simulator, folder: Path, seed: int) -> int:
     """Pulls that are cut at seeded moments until one comes through; how many were cut."""
     dice = random.Random(seed)
     cuts = 0
-    while asyncio.run(pull_until_cut(weather.url, folder, dice.randrange(1, 300))):
+    while asyncio.run(pull_until_cut(weather.url, folder, dice.randrange(1, 40))):
         cuts += 1
     return cuts
 
