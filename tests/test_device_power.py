@@ -251,6 +251,7 @@ def test_power_cuts_in_a_life_and_again_soon_after(part: int, request: pytest.Fi
 
 def births(monkeypatch: pytest.MonkeyPatch, step: int, seed: int) -> int:
     """Power cut in the factory: at the first boot, while firmware and identity are written."""
+    monkeypatch.undo()
     whole = Bench(seed=seed)
     operations = whole.device.flash.operations
     for operation in range(1, operations + 1, step):

@@ -189,14 +189,26 @@ def test_erase_wants_the_token_of_the_present_log() -> None:
 
 
 def test_a_token_of_another_boot_is_stale() -> None:
-    """What was open when power went leaves no trace: the next seq may come again with other readings before it."""
+    """The seqs of blocks that were open when power went are given again: the same next seq, and another log."""
     bench = Bench()
     bench.arm()
-    bench.wait(5)
-    token, following = bench.info().token or 0, bench.info().next
+    bench.wait(15)
+    before = bench.info()
+    assert before.open
     bench.power_cycle()
     bench.stop()
-    while (bench.info().next or 0) < (following or 0):
-        bench.mark("filler")
-    if bench.info().next == following:
-        assert bench.fl_refusal(logger.ERASE, logger.EraseRequest(id=1, token=token)) == LoggerError.BAD_TOKEN
+    assert bench.info().next == before.next
+    request = logger.EraseRequest(id=1, token=before.token or 0)
+    assert bench.fl_refusal(logger.ERASE, request) == LoggerError.BAD_TOKEN
+
+
+def test_a_restart_on_request_loses_no_reading() -> None:
+    bench = recorded(2)
+    assert bench.info().open
+    bench.ask(os.RESET, os.ResetRequest())
+    reset_us = START_US + 120_000_000
+    bench.wait(120, 4)
+    bench.stop()
+    environment, motion = bench.sensors
+    assert bench.assert_true(environment, {1: START_US, 2: reset_us}) == 24
+    assert bench.assert_true(motion, {1: START_US, 2: reset_us}) == 2400
