@@ -82,6 +82,7 @@ class _Reader:
         self._received = 0  # stream position behind the last byte that came in order
         self._under_way: deque[tuple[logger.BlocksRequest, Reply[logger.BlocksResponse]]] = deque()
         self._splitter = BlockSplitter()
+        self._unsplit = bytearray()
         self._ended = False
         self._whole = False
         self.restart_at: int | None = None
@@ -130,7 +131,11 @@ class _Reader:
         self._received += len(answer.d)
         before_damage = self._behind
         self._ended = len(answer.d) < asked
-        blocks = self._splitter.feed(answer.d, final=self._ended)
+        self._unsplit += answer.d
+        if not self._ended and self._under_way and self._under_way[0][1].done():
+            return Batch([], answer.f, len(answer.d))  # replies that arrived together are split together
+        blocks = self._splitter.feed(bytes(self._unsplit), final=self._ended)
+        self._unsplit.clear()
         if blocks:
             newest = parse_header(blocks[-1]).seq
             self._whole = True
