@@ -79,7 +79,9 @@ def main() -> None:
     )
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_const", dest="scale", const="quick", help="under a minute: a few lines")
-    size.add_argument("--full", action="store_const", dest="scale", const="full", help="hours: long cells, whole days")
+    size.add_argument(
+        "--full", action="store_const", dest="scale", const="full", help="over an hour: long cells, whole days"
+    )
     arguments = parser.parse_args()
     scale = SCALES[arguments.scale or "normal"]
     started = time.monotonic()

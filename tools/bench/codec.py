@@ -8,10 +8,10 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
+
 from fieldlog_protocol.blocks.block import Encoding, Kind, parse_header
 from fieldlog_protocol.blocks.codecs import CODECS
 from fieldlog_protocol.blocks.decode import decode_frames
-
 from tools.bench import data, peers
 from tools.bench.data import DataSet
 from tools.bench.table import markdown, number, times

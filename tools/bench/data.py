@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Encoding, Kind, block_format, build_block
 from fieldlog_protocol.blocks.encoder import BlockEncoder
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Schema, Stream, schema_blocks

@@ -12,7 +12,6 @@ from pathlib import Path
 from shutil import copytree
 
 from fieldlog_protocol.errors import FieldlogError
-
 from tools.bench import data, peers
 from tools.bench.clients import Client, connected
 from tools.bench.links import Direction, Line

@@ -22,7 +22,6 @@ def store(folder: Path) -> Callable[[], object]:
     from fieldlog import archive
     from fieldlog.clock_sync import Sync
     from fieldlog_protocol.blocks.split import BlockSplitter
-
     from tools.bench import data
 
     blocks = BlockSplitter().feed((folder / BLOCKS).read_bytes(), final=True)
