@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from fieldlog_protocol.blocks.block import TICK_HZ, Block, BlockHeader, Flag, Kind, block_format, build_block
 from fieldlog_protocol.blocks.encoder import BlockEncoder
 from fieldlog_protocol.blocks.events import Event, TimedEvent, encode_events

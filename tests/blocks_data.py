@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
 from fieldlog_protocol.blocks.block import Block, BlockHeader, build_block
 from fieldlog_protocol.blocks.encoder import BlockEncoder
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream

@@ -14,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
+
     from peers import Peer
     from peers_suite import Fleet
 

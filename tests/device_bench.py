@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fieldlog_protocol.blocks.block import TICK_HZ, Block, Kind, parse_block, parse_header
 from fieldlog_protocol.blocks.decode import Frames, decode_frames
 from fieldlog_protocol.blocks.events import TimedEvent, decode_events

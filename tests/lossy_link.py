@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cbor2
+
 from fieldlog_protocol.commands import Op
 from fieldlog_protocol.framing import Framing
 from fieldlog_protocol.session import Answered, Ask, Expired, Session, Timeouts

@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from peers import FileHash, Peer, Place, Slot
 from smpclient import SMPClient
 from smpclient.generics import SMPRequest, TEr1, TEr2, TRep, success
 from smpclient.requests.enumeration_management import CountSupportedGroups, GroupDetails, GroupId, ListSupportedGroups
@@ -45,6 +44,8 @@ from smpclient.requests.zephyr_management import EraseStorage
 from smpclient.transport import SMPTransport
 from smpclient.transport.serial import SMPSerialRawTransport, SMPSerialTransport
 from smpclient.transport.udp import IPV4_UDP_OVERHEAD, SMPUDPTransport
+
+from peers import FileHash, Peer, Place, Slot
 
 TIMEOUT_S = 10.0
 _T = TypeVar("_T")

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 
 import pytest
+
 from peers import CAPABILITIES, Peer, Place, offers
 from peers_smpclient import SmpclientPeer
 from peers_smpmgr import Shell, SmpmgrPeer

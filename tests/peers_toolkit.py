@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from mcumgr_toolkit import FileChecksum, MCUmgrClient
+
 from peers import FileHash, Peer, Place, Slot
 
 TIMEOUT_MS = 10_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cbor2
+
 from fieldlog_protocol.commands import Op
 from fieldlog_protocol.framing import DatagramFraming, Framing
 from fieldlog_protocol.session import Answered, Ask, Event, Session, Timeouts

@@ -35,7 +35,12 @@ def simulator(*arguments: str | Path, links: int = 1) -> Iterator[Simulator]:
     """The simulator with these arguments, until the end of the block; `links` lines are waited for."""
     command = [sys.executable, "-m", "fieldlog_sim", "--json", "--until-eof", *map(str, arguments)]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None

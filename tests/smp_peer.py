@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import cbor2
+
 from fieldlog_protocol.commands import Command
 from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming, Framing, RawFraming
 from fieldlog_protocol.session import Requested, Session

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import fieldlog.archive
 import numpy as np
 import pytest
+
+import fieldlog.archive
 from archive_data import CLIMATE, DOOR, HOUR, HUMIDITY, LOG_ID, NEW_YEAR_US, TEMPERATURE, UID, PaperLogger, climate
 from fieldlog.archive import Archive, Session
 from fieldlog.archive import readings as readings_module

@@ -11,8 +11,11 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-import fieldlog.archive
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fieldlog.archive
 from archive_data import CLIMATE, LOG_ID, UID, PaperLogger, climate
 from fieldlog.archive import Archive, ArchiveError, Log, Session, database
 from fieldlog.archive.ranges import difference, union
@@ -20,8 +23,6 @@ from fieldlog.clock_sync import Sync
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Flag, build_block
 from fieldlog_protocol.blocks.events import Boot, ClockSync, Mark
 from fieldlog_protocol.errors import BlockError, FieldlogError, UsageError, VerificationError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 @pytest.fixture(scope="module")

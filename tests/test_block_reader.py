@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import fieldlog
 import pytest
+
+import fieldlog
 from fieldlog.block_reader import read_blocks
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Kind, block_format, build_block
 from fieldlog_protocol.commands import logger

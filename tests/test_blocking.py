@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-import fieldlog.blocking
 import pytest
+
+import fieldlog.blocking
 from fieldlog import files
 from fieldlog_protocol.commands import fs
 from fieldlog_protocol.errors import DeviceNotFound, LinkError, RefusedError

@@ -6,6 +6,9 @@ import random
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from blocks_data import ENVIRONMENT, encode_series, environment_series, opening, regular_ticks, wires
 from fieldlog_protocol.blocks.block import (
     BLOCK_SIZES,
@@ -28,8 +31,6 @@ from fieldlog_protocol.blocks.block import (
 )
 from fieldlog_protocol.blocks.split import BlockSplitter, Damage, scan_image, split_blocks
 from fieldlog_protocol.errors import BlockError, UsageError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 HEADER_VALUE = BlockHeader(
     format=block_format(Kind.DATA),

@@ -7,6 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from blocks_data import (
     ACCELERATION,
     ENVIRONMENT,
@@ -26,8 +29,6 @@ from fieldlog_protocol.blocks.encoder import BlockEncoder
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
 from fieldlog_protocol.blocks.timeline import tolerance_ticks
 from fieldlog_protocol.errors import UsageError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 I16, I32, U32 = ChannelType.I16, ChannelType.I32, ChannelType.U32
 PACKABLE = [type_ for type_ in ChannelType if type_.packable]

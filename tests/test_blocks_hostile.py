@@ -7,6 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from blocks_data import (
     ACCELERATION,
     ENVIRONMENT,
@@ -21,8 +24,6 @@ from fieldlog_protocol.blocks.block import Block, build_block, parse_block
 from fieldlog_protocol.blocks.decode import decode_frames
 from fieldlog_protocol.blocks.schema import ChannelType, Stream
 from fieldlog_protocol.errors import BlockError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 I16 = ChannelType.I16
 

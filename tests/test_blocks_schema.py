@@ -9,6 +9,9 @@ import cbor2
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from blocks_data import ACCELERATION, ENVIRONMENT, stream_of
 from fieldlog_protocol.blocks import events
 from fieldlog_protocol.blocks.block import BLOCK_SIZES, capacity
@@ -23,8 +26,6 @@ from fieldlog_protocol.blocks.schema import (
     schema_blocks,
 )
 from fieldlog_protocol.errors import BlockError, UsageError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SCHEMA = Schema(b"\x01\x02", 0xDEADBEEF, "1.2.3", "demo", 4, (ENVIRONMENT, ACCELERATION))
 SMALL = Schema(b"\x01", 2, "1.0", "p", 3, (Stream(1, "s", 1000, (Channel("t", "Cel", ChannelType.I16, exponent=-2),)),))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 import pytest
+
 from fieldlog_protocol.errors import ImageError, UsageError
 from fieldlog_protocol.image import Image, ImageFlag, ImageVersion, build_image, parse_trailer
 from fieldlog_sim.boot_loader import BootLoader, BootReport

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from fieldlog.cli.main import invoke
 from simulator import Simulator, simulator
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fieldlog.cli.main import COMMANDS, invoke
 from fieldlog_protocol.commands import enum, fs, image, logger, settings, shell, stat
 from fieldlog_protocol.commands import os as os_group

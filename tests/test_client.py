@@ -7,8 +7,9 @@ import gc
 import time
 from contextlib import suppress
 
-import fieldlog
 import pytest
+
+import fieldlog
 from fieldlog.logger_info import NoLogger
 from fieldlog_protocol.commands import Empty, fs, logger, os, shell, stat
 from fieldlog_protocol.errors import (

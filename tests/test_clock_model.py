@@ -7,6 +7,7 @@ import random
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from fieldlog.clock_model import CRYSTAL, RC, UNBOUNDED, UNKNOWN_TIME, Belief, BootSpan, ClockModel, Oscillator, Quality
 from fieldlog.clock_sync import TICK_HZ, Probe, Sync, sync_from_probes
 from fieldlog_protocol.errors import VerificationError

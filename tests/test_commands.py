@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import inspect
+
 from fieldlog_protocol.commands import GROUP_NAMES, TABLE, Command, Group, Message, Op, image, logger, os, shell
 from fieldlog_protocol.commands import fs as files
 from fieldlog_protocol.error_texts import GROUP_TEXTS
 from fieldlog_protocol.wire import Packet, decode_body, decode_packet, decode_reply, encode_body
 from golden_logger import LOGGER
 from golden_stock import STOCK, Golden
-from msgspec import inspect
 
 GOLDEN = STOCK + LOGGER
 BUFFER = 384

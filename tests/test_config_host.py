@@ -6,8 +6,11 @@ import struct
 import tomllib
 from typing import Any
 
-import fieldlog
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fieldlog
 from fieldlog import config, toml_text
 from fieldlog.setting_values import (
     Setting,
@@ -22,8 +25,6 @@ from fieldlog.setting_values import (
 from fieldlog_protocol.commands import logger, settings
 from fieldlog_protocol.commands.logger import SettingFlag, SettingType
 from fieldlog_protocol.errors import ProtocolError, RefusedError, UsageError
-from hypothesis import given
-from hypothesis import strategies as st
 from smp_peer import Answer, Handler, Refuse, pty_peer
 
 

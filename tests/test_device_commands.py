@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+
 from fieldlog_protocol.commands import (
     GROUP_NAMES,
     TABLE,

@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+
 from device_bench import FAST_MOTION, START_US, Bench, flash_with_log_of, recorded
 from fieldlog_protocol.blocks.events import Boot, ClockSync, Mark
 from fieldlog_protocol.commands import Empty, logger, os, settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from device_bench import FAST_MOTION, START_US, Bench, recorded
 from fieldlog_protocol.blocks.block import parse_header
 from fieldlog_protocol.blocks.events import SessionStop

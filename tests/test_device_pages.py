@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from device_bench import Bench, refused
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
 from fieldlog_protocol.commands import Empty, Group, logger, settings

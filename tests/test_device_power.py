@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+
 from device_bench import START_US, Bench, PowerLost
 from fieldlog_protocol.blocks.block import parse_header
 from fieldlog_protocol.blocks.events import Mark, SessionStart

@@ -13,8 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import fieldlog
 import pytest
+
+import fieldlog
 from fieldlog_protocol.blocks.block import Kind, parse_block, parse_header
 from fieldlog_protocol.blocks.events import Boot, SessionStart, decode_events
 from fieldlog_protocol.blocks.split import split_blocks

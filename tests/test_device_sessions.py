@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from device_bench import START_US, Bench, recorded
 from fieldlog_protocol.blocks.block import Kind
 from fieldlog_protocol.blocks.events import Boot, Mark, SessionStart, SessionStop

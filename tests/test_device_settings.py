@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+
 from device_bench import Bench, PowerLost
 from fieldlog_protocol.commands import Command, Empty, Group, basic, logger, settings
 from fieldlog_protocol.commands.logger import LoggerError, TransactionStep

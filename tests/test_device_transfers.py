@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+
 from device_bench import Bench, refused
 from fieldlog_protocol.commands import Command, Empty, Group, fs, image, os
 from fieldlog_protocol.errors import RefusedError

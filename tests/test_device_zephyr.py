@@ -7,6 +7,7 @@ import binascii
 
 import cbor2
 import pytest
+
 from fieldlog_protocol.commands import Group, Op
 from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming, Framing, RawFraming
 from fieldlog_protocol.wire import Packet, decode_map, iter_packets

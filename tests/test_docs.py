@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from fieldlog_protocol.image import ImageVersion, build_image
 from simulator import Simulator, simulator
 

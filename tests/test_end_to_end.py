@@ -13,9 +13,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import fieldlog.archive
 import numpy as np
 import pytest
+
+import fieldlog.archive
 from fieldlog.connection import client_for, connect
 from fieldlog.device import Device
 from fieldlog.pull import PullResult, pull

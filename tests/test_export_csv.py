@@ -10,9 +10,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import fieldlog.archive
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fieldlog.archive
 from archive_data import CLIMATE, DOOR, LOG_ID, NEW_YEAR_US, UID, PaperLogger, climate
 from fieldlog.archive import Archive, LogInfo
 from fieldlog.archive.series import Series
@@ -20,8 +23,6 @@ from fieldlog.clock_model import UNBOUNDED, UNKNOWN_TIME, Quality
 from fieldlog.clock_sync import Sync
 from fieldlog.export import write_csv
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 class Given:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
+
 from fieldlog_protocol.errors import UsageError
 from fieldlog_sim.file_store import MAX_NAME, FileStore
 from fieldlog_sim.nor_flash import KIB, MIB, NorFlash, Partition, PowerCut

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fieldlog
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fieldlog
 from fieldlog import files
 from fieldlog_protocol.commands import fs, os
 from fieldlog_protocol.errors import (
@@ -21,8 +24,6 @@ from fieldlog_protocol.errors import (
     UsageError,
     VerificationError,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from smp_peer import PARAMS, Answer, Handler, Peer, PtyPeer, Refuse, pty_peer, udp_peer
 
 CHUNK = 300

@@ -6,8 +6,9 @@ import hashlib
 import random
 from typing import Any
 
-import fieldlog
 import pytest
+
+import fieldlog
 from fieldlog.flash import Flashed, Outcome, Plan, flash, send_image
 from fieldlog_protocol.commands import image, os
 from fieldlog_protocol.errors import (

@@ -10,12 +10,13 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fieldlog_protocol.commands import Op
 from fieldlog_protocol.errors import UsageError
 from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming, Framing, RawFraming, fragments
 from fieldlog_protocol.wire import Packet
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 ECHO = bytes.fromhex("0a00000600004200 a16164626869")
 ECHO_LINE = b"\x06\x09ABAKAAAGAABCAKFhZGJoaZsK\n"

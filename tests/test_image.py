@@ -10,6 +10,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fieldlog_protocol.errors import ImageError, UsageError
 from fieldlog_protocol.image import (
     Image,
@@ -23,8 +26,6 @@ from fieldlog_protocol.image import (
     parse_trailer,
     verify_hash,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 BODY = Random(7).randbytes(5000)
 KEY_TYPES = ("rsa-2048", "rsa-3072", "ecdsa-p256", "ed25519")

@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
-from fieldlog_protocol.errors import ProtocolError, UsageError
-from fieldlog_protocol.layout import Endian, Layout
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fieldlog_protocol.errors import ProtocolError, UsageError
+from fieldlog_protocol.layout import Endian, Layout
 
 
 @dataclass(frozen=True, slots=True)

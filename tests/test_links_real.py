@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import pytest
 import serial
+
 from fieldlog_protocol.errors import LinkError, UsageError
 from fieldlog_sim.faults import Faults
 from fieldlog_sim.links import Link, PtyLink, UdpLink

@@ -6,11 +6,12 @@ from itertools import pairwise
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fieldlog_protocol.errors import UsageError
 from fieldlog_sim.faults import Faults
 from fieldlog_sim.links import MemoryLink
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 BAUD = 115_200
 BYTE_S = 10 / BAUD

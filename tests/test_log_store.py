@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from blocks_data import opening
 from fieldlog_protocol.blocks.block import Block, BlockHeader, build_block, pad, parse_header
 from fieldlog_protocol.blocks.split import scan_image, split_blocks
@@ -15,8 +18,6 @@ from fieldlog_sim.log_pages import LogPages
 from fieldlog_sim.log_store import LogStore
 from fieldlog_sim.nor_flash import NorFlash, Partition, PowerCut
 from fieldlog_sim.store_errors import StoreFull
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SECTOR = 4096
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+
 from fieldlog_protocol.errors import FieldlogError, UsageError
 from fieldlog_sim.nor_flash import KIB, MIB, FlashError, FlashMap, NorFlash, Partition, PowerCut
 

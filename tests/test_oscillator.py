@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fieldlog_protocol.errors import UsageError
 from fieldlog_sim.durations import parse_buffers, parse_duration
 from fieldlog_sim.oscillator import Oscillator
 from fieldlog_sim.sim_time import SimTime
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 BOOT_US = 1_700_000_000_123_456
 YEAR_US = 366 * 86_400_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
+
 from peers import Peer
 from peers_suite import SETUPS, Case, proves
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 import test_peers_commands as _commands
 import test_peers_files as _files
 import test_peers_images as _images

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+
 from peers import FileHash, Peer
 from peers_suite import SETUPS, proves
 

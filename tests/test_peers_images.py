@@ -9,8 +9,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from fieldlog_protocol.image import ImageVersion, build_image
 from mcumgr_toolkit import mcuboot_get_image_info
+
+from fieldlog_protocol.image import ImageVersion, build_image
 from peers import Peer, Slot
 from peers_suite import SETUPS, proves
 

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fieldlog.plot import Trace, save, timeseries, traces
-from fieldlog.plot.reduce import Columns, reduce, uncovered
-from fieldlog.plot.zone import axis_label, zone
-from fieldlog_protocol.errors import FieldlogError, UsageError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+
+from fieldlog.plot import Trace, save, timeseries, traces
+from fieldlog.plot.reduce import Columns, reduce, uncovered
+from fieldlog.plot.zone import axis_label, zone
+from fieldlog_protocol.errors import FieldlogError, UsageError
 
 NAT = np.iinfo(np.int64).min
 NEW_YEAR_US = 1_356_998_400_000_000

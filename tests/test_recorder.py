@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from blocks_data import ENVIRONMENT, environment_series
 from fieldlog_protocol.blocks.block import TICK_HZ, Block, Flag, Kind, parse_block
 from fieldlog_protocol.blocks.decode import Frames, decode_frames
@@ -18,8 +21,6 @@ from fieldlog_sim.log_store import LogStore
 from fieldlog_sim.nor_flash import NorFlash, Partition, PowerCut
 from fieldlog_sim.recorder import Recorder
 from fieldlog_sim.store_errors import StoreFull
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SLOW = Stream(2, "soil", 600_000_000, (Channel("moisture", "%", ChannelType.U16, exponent=-1, missing=65535),))
 DOOR = Stream(3, "door", 0, (Channel("open", "1", ChannelType.BOOL),), timed=True)

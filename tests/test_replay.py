@@ -14,11 +14,12 @@ from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fieldlog_protocol.blocks.schema import ChannelType
 from fieldlog_protocol.errors import UsageError
 from fieldlog_sim.replay import Replay, load_replay
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 HOUR_US = 3_600_000_000
 NOW_US = 1_700_000_000_000_000

@@ -6,10 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fieldlog_sim.noise import normal, uniform, wander
-from fieldlog_sim.sensors import Environment, Faulty, Motion, Sensor, Synthetic, default_sensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fieldlog_sim.noise import normal, uniform, wander
+from fieldlog_sim.sensors import Environment, Faulty, Motion, Sensor, Synthetic, default_sensors
 
 START_US = 1_700_000_000_000_000
 DAY_US = 86_400_000_000

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from fieldlog_protocol.commands import Op, os
 from fieldlog_protocol.errors import ProtocolError, UsageError
 from fieldlog_protocol.framing import ConsoleFraming

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 import pytest
+
 from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming, Framing
 from fieldlog_protocol.session import Timeouts
 from lossy_link import End, Link, Weather

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from fieldlog_protocol.framing import DatagramFraming, Framing, RawFraming
 from fieldlog_protocol.session import Expired, Timeouts
 from session_bench import ONCE, Bench, Ordered, ask, numbered, numbers

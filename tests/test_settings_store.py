@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from random import Random
 
 import pytest
+
 from fieldlog_protocol.errors import UsageError
 from fieldlog_sim.nor_flash import KIB, NorFlash, Partition, PowerCut
 from fieldlog_sim.settings_store import MAX_KEY, MAX_VALUE, SettingsStore

@@ -10,8 +10,9 @@ import subprocess
 import sys
 from typing import Any
 
-import fieldlog
 import pytest
+
+import fieldlog
 from fieldlog import files, flash
 from fieldlog_protocol.errors import DeviceNotFound
 from fieldlog_protocol.image import ImageVersion, build_image

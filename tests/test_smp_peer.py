@@ -17,16 +17,17 @@ import smp.settings_management
 import smp.shell_management
 import smp.statistics_management
 import smp.zephyr_management
+from hypothesis import given
+from hypothesis import settings as rules
+from hypothesis import strategies as st
+from smp import error, message, packet
+
 from fieldlog_protocol.commands import Op, image, os, settings
 from fieldlog_protocol.error_texts import GROUP_TEXTS, RC_TEXTS, Rc
 from fieldlog_protocol.errors import RefusedError
 from fieldlog_protocol.framing import ConsoleFraming
 from fieldlog_protocol.wire import Packet, decode_body, decode_map, decode_packet, decode_reply, encode_error
 from golden_stock import STOCK, Golden
-from hypothesis import given
-from hypothesis import settings as rules
-from hypothesis import strategies as st
-from smp import error, message, packet
 
 MODULES = (
     smp.enumeration_management,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fieldlog.datetimes import from_device, to_device
 from fieldlog.silence import explain_silence
 from fieldlog.text import printable, printable_lines
 from fieldlog_protocol.errors import ProtocolError, UsageError
-from hypothesis import given
-from hypothesis import strategies as st
 
 EVERYTHING = st.text(st.characters(codec=None))
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 from fieldlog.transports.ports import SerialPort, usb_port
 from fieldlog.transports.serial import LineMaker, PolledLine, SerialTransport, ThreadedLine
 from fieldlog.transports.serial_errors import cannot_open

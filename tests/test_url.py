@@ -6,11 +6,12 @@ import re
 from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fieldlog.transports.ports import SerialPort
 from fieldlog.url import choose, only_port, parse
 from fieldlog_protocol.errors import DeviceNotFound, UsageError
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,10 @@ from typing import Any
 
 import cbor2
 import pytest
+from hypothesis import given
+from hypothesis import settings as rules
+from hypothesis import strategies as st
+
 from fieldlog_protocol.commands import (
     Command,
     Empty,
@@ -37,9 +41,6 @@ from fieldlog_protocol.wire import (
     message_length,
     refusal,
 )
-from hypothesis import given
-from hypothesis import settings as rules
-from hypothesis import strategies as st
 
 ECHO_BYTES = bytes.fromhex("0a00000600004200 a16164626869")
 PARAMS_BYTES = bytes.fromhex("0800000100000706 a0")

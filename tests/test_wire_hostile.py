@@ -13,11 +13,12 @@ from typing import Any
 
 import cbor2
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fieldlog_protocol.commands import TABLE, Command
 from fieldlog_protocol.errors import ProtocolError, RefusedError
 from fieldlog_protocol.wire import decode_body, decode_packet, decode_reply, refusal
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 KEYS = sorted({key for c in TABLE for type_ in (c.request, c.response) for key in type_.__struct_encode_fields__})
 SCALARS = (

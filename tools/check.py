@@ -31,7 +31,10 @@ def main() -> int:
 def _passes(check: tuple[str, ...]) -> bool:
     started = time.monotonic()
     result = subprocess.run([_BIN / check[0], *check[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
-    print(f"{'ok  ' if result.returncode == 0 else 'FAIL'} {' '.join(check)} ({time.monotonic() - started:.1f} s)", flush=True)
+    print(
+        f"{'ok  ' if result.returncode == 0 else 'FAIL'} {' '.join(check)} ({time.monotonic() - started:.1f} s)",
+        flush=True,
+    )
     if result.returncode:
         print(result.stdout + result.stderr)
     return result.returncode == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from fieldlog_protocol.errors import FieldlogError, LinkError, UsageError
-
 from fieldlog_sim.options import parse_options
 
 

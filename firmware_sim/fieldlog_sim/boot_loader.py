@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from fieldlog_protocol.errors import ImageError, UsageError
 from fieldlog_protocol.image import BOOT_MAGIC, TRAILER_ALIGN, Image, ImageFlag, ImageVersion, parse_image, verify_hash
-
 from fieldlog_sim.boot_swap import ScratchSwap, Swap, SwapJob, SwapStrategy
 from fieldlog_sim.nor_flash import FlashMap, Partition
 

@@ -13,7 +13,6 @@ from enum import IntEnum
 from typing import Protocol
 
 from fieldlog_protocol.layout import Layout
-
 from fieldlog_sim.nor_flash import FlashError, Partition
 
 

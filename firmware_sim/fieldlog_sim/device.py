@@ -14,7 +14,6 @@ from random import Random
 
 from fieldlog_protocol.image import ImageVersion, build_image
 from fieldlog_protocol.wire import Packet
-
 from fieldlog_sim.boot_loader import BootLoader, BootReport
 from fieldlog_sim.device_clock import DeviceClock
 from fieldlog_sim.dispatch import Dispatcher, Limits

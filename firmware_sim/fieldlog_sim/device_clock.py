@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fieldlog_protocol.blocks.block import TICK_HZ
-
 from fieldlog_sim.oscillator import Oscillator
 
 MAX_UTC_S = 0xFFFF_FFFF  # what a block header can say

@@ -16,7 +16,6 @@ from operator import itemgetter
 
 from fieldlog_protocol.errors import UsageError
 from fieldlog_protocol.layout import Layout
-
 from fieldlog_sim.nor_flash import Partition
 from fieldlog_sim.store_errors import NoSuchFile, StoreFull
 

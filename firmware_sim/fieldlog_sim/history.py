@@ -7,7 +7,6 @@ only that its time is stepped instead of waited for; then its power fails, and i
 from __future__ import annotations
 
 from fieldlog_protocol.commands.logger import ArmRequest, StreamPeriod
-
 from fieldlog_sim.device import Device
 
 SYNC_EVERY_US = 7 * 86_400_000_000

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from fieldlog_protocol.blocks.block import ERASED, HEADER, TRAILER, BlockHeader, parse_header, unpad
 from fieldlog_protocol.errors import BlockError, UsageError
-
 from fieldlog_sim.nor_flash import Partition
 
 _MIN_SECTORS = 4

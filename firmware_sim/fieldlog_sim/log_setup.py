@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 
 import msgspec
-from fieldlog_protocol.blocks.schema import Schema, Stream
 
+from fieldlog_protocol.blocks.schema import Schema, Stream
 from fieldlog_sim.settings_store import SettingsStore
 
 _KEY = "log/setup"

@@ -12,7 +12,6 @@ from itertools import islice
 
 from fieldlog_protocol.blocks.block import parse_header
 from fieldlog_protocol.errors import UsageError
-
 from fieldlog_sim.log_index import LogIndex
 from fieldlog_sim.log_pages import LogPages
 from fieldlog_sim.nor_flash import Partition

@@ -19,7 +19,6 @@ from fieldlog_protocol.commands import Group, Message
 from fieldlog_protocol.commands import logger as fl
 from fieldlog_protocol.commands.logger import Capability, LoggerError, SettingInfo, StartMode, State, StopReason
 from fieldlog_protocol.wire import decode_body, encode_body
-
 from fieldlog_sim.device_clock import DeviceClock
 from fieldlog_sim.dispatch import Refusal
 from fieldlog_sim.log_setup import LogSetup

@@ -13,7 +13,6 @@ from typing import Any
 
 from fieldlog_protocol import __version__
 from fieldlog_protocol.errors import UsageError
-
 from fieldlog_sim.durations import parse_buffers, parse_duration
 from fieldlog_sim.faults import Faults
 from fieldlog_sim.port import Buffers

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
 from fieldlog_protocol.blocks.block import TICK_HZ
 
 Microseconds: TypeAlias = npt.NDArray[np.int64]

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from fieldlog_protocol.commands.logger import LABEL_MAX, StreamPeriod
 from fieldlog_protocol.errors import UsageError
 from fieldlog_protocol.framing import Framing
-
 from fieldlog_sim.device import Device, DeviceConfig
 from fieldlog_sim.handlers import register_all
 from fieldlog_sim.history import SteppedTime, record_history

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
 from fieldlog_protocol.blocks.block import (
     DROPPED_UNKNOWN,
     TICK_HZ,
@@ -29,7 +30,6 @@ from fieldlog_protocol.blocks.events import Event, SessionStart, SessionStop, Ti
 from fieldlog_protocol.blocks.schema import Schema, Stream, schema_blocks
 from fieldlog_protocol.blocks.timeline import Ticks
 from fieldlog_protocol.errors import UsageError
-
 from fieldlog_sim.log_store import LogStore
 from fieldlog_sim.store_errors import StoreFull
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from fieldlog_protocol.blocks.timeline import Ticks
 
+from fieldlog_protocol.blocks.timeline import Ticks
 from fieldlog_sim.sensors import Frames, Raw, Sensor
 
 LATEST_FRAMES = 256

@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
 
+from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
 from fieldlog_sim.noise import Floats, Integers, normal, stream_seed, uniform, wander
 
 Raw: TypeAlias = npt.NDArray[Any]

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
+
 from fieldlog_protocol.commands.logger import SessionInfo, StopReason
 from fieldlog_protocol.wire import decode_body, encode_body
-
 from fieldlog_sim.settings_store import SettingsStore
 
 REMEMBERED = 24

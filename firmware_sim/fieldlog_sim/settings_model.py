@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from fieldlog_protocol.commands.logger import SettingFlag, SettingInfo, SettingType
-
 from fieldlog_sim.settings_store import SettingsStore
 
 _FORMATS = {SettingType.I32: "<i", SettingType.U32: "<I", SettingType.I64: "<q", SettingType.F32: "<f"}

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from fieldlog_protocol.errors import UsageError
 from fieldlog_protocol.layout import Layout
-
 from fieldlog_sim.nor_flash import Partition
 from fieldlog_sim.store_errors import StoreFull
 

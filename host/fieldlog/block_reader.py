@@ -12,13 +12,12 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
+from fieldlog.client import Client, Reply
 from fieldlog_protocol.blocks.block import parse_header
 from fieldlog_protocol.blocks.split import BlockSplitter
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.errors import ProtocolError
 from fieldlog_protocol.wire import HEADER_SIZE, encode_body
-
-from fieldlog.client import Client, Reply
 
 _WIDEST = 0xFFFF_FFFF
 _BLOB_HEAD = 2  # a byte string of 256 or more has 3 bytes before it; the empty one counted below has 1

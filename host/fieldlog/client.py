@@ -12,15 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from fieldlog.silence import explain_silence
+from fieldlog.transports.base import Transport
 from fieldlog_protocol.commands import Command, Empty, Message, os
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, RequestTimeout
 from fieldlog_protocol.framing import Framing
 from fieldlog_protocol.session import Answered, Ask, Counters, Expired, Session, Timeouts
 from fieldlog_protocol.wire import decode_reply, encode_body
-
-from fieldlog.silence import explain_silence
-from fieldlog.transports.base import Transport
 
 Req = TypeVar("Req", bound=Message)
 Rsp = TypeVar("Rsp", bound=Message)

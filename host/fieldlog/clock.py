@@ -6,12 +6,11 @@ import datetime as dt
 import time
 from dataclasses import dataclass
 
+from fieldlog.clock_sync import TICK_HZ, Probe, Sync, sync_from_probes
+from fieldlog.device import Device
 from fieldlog_protocol.commands import Empty, Group, logger, os
 from fieldlog_protocol.commands.logger import ClockSource
 from fieldlog_protocol.errors import RefusedError
-
-from fieldlog.clock_sync import TICK_HZ, Probe, Sync, sync_from_probes
-from fieldlog.device import Device
 
 PROBES = 8
 _STOCK_RESOLUTION_US = 1_000_000

@@ -9,15 +9,14 @@ import difflib
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fieldlog_protocol.commands import Group, logger, settings
-from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import ProtocolError, RefusedError, UsageError
-
 from fieldlog import toml_text
 from fieldlog.client import Reply
 from fieldlog.device import Device
 from fieldlog.setting_values import Setting, Value, allowed, decode, encode, parse_raw, parse_words, setting_of
 from fieldlog.text import printable
+from fieldlog_protocol.commands import Group, logger, settings
+from fieldlog_protocol.error_texts import Rc
+from fieldlog_protocol.errors import ProtocolError, RefusedError, UsageError
 
 Schema = dict[str, Setting]
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming, Framing, RawFraming
-
 from fieldlog.client import Client, LinkOptions
 from fieldlog.device import Device
 from fieldlog.transports import Transport, make
 from fieldlog.url import DeviceUrl, choose
+from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming, Framing, RawFraming
 
 
 @asynccontextmanager

@@ -10,14 +10,13 @@ import asyncio
 import datetime as dt
 from collections.abc import Sequence
 
+from fieldlog.client import Client
+from fieldlog.datetimes import from_device, to_device
+from fieldlog.logger_info import LoggerInfo, NoLogger, merge
 from fieldlog_protocol.commands import Command, Empty, Group, basic, enum, image, logger, os, settings, shell, stat
 from fieldlog_protocol.commands.base import Req, Rsp
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import RefusedError
-
-from fieldlog.client import Client
-from fieldlog.datetimes import from_device, to_device
-from fieldlog.logger_info import LoggerInfo, NoLogger, merge
 
 
 class Device:

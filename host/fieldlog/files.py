@@ -14,13 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fieldlog_protocol.commands import Empty, Group, fs
-from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import FieldlogError, RefusedError, UsageError, VerificationError
-
 from fieldlog.client import Client, Reply
 from fieldlog.device import Device
 from fieldlog.transfer import AHEAD, Lost, OnProgress, ignore_progress, upload
+from fieldlog_protocol.commands import Empty, Group, fs
+from fieldlog_protocol.error_texts import Rc
+from fieldlog_protocol.errors import FieldlogError, RefusedError, UsageError, VerificationError
 
 _NO_SUCH_COMMAND = (Rc.NOT_SUPPORTED, Rc.NO_ENTRY, Rc.UNKNOWN)
 _READ_SIZE = 1 << 20

@@ -13,16 +13,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
+from fieldlog.client import Client, Reply
+from fieldlog.device import Device
+from fieldlog.transfer import OnProgress, ignore_progress, upload
 from fieldlog_protocol.commands import Empty
 from fieldlog_protocol.commands import image as commands
 from fieldlog_protocol.commands.image import ImageSlot
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import ImageError, LinkError, RefusedError, RequestTimeout, VerificationError
 from fieldlog_protocol.image import Image, parse_image, verify_hash
-
-from fieldlog.client import Client, Reply
-from fieldlog.device import Device
-from fieldlog.transfer import OnProgress, ignore_progress, upload
 
 RETURN_S = 120.0
 """How long a device may take to come back: a swap of two large slots is slow."""

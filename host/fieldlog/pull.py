@@ -9,11 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fieldlog_protocol.blocks.block import Kind, parse_block
-from fieldlog_protocol.commands import Empty, logger
-from fieldlog_protocol.commands.logger import SessionInfo, StopReason
-from fieldlog_protocol.errors import FieldlogError
-
 from fieldlog.archive.log import Log
 from fieldlog.archive.records import Session
 from fieldlog.archive.store import Archive
@@ -23,6 +18,10 @@ from fieldlog.clock_sync import Sync
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import read_sessions
+from fieldlog_protocol.blocks.block import Kind, parse_block
+from fieldlog_protocol.commands import Empty, logger
+from fieldlog_protocol.commands.logger import SessionInfo, StopReason
+from fieldlog_protocol.errors import FieldlogError
 
 Progress = Callable[["PullProgress"], None]
 

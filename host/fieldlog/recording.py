@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fieldlog.device import Device
 from fieldlog_protocol.blocks.schema import Channel, ChannelType
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.commands.logger import SessionInfo
 from fieldlog_protocol.errors import ProtocolError
-
-from fieldlog.device import Device
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from fieldlog.client import Client, Reply
 from fieldlog_protocol.commands import Message
 from fieldlog_protocol.errors import ProtocolError, RequestTimeout
 from fieldlog_protocol.wire import HEADER_SIZE, encode_body
-
-from fieldlog.client import Client, Reply
 
 OnProgress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""

@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
-from fieldlog_protocol.errors import DeviceNotFound, UsageError
-
 from fieldlog.text import printable
+from fieldlog_protocol.errors import DeviceNotFound, UsageError
 
 if TYPE_CHECKING:
     from fieldlog.transports.ports import SerialPort

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fieldlog_protocol.commands import Empty, basic
-
 from fieldlog_sim.device import Device
 from fieldlog_sim.dispatch import Dispatcher
 

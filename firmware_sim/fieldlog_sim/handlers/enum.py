@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fieldlog_protocol.commands import GROUP_NAMES, Empty, Group, enum
-
 from fieldlog_sim.device import Device
 from fieldlog_sim.dispatch import Dispatcher, Refusal
 

@@ -11,7 +11,6 @@ import hashlib
 import zlib
 
 from fieldlog_protocol.commands import Empty, Group, fs
-
 from fieldlog_sim.device import Device
 from fieldlog_sim.dispatch import Dispatcher, Refusal
 from fieldlog_sim.store_errors import NoSuchFile, StoreFull

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fieldlog_protocol.commands import Empty, Group, image
 from fieldlog_protocol.errors import ImageError
 from fieldlog_protocol.image import IMAGE_MAGIC, parse_header
-
 from fieldlog_sim.boot_loader import SlotInfo
 from fieldlog_sim.device import Device
 from fieldlog_sim.dispatch import Dispatcher, Refusal

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
+
 from fieldlog_protocol.blocks.schema import Channel, Stream
 from fieldlog_protocol.commands import Command, Empty, Message, logger
 from fieldlog_protocol.commands.logger import LoggerError, TransactionStep
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.wire import decode_body, encode_body
-
 from fieldlog_sim.device import Device
 from fieldlog_sim.device_clock import MAX_UTC_S
 from fieldlog_sim.dispatch import Dispatcher, Limits, Refusal

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from fieldlog_protocol.commands import Empty, Group, os
 from fieldlog_protocol.error_texts import Rc
-
 from fieldlog_sim.device import Device
 from fieldlog_sim.device_clock import MAX_UTC_S
 from fieldlog_sim.dispatch import Dispatcher, Refusal

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fieldlog_protocol.commands import Empty, Group, settings
-
 from fieldlog_sim.device import Device
 from fieldlog_sim.dispatch import Dispatcher, Refusal
 from fieldlog_sim.settings_model import BadValue, NoSuchKey, ReadOnly

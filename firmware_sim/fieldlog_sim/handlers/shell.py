@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fieldlog_protocol.commands import Group, shell
-
 from fieldlog_sim.device import Device
 from fieldlog_sim.dispatch import Dispatcher, Refusal
 

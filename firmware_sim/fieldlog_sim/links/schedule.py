@@ -16,7 +16,6 @@ from heapq import heappop, heappush
 from math import inf
 
 from fieldlog_protocol.errors import UsageError
-
 from fieldlog_sim.faults import Arrival, Direction
 from fieldlog_sim.links.port import Port
 

@@ -11,7 +11,6 @@ from collections import deque
 from typing import Any, TypeAlias
 
 from fieldlog_protocol.errors import LinkError
-
 from fieldlog_sim.faults import Faults
 from fieldlog_sim.links.port import Port
 from fieldlog_sim.links.schedule import Schedule

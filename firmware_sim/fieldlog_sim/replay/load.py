@@ -12,10 +12,10 @@ from math import ceil
 from pathlib import Path
 
 import numpy as np
+
 from fieldlog_protocol.blocks.block import TICK_HZ
 from fieldlog_protocol.blocks.schema import ChannelType, Stream
 from fieldlog_protocol.errors import UsageError
-
 from fieldlog_sim.noise import Integers
 from fieldlog_sim.replay.numbers import Series, is_numeric, parse_column, to_series
 from fieldlog_sim.replay.player import ReplaySensor, Timeline, live_start

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from fieldlog_protocol.blocks.schema import Channel, ChannelType
 
+from fieldlog_protocol.blocks.schema import Channel, ChannelType
 from fieldlog_sim.replay.table import Column, Words
 
 Integers: TypeAlias = npt.NDArray[np.int64]

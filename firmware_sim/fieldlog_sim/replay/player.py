@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from fieldlog_protocol.blocks.schema import Stream
 
+from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_sim.noise import Integers
 from fieldlog_sim.sensors import Frames, Raw
 

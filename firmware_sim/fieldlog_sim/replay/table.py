@@ -16,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
 from fieldlog_protocol.errors import UsageError
 
 _DELIMITERS = ",;\t"

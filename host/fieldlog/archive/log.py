@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fieldlog_protocol.blocks.block import Block, Kind, parse_block
-from fieldlog_protocol.blocks.events import ClockSync, decode_events
-from fieldlog_protocol.errors import BlockError, FieldlogError, UsageError
-
 from fieldlog.archive.database import in_words, transaction
 from fieldlog.archive.ranges import difference, union
 from fieldlog.archive.records import Gap, LoggedEvent, LogInfo, Pull, Session
 from fieldlog.clock_sync import Sync
+from fieldlog_protocol.blocks.block import Block, Kind, parse_block
+from fieldlog_protocol.blocks.events import ClockSync, decode_events
+from fieldlog_protocol.errors import BlockError, FieldlogError, UsageError
 
 COMMIT_BLOCKS = 64
 MAX_TICK = 2**61  # no device counts so far; what claims to is kept, and the columns to plan by stay numbers of SQLite

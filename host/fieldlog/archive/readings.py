@@ -17,10 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from fieldlog_protocol.blocks.block import Flag, Kind
-from fieldlog_protocol.blocks.decode import Frames, decode_frames
-from fieldlog_protocol.blocks.schema import Stream
-from fieldlog_protocol.errors import BlockError, UsageError
 
 from fieldlog.archive.database import in_words
 from fieldlog.archive.describe import Schemas
@@ -30,6 +26,10 @@ from fieldlog.archive.selection import Selection
 from fieldlog.archive.series import Series, join
 from fieldlog.archive.timing import clock_model
 from fieldlog.clock_model import UNKNOWN_TIME, ClockModel, Times
+from fieldlog_protocol.blocks.block import Flag, Kind
+from fieldlog_protocol.blocks.decode import Frames, decode_frames
+from fieldlog_protocol.blocks.schema import Stream
+from fieldlog_protocol.errors import BlockError, UsageError
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from fieldlog_protocol.errors import UsageError
-
 from fieldlog.archive.log import Log
+from fieldlog_protocol.errors import UsageError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

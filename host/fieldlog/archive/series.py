@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fieldlog_protocol.blocks.schema import Channel, Stream
 
 from fieldlog.archive.records import LogInfo
+from fieldlog_protocol.blocks.schema import Channel, Stream
 
 _ARRAYS = ("utc_us", "error_us", "quality", "boot_id", "tick", "starts")
 

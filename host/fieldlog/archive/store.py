@@ -10,12 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from fieldlog_protocol.errors import FieldlogError, UsageError
-
 from fieldlog.archive.database import connect, in_words, locate, transaction
 from fieldlog.archive.log import Log, now_us
 from fieldlog.archive.records import LogInfo
 from fieldlog.archive.selection import Selection
+from fieldlog_protocol.errors import FieldlogError, UsageError
 
 if TYPE_CHECKING:
     from fieldlog.archive.readings import Readings

@@ -6,11 +6,11 @@ import datetime as dt
 from pathlib import Path
 
 import click
-from fieldlog_protocol.errors import VerificationError
 
 from fieldlog.archive.log import Log
 from fieldlog.cli.common import archive_option, output_options
 from fieldlog.cli.output import Output
+from fieldlog_protocol.errors import VerificationError
 
 
 @click.group()

@@ -6,11 +6,11 @@ import shlex
 import time
 
 import click
-from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import RefusedError, UsageError, VerificationError
 
 from fieldlog.cli.common import Common, options, run
 from fieldlog.device import Device
+from fieldlog_protocol.error_texts import Rc
+from fieldlog_protocol.errors import RefusedError, UsageError, VerificationError
 
 SERIAL_RECOVERY = 1
 

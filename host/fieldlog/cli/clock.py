@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 
 import click
-from fieldlog_protocol.commands import Group, os
-from fieldlog_protocol.errors import RefusedError
 
 from fieldlog.cli.common import Common, options, run
 from fieldlog.clock import DeviceTime, read_clock, sync_clock
 from fieldlog.clock_sync import Sync
 from fieldlog.device import Device
+from fieldlog_protocol.commands import Group, os
+from fieldlog_protocol.errors import RefusedError
 
 
 @click.group()

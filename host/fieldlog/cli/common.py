@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
-from fieldlog_protocol.errors import UsageError
 
 from fieldlog.cli.output import Output
+from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from fieldlog.device import Device

@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from fieldlog_protocol.commands.logger import SettingFlag
-from fieldlog_protocol.errors import FieldlogError, RefusedError
 
 from fieldlog import config as settings
 from fieldlog.cli.common import Common, options, run
@@ -16,6 +14,8 @@ from fieldlog.config import Entry, Schema, toml_value
 from fieldlog.device import Device
 from fieldlog.files import check_target
 from fieldlog.setting_values import Setting, allowed, show_raw
+from fieldlog_protocol.commands.logger import SettingFlag
+from fieldlog_protocol.errors import FieldlogError, RefusedError
 
 
 @click.group()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+
 from fieldlog_protocol.errors import FieldlogError, VerificationError
 from fieldlog_protocol.image import ImageVersion, build_image
 

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import click
-from fieldlog_protocol.errors import FieldlogError, UsageError
 
 from fieldlog.cli.common import output_options
 from fieldlog.cli.output import Output
 from fieldlog.cli.selection import Wanted, selection_options
 from fieldlog.files import check_target
+from fieldlog_protocol.errors import FieldlogError, UsageError
 
 
 @click.command()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import click
+
+from fieldlog.text import printable_lines
 from fieldlog_protocol.errors import (
     FieldlogError,
     LinkError,
@@ -11,8 +13,6 @@ from fieldlog_protocol.errors import (
     UsageError,
     VerificationError,
 )
-
-from fieldlog.text import printable_lines
 
 FAILED = 1
 _CODES: tuple[tuple[type[Exception], int], ...] = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from fieldlog_protocol.errors import UsageError
 
 from fieldlog.cli.common import Common, options, run
 from fieldlog.flash import RETURN_S, Flashed, Outcome, Plan, load
 from fieldlog.flash import flash as install
+from fieldlog_protocol.errors import UsageError
 
 _SAYINGS = {
     Outcome.ALREADY: "{version} runs already and is confirmed: nothing to do",

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import click
-from fieldlog_protocol.errors import UsageError
 
 from fieldlog import files
 from fieldlog.cli.common import Common, options, run
 from fieldlog.files import Transferred
+from fieldlog_protocol.errors import UsageError
 
 
 @click.group()

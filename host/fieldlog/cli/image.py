@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
-from fieldlog_protocol.commands.image import ImageSlot
-from fieldlog_protocol.errors import ImageError, UsageError
-from fieldlog_protocol.image import Image, Tlv, parse_image, parse_trailer, verify_hash
 
 from fieldlog.cli.common import Common, options, output_options, run
 from fieldlog.cli.output import Output
 from fieldlog.device import Device
+from fieldlog_protocol.commands.image import ImageSlot
+from fieldlog_protocol.errors import ImageError, UsageError
+from fieldlog_protocol.image import Image, Tlv, parse_image, parse_trailer, verify_hash
 
 _FLAGS = ("active", "confirmed", "pending", "permanent", "bootable")
 _SHOWN_BYTES = 32

@@ -9,15 +9,15 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 import click
-from fieldlog_protocol.commands import GROUP_NAMES, Empty, logger
-from fieldlog_protocol.commands.os import BOOTLOADER_MODES
-from fieldlog_protocol.errors import RefusedError, RequestTimeout
 
 from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.image import slot_flags, slot_json
 from fieldlog.cli.output import Output
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
+from fieldlog_protocol.commands import GROUP_NAMES, Empty, logger
+from fieldlog_protocol.commands.os import BOOTLOADER_MODES
+from fieldlog_protocol.errors import RefusedError, RequestTimeout
 
 T = TypeVar("T")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from fieldlog_protocol.commands import logger
-from fieldlog_protocol.commands.logger import State, StopReason
-from fieldlog_protocol.errors import UsageError
 
 from fieldlog.cli.common import Common, archive_option, options, run
 from fieldlog.device import Device
 from fieldlog.durations import duration_text, parse_duration_us
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_sessions, read_streams
+from fieldlog_protocol.commands import logger
+from fieldlog_protocol.commands.logger import State, StopReason
+from fieldlog_protocol.errors import UsageError
 
 
 @click.group()

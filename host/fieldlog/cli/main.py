@@ -12,10 +12,10 @@ import sys
 from collections.abc import Sequence
 
 import click
-from fieldlog_protocol import __version__
-from fieldlog_protocol.errors import FieldlogError
 
 from fieldlog.cli.failure import exit_code, report
+from fieldlog_protocol import __version__
+from fieldlog_protocol.errors import FieldlogError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "devices": ("devices:devices", "List the serial ports that are present."),

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
-from fieldlog_protocol.errors import UsageError
 
 from fieldlog.cli.common import archive_option
+from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from fieldlog.archive.readings import Readings

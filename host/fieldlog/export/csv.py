@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
 
-from fieldlog_protocol.blocks.schema import Channel, ChannelType
-
 from fieldlog.clock_model import UNBOUNDED, Quality
+from fieldlog_protocol.blocks.schema import Channel, ChannelType
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieldlog_protocol.errors import FieldlogError, UsageError
-
 from fieldlog.plot import canvas
+from fieldlog_protocol.errors import FieldlogError, UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,13 +7,13 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 import numpy as np
-from fieldlog_protocol.errors import UsageError
 
 from fieldlog.plot import canvas
 from fieldlog.plot.reduce import Columns, present, reduce, uncovered
 from fieldlog.plot.style import COLOURS, DASHES, DPI, GAP_COLOUR, MISSING_COLOUR, unit_sign
 from fieldlog.plot.trace import Floats, Micros, Trace
 from fieldlog.plot.zone import axis_label, zone
+from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

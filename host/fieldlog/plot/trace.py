@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
 from fieldlog_protocol.errors import UsageError
 
 Floats = npt.NDArray[np.float64]

@@ -15,9 +15,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import IO, Any, cast
 
-from fieldlog_protocol.errors import DeviceNotFound
-
 from fieldlog.transports.base import Sink, Transport
+from fieldlog_protocol.errors import DeviceNotFound
 
 _READY_S = 60.0
 _STOP_S = 5.0

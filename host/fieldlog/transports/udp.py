@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from fieldlog_protocol.errors import DeviceNotFound, LinkError
-
 from fieldlog.transports.base import Sink
+from fieldlog_protocol.errors import DeviceNotFound, LinkError
 
 DEFAULT_PORT = 1337
 _ETHERNET_MTU = 1500
