@@ -18,7 +18,7 @@ from fieldlog.clock_sync import Sync
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import read_sessions
-from fieldlog_protocol.blocks.block import Kind, parse_block
+from fieldlog_protocol.blocks.block import frames_in
 from fieldlog_protocol.commands import Empty, logger
 from fieldlog_protocol.commands.logger import SessionInfo, StopReason
 from fieldlog_protocol.errors import FieldlogError
@@ -110,11 +110,8 @@ def _note_lost(log: Log, result: PullResult, stretch: range, first_held: int) ->
 
 def _count(result: PullResult, blocks: list[bytes], size: int) -> None:
     result.bytes += size
-    for wire in blocks:
-        block = parse_block(wire)
-        result.blocks += 1
-        if block.header.kind == Kind.DATA:
-            result.readings += block.n_frames
+    result.blocks += len(blocks)
+    result.readings += sum(map(frames_in, blocks))
 
 
 def _session(info: SessionInfo) -> Session:

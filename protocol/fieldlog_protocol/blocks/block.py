@@ -189,6 +189,11 @@ def is_whole(wire: bytes) -> bool:
     )
 
 
+def frames_in(wire: bytes) -> int:
+    """How many frames a DATA block in wire form holds, 0 for any other; for blocks that were checked before."""
+    return int.from_bytes(wire[-16:-14], "little") if wire[2] & 0x0F == Kind.DATA else 0
+
+
 def pad(wire: bytes, block_size: int) -> bytes:
     """The page that holds `wire` in flash."""
     room = capacity(block_size) + OVERHEAD - len(wire)
