@@ -20,7 +20,7 @@ from tools.bench.stopwatch import Stopwatch
 from tools.bench.table import markdown, number, percent, times
 
 FILE, PART, UPLOADED = "bench.bin", "part.bin", "up.bin"
-_PART = 8
+_PART = 32
 _TURNS = 3
 _LOG_BYTES_PER_FRAME = 2.07
 _SIZES = tuple(1024 << step for step in range(2, 11))

@@ -79,7 +79,7 @@ class Line:
         """About what a client reads per second that waits for each answer: to choose how much to send."""
         limit = self.limit("get")
         if limit is None:
-            return 300_000 if self.buf_size > 1024 else 150_000
+            return 1_500_000 if self.buf_size > 1024 else 750_000
         _, data = self.full_message("get")
         return data / (data / limit + self.latency_ms / 1000 + 600 / self.baud + 0.001)
 
