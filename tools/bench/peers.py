@@ -48,14 +48,17 @@ class _Smpclient:
 
     def get(self, name: str, watch: Stopwatch) -> bytes:
         with _in_its_words(self.name):
-            data = self._runner.run(self._client.download_file(name))
-        watch.stop()
-        return data
+            return self._runner.run(self._download(name, watch))
 
     def put(self, name: str, data: bytes, watch: Stopwatch) -> None:
         with _in_its_words(self.name):
             self._runner.run(self._upload(name, data, watch))
         watch.stop()
+
+    async def _download(self, name: str, watch: Stopwatch) -> bytes:
+        data = await self._client.download_file(name)
+        watch.stop()
+        return data
 
     async def _upload(self, name: str, data: bytes, watch: Stopwatch) -> None:
         async for done in self._client.upload_file(data, name):
