@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import fieldlog
 from fieldlog.block_reader import read_blocks
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Kind, block_format, build_block
 from fieldlog_protocol.commands import logger
+from fieldlog_protocol.errors import ProtocolError
 from smp_peer import Peer, PtyPeer, pty_peer
 
 LOG = [
@@ -54,3 +56,87 @@ async def test_a_reader_that_is_given_up_takes_its_requests_back() -> None:
             await reading.aclose()
             assert await device.echo("next") == "next"
             assert len(port.peer.asked(logger.BLOCKS)) <= 2 * device.client.window, "those that waited are never sent"
+
+
+Lie = Callable[[int, dict[str, Any], int], None]
+"""Spoils an answer, given how many there were and how many bytes were asked for."""
+
+
+class Liar:
+    """Answers for the log honestly, but for what `lie` makes of an answer; counts what it was asked."""
+
+    def __init__(self, peer: Peer, lie: Lie) -> None:
+        self.asked = 0
+        self._lie = lie
+        peer.on(logger.BLOCKS, self._answer)
+
+    def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        stream = b"".join(LOG[body["q"] :])
+        answer = {"q": body["q"], "o": body["o"], "f": 0, "d": stream[body["o"] : body["o"] + body["n"]]}
+        self.asked += 1
+        self._lie(self.asked, answer, body["n"])
+        return answer
+
+
+def garbage(_: int, answer: dict[str, Any], n: int) -> None:
+    answer["d"] = b"\x5a" * n
+
+
+def ever_later(_: int, answer: dict[str, Any], n: int) -> None:
+    answer["f"] = answer["q"] + 1
+
+
+def elsewhere(_: int, answer: dict[str, Any], n: int) -> None:
+    answer["o"] += 7
+
+
+def the_same(_: int, answer: dict[str, Any], n: int) -> None:
+    answer["d"] = (LOG[3] * 5)[:n]
+
+
+def backwards(_: int, answer: dict[str, Any], n: int) -> None:
+    answer["d"] = b"".join(LOG[::-1])[answer["o"] :][:n]
+
+
+@pytest.mark.parametrize("lie", [garbage, ever_later, elsewhere, the_same, backwards])
+async def test_a_device_that_never_makes_sense_is_given_up(lie: Lie) -> None:
+    with pty_peer() as port:
+        liar = Liar(port.peer, lie)
+        async with fieldlog.connect(url_of(port, raw=False)) as device:
+            with pytest.raises(ProtocolError, match="What had arrived is in the archive"):
+                async for _ in read_blocks(device.client, 0, 2**32 - 1):
+                    pass
+        assert liar.asked < 500
+
+
+def spoiled_once(asked: int, answer: dict[str, Any], n: int) -> None:
+    if asked == 5:
+        answer["d"] = bytes(len(answer["d"]))
+
+
+def elsewhere_twice(asked: int, answer: dict[str, Any], n: int) -> None:
+    if asked in (2, 6):
+        answer["q"] += 1
+
+
+@pytest.mark.parametrize("lie", [spoiled_once, elsewhere_twice])
+async def test_a_passing_fault_of_the_line_costs_nothing(lie: Lie) -> None:
+    with pty_peer() as port:
+        Liar(port.peer, lie)
+        async with fieldlog.connect(url_of(port, raw=False)) as device:
+            blocks = [block async for batch in read_blocks(device.client, 0, 40) for block in batch.blocks]
+    assert list(dict.fromkeys(blocks)) == LOG
+
+
+async def test_what_is_spoiled_on_the_device_is_read_past() -> None:
+    def rotten(_: int, answer: dict[str, Any], n: int) -> None:
+        start = sum(map(len, LOG[answer["q"] : 10])) - answer["o"]
+        if answer["q"] <= 10 and start < len(answer["d"]) and start + 60 > 0:
+            begin = max(0, start)
+            answer["d"] = answer["d"][:begin] + bytes(min(60, len(answer["d"]) - begin)) + answer["d"][begin + 60 :]
+
+    with pty_peer() as port:
+        Liar(port.peer, rotten)
+        async with fieldlog.connect(url_of(port, raw=False)) as device:
+            blocks = [block async for batch in read_blocks(device.client, 0, 40) for block in batch.blocks]
+    assert list(dict.fromkeys(blocks)) == LOG[:10] + LOG[11:]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fieldlog.archive.database import in_words, transaction
-from fieldlog.archive.ranges import difference, union
+from fieldlog.archive.ranges import difference, overlap, union
 from fieldlog.archive.records import Gap, LoggedEvent, LogInfo, Pull, Session
 from fieldlog.clock_sync import Sync
 from fieldlog_protocol.blocks.block import Block, Kind, parse_block
@@ -22,6 +22,10 @@ from fieldlog_protocol.blocks.events import ClockSync, decode_events
 from fieldlog_protocol.errors import BlockError, FieldlogError, UsageError
 
 COMMIT_BLOCKS = 64
+GONE = "not on the device"
+OVERWRITTEN = "overwritten or erased before it was read"
+NOT_SENT = "not sent"
+ASK_AGAIN = frozenset({OVERWRITTEN, NOT_SENT})
 MAX_TICK = 2**61  # no device counts so far; what claims to is kept, and the columns to plan by stay numbers of SQLite
 _BLOCK_COLUMNS = 16
 
@@ -134,17 +138,29 @@ class Log:
             ],
         )
 
-    def add_gap(self, first_seq: int, last_seq: int, reason: str = "overwritten") -> list[range]:
-        """Seqs that the device can no longer give, so that no pull asks again; answers those that were news."""
+    def add_gap(self, first_seq: int, last_seq: int, reason: str = GONE) -> list[range]:
+        """Seqs that the device did not give; answers those that were news. See `add_gaps`."""
         if last_seq < first_seq:
             raise UsageError(f"a gap from seq {first_seq} to {last_seq} ends before it begins")
-        lost = self.missing(first_seq, last_seq + 1)
+        return self.add_gaps([range(first_seq, last_seq + 1)], reason)
+
+    def add_gaps(self, parts: Iterable[range], reason: str) -> list[range]:
+        """Seqs that the device did not give; answers those that were news.
+
+        Only those that are GONE are not asked for again: a device may be wrong about what it holds, once.
+        """
+        wanted = union(parts)
+        if not wanted:
+            return []
+        absent = self._absent_of(wanted)
         at_us = self._clock()
+        news = difference(absent, self.lost())
         self._write(
-            "INSERT OR IGNORE INTO gaps VALUES (?, ?, ?, ?, ?)",
-            [(self.key, part.start, part.stop - 1, reason, at_us) for part in lost],
+            "INSERT INTO gaps VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (log, first_seq, last_seq) DO UPDATE SET reason = excluded.reason",
+            [(self.key, part.start, part.stop - 1, reason, at_us) for part in absent],
         )
-        return lost
+        return news
 
     def begin_pull(self) -> int:
         """Note that a pull begins; its number is for `end_pull`."""
@@ -172,8 +188,12 @@ class Log:
 
     def missing(self, first_seq: int, next_seq: int, open_seqs: Iterable[int] = ()) -> list[range]:
         """Which seqs of `first_seq` up to before `next_seq` to ask for: not held, not known as gone, not still open."""
-        known = [range(gap.first_seq, gap.last_seq + 1) for gap in self.gaps()]
-        return difference(self.absent(first_seq, next_seq), [*known, *(range(seq, seq + 1) for seq in open_seqs)])
+        gone = [range(gap.first_seq, gap.last_seq + 1) for gap in self.gaps() if gap.reason not in ASK_AGAIN]
+        return difference(self.absent(first_seq, next_seq), [*gone, *(range(seq, seq + 1) for seq in open_seqs)])
+
+    def unread(self, first_seq: int, next_seq: int) -> list[range]:
+        """Seqs in between that are neither held nor noted as a gap."""
+        return difference(self.absent(first_seq, next_seq), self.lost())
 
     def absent(self, first_seq: int, next_seq: int) -> list[range]:
         """The seqs in between of which no block is held."""
@@ -201,11 +221,19 @@ class Log:
                 "SELECT first_seq, last_seq, reason, found_us FROM gaps WHERE log = ? ORDER BY first_seq, last_seq"
             )
         ]
+        absent = self._absent_of([range(gap.first_seq, gap.last_seq + 1) for gap in found])
         return [
             Gap(part.start, part.stop - 1, gap.reason, gap.found_us)
             for gap in found
-            for part in self.absent(gap.first_seq, gap.last_seq + 1)
+            for part in overlap(absent, range(gap.first_seq, gap.last_seq + 1))
         ]
+
+    def _absent_of(self, parts: Sequence[range]) -> list[range]:
+        """What of these seqs is not held, found in one query."""
+        if not parts:
+            return []
+        absent = self.absent(min(part.start for part in parts), max(part.stop for part in parts))
+        return [piece for part in union(parts) for piece in overlap(absent, part)]
 
     def lost(self) -> list[range]:
         """The seqs of all gaps, joined where they touch."""

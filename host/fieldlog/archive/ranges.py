@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 
 
@@ -16,17 +17,27 @@ def union(ranges: Iterable[range]) -> list[range]:
     return tidy
 
 
+def overlap(ranges: list[range], within: range) -> list[range]:
+    """What of the list `ranges` lies in `within`."""
+    first = bisect_right(ranges, within.start, key=lambda piece: piece.stop)
+    parts: list[range] = []
+    for piece in ranges[first:]:
+        if piece.start >= within.stop:
+            break
+        parts.append(range(max(piece.start, within.start), min(piece.stop, within.stop)))
+    return parts
+
+
 def difference(ranges: Iterable[range], without: Iterable[range]) -> list[range]:
     """What of `ranges` is not in `without`."""
-    left = union(ranges)
-    for hole in union(without):
-        left = [
-            part
-            for piece in left
-            for part in (
-                range(piece.start, min(piece.stop, hole.start)),
-                range(max(piece.start, hole.stop), piece.stop),
-            )
-            if len(part)
-        ]
+    holes = union(without)
+    left: list[range] = []
+    for piece in union(ranges):
+        start = piece.start
+        for hole in overlap(holes, piece):
+            if hole.start > start:
+                left.append(range(start, hole.start))
+            start = hole.stop
+        if start < piece.stop:
+            left.append(range(start, piece.stop))
     return left

@@ -197,8 +197,8 @@ def _archived_until(folder: Path, info: LoggerInfo) -> int:
     with archives.open(folder, writable=False) as archive:
         for log_ in archive.logs():
             if (log_.info().uid, log_.info().log_id) == (info.uid.hex(), info.log_id):
-                absent = log_.absent(info.first_seq, info.next_seq)
-                return absent[0].start if absent else info.next_seq
+                unread = log_.unread(info.first_seq, info.next_seq)
+                return unread[0].start if unread else info.next_seq
     raise UsageError(f"the archive {folder} holds nothing of this device, so nothing was released. Pull it first")
 
 
