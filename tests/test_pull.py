@@ -1,0 +1,168 @@
+"""The pull against a device that is wrong now and then: what it says once is not taken for a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fieldlog.archive
+from fieldlog.archive import Archive
+from fieldlog.connection import connect
+from fieldlog.pull import PullResult, pull
+from fieldlog_protocol.blocks.block import Block, BlockHeader, Kind, block_format, build_block
+from fieldlog_protocol.blocks.events import Mark, TimedEvent, encode_events
+from fieldlog_protocol.commands import logger
+from fieldlog_protocol.errors import ProtocolError
+from smp_peer import PtyPeer, pty_peer
+
+UID = bytes(range(8))
+SEQS = 30
+HOLE = 11
+
+
+def block(seq: int) -> bytes:
+    payload = encode_events([TimedEvent(seq, Mark(f"event number {seq}" * 8))])
+    header = BlockHeader(format=block_format(Kind.EVENT), seq=seq, t0=seq, boot_id=1)
+    return build_block(Block(header, 1, 0, payload))
+
+
+LOG = {seq: block(seq) for seq in range(SEQS) if seq != HOLE}
+
+
+class Logger:
+    """A logger with a hole in its log. `lies` may change what it answers."""
+
+    def __init__(self, port: PtyPeer) -> None:
+        self.lies: Callable[[str, dict[str, Any]], None] = lambda _command, _answer: None
+        self.asked: list[int] = []
+        peer = port.peer
+        peer.on(logger.INFO, lambda body: self._info(body.get("p", 0)))
+        peer.on(logger.SEAL, lambda _: {"next": SEQS})
+        peer.on(logger.SESSIONS, lambda _: {"n": 0, "s": []})
+        peer.on(logger.CLOCK_PROBE, lambda _: self._told("clock", {"boot": 1, "rx": 1000, "tx": 1000}))
+        peer.on(logger.BLOCKS, self._blocks)
+
+    def _told(self, command: str, answer: dict[str, Any]) -> dict[str, Any]:
+        self.lies(command, answer)
+        return answer
+
+    def _info(self, part: int) -> dict[str, Any]:
+        if part == 0:
+            return self._told("identity", {"parts": 2, "uid": UID, "log": 7, "block": 1024, "serial": "S1"})
+        state = {"parts": 2, "boot": 1, "tick": 5, "state": 0, "first": 0, "next": SEQS, "used": 3000, "total": 9000}
+        return self._told("state", state)
+
+    def _blocks(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(body["q"])
+        stream = b"".join(wire for seq, wire in LOG.items() if seq >= body["q"])
+        answer = {"q": body["q"], "o": body["o"], "f": 0, "d": stream[body["o"] : body["o"] + body["n"]]}
+        return self._told("blocks", answer)
+
+
+@pytest.fixture
+def port() -> Iterator[PtyPeer]:
+    with pty_peer() as port:
+        yield port
+
+
+@pytest.fixture
+def device(port: PtyPeer) -> Logger:
+    return Logger(port)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    with fieldlog.archive.open(tmp_path) as archive:
+        yield archive
+
+
+async def read_out(port: PtyPeer, archive: Archive) -> PullResult:
+    async with connect(f"serial:{port.path}") as device:
+        return await pull(device, archive)
+
+
+def held(archive: Archive) -> set[int]:
+    (log,) = archive.logs()
+    return set(range(SEQS)) - {seq for part in log.absent(0, SEQS) for seq in part}
+
+
+def once(command: str, change: dict[str, Any]) -> Callable[[str, dict[str, Any]], None]:
+    """A lie that is told the first time only."""
+    left = [change]
+
+    def lie(asked: str, answer: dict[str, Any]) -> None:
+        if asked == command and left:
+            answer.update(left.pop())
+
+    return lie
+
+
+async def test_a_hole_is_asked_for_twice_and_then_known(port: PtyPeer, device: Logger, archive: Archive) -> None:
+    first = await read_out(port, archive)
+    assert (first.blocks, first.lost) == (SEQS - 1, [range(HOLE, HOLE + 1)])
+    device.asked.clear()
+    second = await read_out(port, archive)
+    assert (set(device.asked), second.lost, second.blocks) == ({HOLE}, [], 0)
+    device.asked.clear()
+    third = await read_out(port, archive)
+    assert (device.asked, third.lost) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("command", "change"),
+    [("state", {"first": 20}), ("state", {"next": 3}), ("blocks", {"d": b""}), ("blocks", {"f": 25})],
+    ids=str,
+)
+async def test_what_one_wrong_answer_hides_comes_with_the_next_pull(
+    port: PtyPeer, device: Logger, archive: Archive, command: str, change: dict[str, Any]
+) -> None:
+    device.lies = once(command, change)
+    await read_out(port, archive)
+    await read_out(port, archive)
+    assert held(archive) == set(LOG)
+
+
+@pytest.mark.parametrize(
+    ("command", "change"),
+    [("state", {"first": 2**31}), ("identity", {"log": 8}), ("identity", {"uid": bytes(8)})],
+    ids=str,
+)
+async def test_what_makes_no_sense_leaves_the_archive_as_it_was(
+    port: PtyPeer, device: Logger, archive: Archive, command: str, change: dict[str, Any]
+) -> None:
+    await read_out(port, archive)
+    before = archive.digest()
+    told = 0
+
+    def second_time(asked: str, answer: dict[str, Any]) -> None:
+        nonlocal told
+        told += asked == command
+        if asked == command and told == (1 if command == "state" else 2):
+            answer.update(change)
+
+    device.lies = second_time
+    with pytest.raises(ProtocolError, match="Nothing was read"):
+        await read_out(port, archive)
+    assert archive.digest() == before
+
+
+async def test_a_clock_that_makes_no_sense_does_not_keep_the_readings(
+    port: PtyPeer, device: Logger, archive: Archive
+) -> None:
+    device.lies = lambda command, answer: answer.update(tx=2**40) if command == "clock" else None
+    result = await read_out(port, archive)
+    assert result.sync is None
+    assert "no clock sync was taken" in result.warnings[0]
+    assert held(archive) == set(LOG)
+
+
+async def test_blocks_that_go_on_behind_the_wanted_ones_are_not_counted(
+    port: PtyPeer, device: Logger, archive: Archive
+) -> None:
+    device.lies = lambda command, answer: answer.update(next=5) if command == "state" else None
+    result = await read_out(port, archive)
+    assert result.blocks == 5
+    assert result.stored >= 5
