@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import tomllib
 from typing import Any
@@ -19,6 +20,7 @@ from fieldlog.setting_values import (
     encode,
     parse_raw,
     parse_words,
+    setting_of,
     shortest_f32,
     show_raw,
 )
@@ -297,3 +299,91 @@ async def test_a_schema_that_never_ends_or_makes_no_sense_is_an_error(page: dict
         async with fieldlog.connect(peer.path) as device:
             with pytest.raises(ProtocolError):
                 await config.schema(device)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"step": float("nan")},
+        {"lo": float("-inf"), "step": 1},
+        {"hi": float("inf")},
+        {"lo": 10**400},
+        {"lo": 0.5},
+        {"lo": 9, "hi": 3},
+        {"step": 5e-324, "t": SettingType.F32},
+        {"step": -1},
+        {"t": SettingType.F32, "hi": float("nan")},
+    ],
+)
+def test_limits_that_make_no_sense_are_the_devices_fault(limits: dict[str, Any]) -> None:
+    fields: dict[str, Any] = {"k": "a/b", "t": SettingType.I32} | limits
+    with pytest.raises(ProtocolError, match="makes no sense"):
+        setting_of(logger.SettingInfo(**fields), ())
+
+
+def test_a_choice_is_one_byte() -> None:
+    info = logger.SettingInfo(k="a/b", t=SettingType.CHOICE)
+    assert encode(setting_of(info, tuple(f"c{n}" for n in range(256))), "c255") == b"\xff"
+    with pytest.raises(ProtocolError, match="257 choices"):
+        setting_of(info, tuple(f"c{n}" for n in range(257)))
+
+
+@pytest.mark.parametrize("kind", [SettingType.I64, SettingType.F32])
+@given(
+    limits=st.dictionaries(
+        st.sampled_from(["lo", "hi", "step"]), st.floats() | st.integers(-(2**70), 2**70) | st.just(10**400)
+    ),
+    words=st.integers(-(2**70), 2**70).map(str)
+    | st.floats().map(repr)
+    | st.sampled_from(["9" * 400, "0x" + "f" * 9999]),
+)
+def test_no_limits_of_a_device_break_the_check_of_a_value(
+    kind: SettingType, limits: dict[str, Any], words: str
+) -> None:
+    try:
+        one = setting_of(logger.SettingInfo(k="a/b", t=kind, **limits), ())
+    except ProtocolError:
+        return
+    try:
+        data = encode(one, parse_words(one, words))
+    except UsageError:
+        return
+    assert len(data) in (4, 8)
+
+
+def test_steps_are_exact_beyond_what_floats_can_tell() -> None:
+    one = setting_of(logger.SettingInfo(k="a/b", t=SettingType.I64, lo=0.0, step=2), ())
+    assert encode(one, 2**60) == (2**60).to_bytes(8, "little")
+    with pytest.raises(UsageError):
+        encode(one, 2**60 + 1)
+
+
+def _numbered(body: dict[str, Any]) -> Answer:
+    at = body.get("i", 0)
+    return {"n": 60_000, "i": at, "s": [{"k": f"k{at}", "t": 2}]}
+
+
+def _endless_choices(body: dict[str, Any]) -> Answer:
+    return {"n": 1, "i": 0, "s": [{"k": "x", "t": 7, "nc": 0xFFFF, "ch": [f"c{body.get('c', 0)}"]}]}
+
+
+SPOILED: dict[str, Handler] = {
+    "the same page": lambda _: {"n": 3, "i": 0, "s": [{"k": "x", "t": 2}]},
+    "the same key": lambda body: {"n": 3, "i": body.get("i", 0), "s": [{"k": "x", "t": 2}]},
+    "too many settings": _numbered,
+    "too many choices": _endless_choices,
+    "too many at once": lambda _: {"n": 1, "i": 0, "s": [{"k": "x", "t": 7, "ch": [f"c{n}" for n in range(300)]}]},
+    "another setting's": lambda body: {
+        "n": 1,
+        "i": 0,
+        "s": [{"k": "y" if body.get("c") else "x", "t": 7, "nc": 9, "ch": ["a"]}],
+    },
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+async def test_a_schema_that_repeats_itself_ends(name: str) -> None:
+    with pty_peer(Settings().handlers() | {logger.SCHEMA.key: SPOILED[name]}) as peer:
+        async with fieldlog.connect(peer.path) as device:
+            with pytest.raises(ProtocolError):
+                await asyncio.wait_for(config.schema(device), 10)

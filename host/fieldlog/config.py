@@ -12,13 +12,26 @@ from dataclasses import dataclass
 from fieldlog import toml_text
 from fieldlog.client import Reply
 from fieldlog.device import Device
-from fieldlog.setting_values import Setting, Value, allowed, decode, encode, parse_raw, parse_words, setting_of
+from fieldlog.setting_values import (
+    MAX_CHOICES,
+    Setting,
+    Value,
+    allowed,
+    decode,
+    encode,
+    parse_raw,
+    parse_words,
+    setting_of,
+)
 from fieldlog.text import printable
 from fieldlog_protocol.commands import Group, logger, settings
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import ProtocolError, RefusedError, UsageError
 
 Schema = dict[str, Setting]
+
+MAX_SETTINGS = 4096
+"""More than any device has: beyond it a description is taken for one that never ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +52,10 @@ async def schema(device: Device) -> Schema:
     await device.need_logger()
     found: Schema = {}
     while True:
-        page = await device.request(logger.SCHEMA, logger.SchemaRequest(i=len(found)))
+        page = await _page(device, len(found))
         for info in page.s:
+            if info.k in found:
+                raise ProtocolError(f"the device describes its setting {info.k!r} twice")
             found[info.k] = setting_of(info, await _choices(device, len(found), info))
         if len(found) >= page.n:
             return found
@@ -48,16 +63,32 @@ async def schema(device: Device) -> Schema:
             raise ProtocolError(f"the device announces {page.n} settings and describes only {len(found)}")
 
 
+async def _page(device: Device, position: int, choice: int = 0) -> logger.SchemaResponse:
+    page = await device.request(logger.SCHEMA, logger.SchemaRequest(i=position, c=choice or None))
+    if page.i != position:
+        raise ProtocolError(f"the device was asked for its setting at position {position} and described {page.i}")
+    if page.n > MAX_SETTINGS:
+        raise ProtocolError(f"the device announces {page.n} settings, and fieldlog reads no more than {MAX_SETTINGS}")
+    return page
+
+
 async def _choices(device: Device, position: int, info: logger.SettingInfo) -> tuple[str, ...]:
     """All choices of a setting: pages go on while there are fewer than announced."""
-    choices = info.ch or ()
-    while len(choices) < (info.nc or 0):
-        page = await device.request(logger.SCHEMA, logger.SchemaRequest(i=position, c=len(choices)))
-        more = page.s[0].ch if page.s else None
-        if not more:
-            raise ProtocolError(f"the device announces {info.nc} choices of {info.k!r} and names {len(choices)}")
+    choices = list(info.ch or ())
+    announced = max(info.nc or 0, len(choices))
+    if announced > MAX_CHOICES:
+        raise ProtocolError(
+            f"the device announces {announced} choices of {info.k!r}, and one byte can name {MAX_CHOICES}"
+        )
+    while len(choices) < announced:
+        page = await _page(device, position, len(choices))
+        more = page.s[0].ch if page.s and page.s[0].k == info.k else None
+        if not more or len(choices) + len(more) > announced:
+            raise ProtocolError(
+                f"the device announces {announced} choices of {info.k!r} and names {len(choices) + len(more or ())}"
+            )
         choices += more
-    return choices
+    return tuple(choices)
 
 
 async def read(device: Device, known: Schema, keys: Iterable[str] | None = None) -> list[Entry]:

@@ -1,4 +1,8 @@
-"""What a logger records: its streams and sessions, read page by page."""
+"""What a logger records: its streams and sessions, read page by page.
+
+Rule: a page goes on exactly where the one before ended. What repeats itself, goes back or leaves something out is a
+ProtocolError, so that no device can keep a reader busy for ever.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from fieldlog.device import Device
 from fieldlog_protocol.blocks.schema import Channel, ChannelType
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.commands.logger import SessionInfo
-from fieldlog_protocol.errors import ProtocolError
+from fieldlog_protocol.errors import ProtocolError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,41 +31,73 @@ async def read_streams(device: Device) -> list[StreamInfo]:
     streams: list[StreamInfo] = []
     count = 1
     while len(streams) < count:
-        page = await device.request(logger.STREAMS, logger.StreamsRequest(i=len(streams)))
-        channels = list(page.ch)
-        while len(channels) < page.nc:
-            request = logger.StreamsRequest(i=len(streams), c=len(channels))
-            more = (await device.request(logger.STREAMS, request)).ch
-            if not more:
-                raise ProtocolError(f"{device.name} does not tell all channels of stream {page.id}")
-            channels += more
-        streams.append(StreamInfo(page.id, page.name, page.us, tuple(map(_channel, channels))))
-        count = page.n
+        stream, count = await _stream(device, len(streams))
+        if any(stream.id == known.id for known in streams):
+            raise ProtocolError(f"{device.name} describes stream {stream.id} twice")
+        streams.append(stream)
     return streams
+
+
+async def _stream(device: Device, position: int) -> tuple[StreamInfo, int]:
+    """The stream at a position, and how many streams there are."""
+    page = await _stream_page(device, position, 0)
+    channels = list(page.ch)
+    while len(channels) < page.nc:
+        more = await _stream_page(device, position, len(channels))
+        if not more.ch or (more.id, more.nc) != (page.id, page.nc):
+            raise ProtocolError(f"{device.name} does not tell all channels of stream {page.id}")
+        channels += more.ch
+    if len(channels) > page.nc:
+        raise ProtocolError(f"{device.name} tells more channels of stream {page.id} than it announces")
+    return StreamInfo(page.id, page.name, page.us, tuple(map(_channel, channels))), page.n
+
+
+async def _stream_page(device: Device, position: int, channel: int) -> logger.StreamsResponse:
+    page = await device.request(logger.STREAMS, logger.StreamsRequest(i=position, c=channel or None))
+    if (page.i, page.c) != (position, channel):
+        raise ProtocolError(
+            f"{device.name} was asked for channel {channel} of the stream at position {position} and answered with "
+            f"channel {page.c} at position {page.i}"
+        )
+    return page
 
 
 def _channel(info: logger.ChannelInfo) -> Channel:
     if info.t not in ChannelType.__members__.values():
         raise ProtocolError(f"channel {info.n!r} has type {info.t}, which only a newer fieldlog knows")
-    return Channel(
-        name=info.n,
-        unit=info.u,
-        type=ChannelType(info.t),
-        multiplier=1 if info.mul is None else info.mul,
-        exponent=info.exp or 0,
-        offset=info.off or 0,
-        missing=info.miss,
-        minimum=info.lo,
-        maximum=info.hi,
-    )
+    try:
+        return Channel(
+            name=info.n,
+            unit=info.u,
+            type=ChannelType(info.t),
+            multiplier=1 if info.mul is None else info.mul,
+            exponent=info.exp or 0,
+            offset=info.off or 0,
+            missing=info.miss,
+            minimum=info.lo,
+            maximum=info.hi,
+        )
+    except UsageError as error:  # its user is the device
+        raise ProtocolError(f"the device's description makes no sense: {error}") from error
 
 
 async def read_sessions(device: Device) -> list[SessionInfo]:
     """All sessions that the device remembers, in order of id."""
     sessions: list[SessionInfo] = []
+    first: int | None = None
     while True:
-        first = sessions[-1].id + 1 if sessions else None
         page = await device.request(logger.SESSIONS, logger.SessionsRequest(i=first))
-        sessions += page.s
-        if not page.more or not page.s:
+        for session in page.s:
+            if sessions and session.id <= sessions[-1].id:
+                raise ProtocolError(
+                    f"{device.name} lists session {session.id} behind session {sessions[-1].id}, so its list may never end"
+                )
+            sessions.append(session)
+        if not page.more:
             return sessions
+        if not page.s or sessions[-1].id == _LAST_SESSION:
+            raise ProtocolError(f"{device.name} announces more sessions than the {len(sessions)} that it lists")
+        first = sessions[-1].id + 1
+
+
+_LAST_SESSION = 0xFFFF

@@ -19,6 +19,11 @@ _FORMATS = {SettingType.I32: "<i", SettingType.U32: "<I", SettingType.I64: "<q",
 _INTEGERS = (SettingType.I32, SettingType.U32, SettingType.I64)
 _WORDS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
 _RAW = {"u32": "<I", "i32": "<i"}
+_LIMIT = 2**64
+_FLOAT_LIMIT = 2**128  # where 32-bit floats end; larger whole numbers cannot even be compared as floats
+_LEAST_STEP = 2.0**-126  # the smallest 32-bit float that has all its digits
+MAX_CHOICES = 256
+"""A choice is one byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +47,46 @@ class Setting:
 
 
 def setting_of(info: SettingInfo, choices: tuple[str, ...]) -> Setting:
-    """The setting that a schema entry declares; raises ProtocolError for a type that this version does not know."""
+    """The setting that a schema entry declares; raises ProtocolError for an unknown type and limits that make no sense."""
     if info.t not in SettingType.__members__.values():
         raise ProtocolError(f"the setting {info.k!r} has type {info.t}, which this version of fieldlog does not know")
+    kind = SettingType(info.t)
+    _require_sense(info, kind, choices)
     return Setting(
         key=info.k,
-        type=SettingType(info.t),
+        type=kind,
         unit=info.u or "",
-        low=info.lo,
-        high=info.hi,
-        step=info.step,
+        low=_limit(kind, info.lo),
+        high=_limit(kind, info.hi),
+        step=_limit(kind, info.step),
         default=info.d,
         flags=SettingFlag(info.f or 0),
         text=info.x or "",
         choices=choices,
     )
+
+
+def _require_sense(info: SettingInfo, kind: SettingType, choices: tuple[str, ...]) -> None:
+    numbers = [number for number in (info.lo, info.hi, info.step) if number is not None]
+    whole = kind is not SettingType.F32
+    most = _LIMIT if whole else _FLOAT_LIMIT
+    if any(not -most < number < most or (whole and number != int(number)) for number in numbers):
+        raise _senseless(info, "its limits are no numbers that it could have")
+    if info.lo is not None and info.hi is not None and info.lo > info.hi:
+        raise _senseless(info, f"its lowest value {info.lo} is above its highest {info.hi}")
+    if info.step and info.step < _LEAST_STEP:
+        raise _senseless(info, f"its step is {info.step}")
+    if len(choices) > MAX_CHOICES:
+        raise _senseless(info, f"it has {len(choices)} choices, and one byte can name {MAX_CHOICES}")
+
+
+def _senseless(info: SettingInfo, why: str) -> ProtocolError:
+    return ProtocolError(f"the device's description of its setting {info.k!r} makes no sense: {why}")
+
+
+def _limit(kind: SettingType, number: float | None) -> int | float | None:
+    """Whole numbers as such, however the device sent them."""
+    return number if number is None or kind is SettingType.F32 else int(number)
 
 
 def decode(setting: Setting, data: bytes) -> Value:
@@ -200,12 +230,19 @@ def _sized(setting: Setting, value: Value) -> bytes:
 
 
 def _within(setting: Setting, number: float) -> bool:
-    if not math.isfinite(number):
+    if not -_FLOAT_LIMIT <= number <= _FLOAT_LIMIT:
         return False
     if (setting.low is not None and number < setting.low) or (setting.high is not None and number > setting.high):
         return False
-    offset = number - (setting.low or 0)
-    return not setting.step or math.isclose(offset, round(offset / setting.step) * setting.step, abs_tol=1e-9)
+    return _on_step(number - (setting.low or 0), setting.step)
+
+
+def _on_step(offset: float, step: float | None) -> bool:
+    if not step:
+        return True
+    if isinstance(offset, int) and isinstance(step, int):
+        return offset % step == 0
+    return math.isclose(offset, round(offset / step) * step, abs_tol=1e-9)
 
 
 def _range(setting: Setting) -> str:
@@ -218,4 +255,6 @@ def _range(setting: Setting) -> str:
 
 def _unfit(setting: Setting, value: Value) -> UsageError:
     shown = value.hex() if isinstance(value, bytes) else repr(value) if isinstance(value, str) else value
+    if isinstance(value, int) and abs(value) > _FLOAT_LIMIT:
+        shown = "a number of so many digits"
     return UsageError(f"{setting.key} cannot be {shown}: it takes {allowed(setting)}")
