@@ -303,3 +303,17 @@ async def _asked(peer: Peer, key: tuple[int, int, int]) -> None:
         while key not in [asked for asked, _ in peer.log]:
             await asyncio.to_thread(peer.asked_something.wait, 1)
             peer.asked_something.clear()
+
+
+@pytest.mark.parametrize(("raw", "asked"), [(True, 3), (False, 1)], ids=["raw", "console"])
+async def test_a_line_without_a_check_value_may_garble_one_answer_or_request(raw: bool, asked: int) -> None:
+    """Raw framing has none: an answer that is no CBOR, and a request that arrived malformed, are asked for again."""
+    answers = iter([b"\xff\xff", Refuse(3), {"r": "hi"}])
+    with pty_peer({ECHO: lambda _: next(answers)}, raw=raw) as port:
+        async with fieldlog.connect(f"serial:{port.path}" + ("?framing=raw" if raw else "")) as device:
+            if raw:
+                assert await device.echo("hi") == "hi"
+            else:
+                with pytest.raises(ProtocolError):
+                    await device.echo("hi")
+            assert len(port.peer.asked(os.ECHO)) == asked

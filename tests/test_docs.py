@@ -104,7 +104,8 @@ def test_examples(page: Path, logger: Simulator, tmp_path: Path, environment: di
     for number, text in enumerate(blocks(page, "python")):
         script = tmp_path / f"example{number}.py"
         script.write_text(text)
-        run([sys.executable, "-W", "error", str(script)], tmp_path, environment)
+        said = run([sys.executable, "-W", "error", str(script)], tmp_path, environment)
+        assert "nan" not in said.split()
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -27,6 +27,7 @@ Rsp = TypeVar("Rsp", bound=Message)
 REPEATS = 4
 _FIRST_TRIES = 3
 _NO_MEMORY_RETRIES = 6
+_GARBLED_RETRIES = 3
 _PATIENCE_S = 2.0
 _CONSOLE_OVERHEAD = 4
 _ONE_LINE = 89
@@ -59,6 +60,7 @@ class Reply(asyncio.Future[Rsp]):
         self.ask = ask
         self.ticket = -1
         self.no_memory = 0
+        self.garbled = 0
         self._client = client
 
     def set_exception(self, exception: type | BaseException, /) -> None:
@@ -79,7 +81,9 @@ class Client:
         self._transport = transport
         self._make_framing = framing
         self._options = options or LinkOptions()
-        self._session = Session(framing(), timeouts=self._options.timeouts)
+        first = framing()
+        self._checked = first.checked
+        self._session = Session(first, timeouts=self._options.timeouts)
         self._replies: dict[int, Reply[Any]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._down: LinkError | None = LinkError("the link is not open. Connect first")
@@ -145,7 +149,9 @@ class Client:
     def _renew(self, version: int) -> None:
         self._keep_text()
         self._seen.clear()
-        self._session = Session(self._make_framing(), timeouts=self._options.timeouts, version=version)
+        framing = self._make_framing()
+        self._checked = framing.checked
+        self._session = Session(framing, timeouts=self._options.timeouts, version=version)
 
     def _keep_text(self) -> None:
         self._text += self._session.take_text()
@@ -179,7 +185,8 @@ class Client:
         try:
             return await self.request(os.PARAMS, Empty(), tries=_FIRST_TRIES)
         except RequestTimeout as error:
-            text = explain_silence(self.name, self._options.timeout_s, bytes(self._seen), self._session.dropped)
+            seen, damaged = bytes(self._seen), self._session.dropped
+            text = explain_silence(self.name, self._options.timeout_s, seen, damaged, self._make_framing())
             raise RequestTimeout(text) from error
 
     # requests
@@ -299,11 +306,23 @@ class Client:
         except RefusedError as error:
             self._refused(reply, error)
         except ProtocolError as error:
+            if self._ask_garbled_again(reply):
+                return
             reply.set_exception(
                 ProtocolError(f"the answer of {self.name} to {reply.command.name!r} makes no sense: {error}")
             )
 
+    def _ask_garbled_again(self, reply: Reply[Any]) -> bool:
+        """On a line without a check value a bit may have flipped, in the request or in the answer: a few times."""
+        if self._checked or not reply.command.repeatable or reply.garbled >= _GARBLED_RETRIES:
+            return False
+        reply.garbled += 1
+        self._ask(reply)
+        return True
+
     def _refused(self, reply: Reply[Any], error: RefusedError) -> None:
+        if error.group is None and error.code == Rc.INVALID and self._ask_garbled_again(reply):
+            return
         if error.group is None and error.code == Rc.NO_MEMORY:
             # more was under way than the device has buffers for (SMP.md section 8)
             self._session.set_window(self._session.window - 1)

@@ -11,7 +11,7 @@ for, so that a better clock sync or a repaired program improves old readings too
 from fieldlog.archive.database import ArchiveError
 from fieldlog.archive.log import Log
 from fieldlog.archive.records import Gap, LoggedEvent, LogInfo, Pull, Session
-from fieldlog.archive.store import Archive
+from fieldlog.archive.store import Archive, exists
 from fieldlog.archive.store import open_archive as open  # noqa: A004 - the public name is fieldlog.archive.open
 
-__all__ = ["Archive", "ArchiveError", "Gap", "Log", "LogInfo", "LoggedEvent", "Pull", "Session", "open"]
+__all__ = ["Archive", "ArchiveError", "Gap", "Log", "LogInfo", "LoggedEvent", "Pull", "Session", "exists", "open"]

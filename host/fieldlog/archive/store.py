@@ -30,6 +30,11 @@ def open_archive(path: str | Path, *, writable: bool = True, clock: Callable[[],
     return Archive(connect(file, writable=writable), file, clock)
 
 
+def exists(path: str | Path) -> bool:
+    """Whether there is an archive in folder `path`, or in that file."""
+    return locate(Path(path)).exists()
+
+
 class Archive:
     """An open archive; a context manager. Leaving it stores what is waiting, after an error too."""
 

@@ -192,27 +192,43 @@ def release(common: Common, archive: Path, before: int | None) -> None:
 
 def _archived_until(folder: Path, info: LoggerInfo) -> int:
     """The first block that the archive lacks: everything before it may go."""
+    unread = _unread(folder, info)
+    if unread and unread[0].start == info.first_seq:
+        raise UsageError(
+            f"the archive {folder} lacks the oldest block of this log, so nothing was released. Pull first"
+        )
+    return unread[0].start if unread else info.next_seq
+
+
+def _unread(folder: Path, info: LoggerInfo) -> list[range]:
+    """What the device holds and the archive does not; all of it when there is no archive."""
     from fieldlog import archive as archives
 
+    everything = [range(info.first_seq, info.next_seq)] if info.next_seq > info.first_seq else []
+    if not archives.exists(folder):
+        return everything
     with archives.open(folder, writable=False) as archive:
         for log_ in archive.logs():
             if (log_.info().uid, log_.info().log_id) == (info.uid.hex(), info.log_id):
-                unread = log_.unread(info.first_seq, info.next_seq)
-                return unread[0].start if unread else info.next_seq
-    raise UsageError(f"the archive {folder} holds nothing of this device, so nothing was released. Pull it first")
+                return log_.unread(info.first_seq, info.next_seq)
+    return everything
 
 
 @log.command()
 @options
+@archive_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def erase(common: Common, *, yes: bool) -> None:
-    """Erase the log for good. Pull it first; a device that has recorded something since refuses."""
+@click.option("--unread", is_flag=True, help="Erase even what no archive holds yet.")
+def erase(common: Common, archive: Path, *, yes: bool, unread: bool) -> None:
+    """Erase the log for good: what the archive holds. A device that has recorded something since refuses."""
 
     async def work() -> int:
         async with common.connect() as device:
             info = await device.logger_info()
             if info.erase_token is None:
                 raise UsageError("this device gives no token to erase by")
+            if not unread:
+                _require_archived(archive, info)
             if not yes:
                 _confirm(info)
             request = logger.EraseRequest(id=_request_id(), token=info.erase_token)
@@ -220,6 +236,16 @@ def erase(common: Common, *, yes: bool) -> None:
 
     seq = run(work())
     common.output.result({"next_seq": seq}, lambda: common.output.line(f"the log is empty; blocks go on from {seq}"))
+
+
+def _require_archived(folder: Path, info: LoggerInfo) -> None:
+    lacking = sum(map(len, _unread(folder, info)))
+    if lacking:
+        some = "1 block" if lacking == 1 else f"{lacking} blocks"
+        raise UsageError(
+            f"{some} of this log are not in the archive {folder}, so nothing was erased. "
+            "Pull first; --unread erases them all the same"
+        )
 
 
 def _confirm(info: LoggerInfo) -> None:

@@ -30,6 +30,8 @@ def pull(common: Common, archive: Path, *, no_seal: bool) -> None:
 
     name, result = run(work())
     common.output.result(_json(name, archive, result), lambda: _show(common, archive, result))
+    for warning in result.warnings:
+        common.output.warn(warning)
     if result.conflicts:
         common.output.warn(
             f"{len(result.conflicts)} blocks of this device have other content than the archive holds under their "
@@ -43,7 +45,7 @@ def _json(name: str, archive: Path, result: PullResult) -> dict[str, object]:
         "uid": result.info.uid.hex(),
         "serial": result.info.serial,
         "archive": str(archive),
-        "blocks": result.stored,
+        "blocks": result.blocks,
         "readings": result.readings,
         "bytes": result.bytes,
         "lost": [[part.start, part.stop - 1] for part in result.lost],
@@ -51,17 +53,21 @@ def _json(name: str, archive: Path, result: PullResult) -> dict[str, object]:
         "conflicts": result.conflicts,
         "sessions": result.sessions,
         "clock_error_us": None if result.sync is None else result.sync.error_us,
+        "warnings": result.warnings,
     }
 
 
 def _show(common: Common, archive: Path, result: PullResult) -> None:
     info = result.info
     what = info.name or info.serial or info.uid.hex()
-    if result.stored:
-        common.output.line(f"{what}: {result.readings} readings in {result.stored} blocks, now in {archive}")
+    if result.blocks:
+        blocks = "1 block" if result.blocks == 1 else f"{result.blocks} blocks"
+        common.output.line(f"{what}: {result.readings} readings in {blocks}, now in {archive}")
     else:
         common.output.line(f"{what}: nothing new; {archive} is up to date")
     for part in result.lost:
-        common.output.line(f"blocks {part.start} to {part.stop - 1} are no longer on the device: noted as a gap")
+        which = f"block {part.start} is" if len(part) == 1 else f"blocks {part.start} to {part.stop - 1} are"
+        common.output.line(f"{which} not on the device any more: noted as a gap")
     if result.open_seqs:
-        common.output.line(f"{len(result.open_seqs)} blocks are still open: a later pull brings them")
+        still = "1 block is" if len(result.open_seqs) == 1 else f"{len(result.open_seqs)} blocks are"
+        common.output.line(f"{still} still open: a later pull brings the rest")

@@ -17,10 +17,11 @@ class Framing(Protocol):
     """What a session needs of a framing.
 
     `in_flight_limit`: how many requests may be under way on this framing at all, None for no limit of its own.
-    `ordered`: whether replies keep the order of their requests. `dropped`: frames given up so far.
+    `checked`: whether a check value keeps damaged messages out. `ordered`: whether replies keep the order of their requests. `dropped`: frames given up so far.
     """
 
     in_flight_limit: int | None
+    checked: bool
     ordered: bool
     dropped: int
 

@@ -9,6 +9,7 @@ class DatagramFraming:
     """Datagrams keep their bounds, may be lost and may overtake each other. `max_message`: longest one accepted."""
 
     in_flight_limit: int | None = None
+    checked = True
     ordered = False
 
     def __init__(self, max_message: int = MAX_MESSAGE) -> None:

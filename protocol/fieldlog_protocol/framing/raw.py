@@ -18,6 +18,7 @@ class RawFraming:
     """
 
     in_flight_limit: int | None = 1
+    checked = False
     ordered = True
 
     def __init__(self, max_message: int = MAX_MESSAGE, idle_s: float = 0.2, *, exact: bool = False) -> None:
