@@ -182,6 +182,48 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+# time
+
+
+@pytest.mark.parametrize("scale", ["1", "1000", "1000000"])
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGINT"])
+async def test_a_device_that_reads_faster_than_it_can_answers_and_ends(tmp_path: Path, scale: str, end: str) -> None:
+    """At the largest scale 7 thousand million rows are due each second."""
+    table = tmp_path / "micro.csv"
+    rows = (f"{1_700_000_000 + number * 137e-6:.6f},{number},{number / 2}\n" for number in range(200))
+    table.write_text("time,a,b\n" + "".join(rows))
+    with simulator(*UDP, "--replay", table, "--time-scale", scale) as running:
+        async with fieldlog.connect(running.url + "?timeout=3") as device:
+            for _ in range(5):
+                assert (await device.logger_info()).state == State.LOGGING
+        stop(running, end)
+        assert running.process.wait(5) == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_second_signal_ends_it_as_it_is(tmp_path: Path) -> None:
+    """The end waits for the flash to be put away, here for good."""
+    program = tmp_path / "stuck.py"
+    program.write_text(
+        "import sys, threading\n"
+        "from fieldlog_sim.__main__ import main\n"
+        "from fieldlog_sim.links.udp import UdpLink\n"
+        "def close(link):\n"
+        "    print('stuck', flush=True)\n"
+        "    threading.Event().wait()\n"
+        "UdpLink.close = close\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, str(program), *UDP]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "ready" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "stuck\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == -signal.SIGTERM
+
+
 # state
 
 

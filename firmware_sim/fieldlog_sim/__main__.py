@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(error, 3)
     except (FieldlogError, OSError) as error:
         return _fail(error, 1)
+    except KeyboardInterrupt:  # while it still read its files or made its past
+        print("interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -69,7 +69,10 @@ class Counters:
 
 
 class Device:
-    """`sensors` feed the logger, if the profile has one. Time comes from `time`; nothing here reads a clock."""
+    """`sensors` feed the logger, if the profile has one. Time comes from `time`; nothing here reads a clock.
+
+    `hurried`: time goes on while the device works. Readings that it has no time for are then lost, and counted as such.
+    """
 
     dispatcher: Dispatcher
     boot_loader: BootLoader
@@ -93,6 +96,7 @@ class Device:
         self.boot_id = 0
         self.reset_reason = "power on"
         self.time = time
+        self.hurried = False
         self._register = register
         self._now_s: float | None = None
         self._restart_pending = False

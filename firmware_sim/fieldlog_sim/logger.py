@@ -60,6 +60,8 @@ class Firmware(Protocol):
     boot_id: int
     clock: DeviceClock
     sensors: tuple[Sensor, ...]
+    hurried: bool
+    """Whether time goes on while it works, so that there may be more to read than it can."""
 
     @property
     def firmware_version(self) -> str: ...
@@ -377,9 +379,12 @@ class Logger:
 
     def _sample(self, stream: int, now_us: int) -> bool:
         """Whether the session goes on: a log that is full ends it."""
-        frames = self._sampling.take(stream, now_us, self._periods_us()[stream])
+        hurried = self._firmware.hurried
+        frames = self._sampling.take(stream, now_us, self._periods_us()[stream], hurried=hurried)
         if frames is None:
             return True
+        if frames.missed:
+            self._recorder.lost(stream, frames.missed)
         ticks = self._firmware.clock.oscillator.ticks(frames.utc_us)
         taken = self._recorder.record_many(
             stream, ticks, [frames.raw[:, index] for index in range(frames.raw.shape[1])]

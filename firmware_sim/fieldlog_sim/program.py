@@ -31,6 +31,8 @@ from fieldlog_sim.sim_time import SimTime
 if TYPE_CHECKING:
     from fieldlog_sim.replay import Replay
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 def run(options: Options) -> None:
     """Build the devices, print a line for each link, serve until told to stop, and put everything away."""
@@ -40,6 +42,7 @@ def run(options: Options) -> None:
     devices = [_build_device(options, index, replay) for index in range(options.count)]
     for device in devices:
         device.flash.cut_after = options.power_cut_after
+        device.hurried = True
     try:
         asyncio.run(_serve(options, devices))
     finally:
@@ -137,9 +140,7 @@ async def _serve(options: Options, devices: list[Device]) -> None:
     links: list[Link] = []
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
-            loop.add_signal_handler(number, stop.set)
+    _stop_on_signals(loop, stop)
     if options.until_eof:
         threading.Thread(target=_wait_for_eof, args=(loop, stop), daemon=True).start()
     try:
@@ -151,6 +152,19 @@ async def _serve(options: Options, devices: list[Device]) -> None:
     finally:
         for link in links:
             link.close()
+
+
+def _stop_on_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """The first signal asks for an end; another one, should that take long, ends the process as it is."""
+
+    def ask(_number: int, _frame: object) -> None:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        with suppress(RuntimeError):  # the loop is gone already
+            loop.call_soon_threadsafe(stop.set)
+
+    for number in _SIGNALS:
+        signal.signal(number, ask)
 
 
 async def _run_until(stop: asyncio.Event, links: list[Link]) -> None:

@@ -16,6 +16,8 @@ from fieldlog_protocol.blocks.timeline import Ticks
 from fieldlog_sim.sensors import Frames, Raw, Sensor
 
 LATEST_FRAMES = 256
+# Values that one stream may have due at once: what takes some 10 ms, so that requests never wait for long.
+MOST_DUE = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,16 @@ class Sampling:
         """Begin anew: what was due before is not read any more."""
         self._until_us = dict.fromkeys(self._sensors, now_us)
 
-    def take(self, stream: int, now_us: int, period_us: int) -> Frames | None:
-        """What is due by now. Links may ask for a moment a little before that of the last call: then nothing is."""
+    def take(self, stream: int, now_us: int, period_us: int, *, hurried: bool) -> Frames | None:
+        """What is due by now; of more than can be read in a hurry, the newest. Links may ask for a moment a little before
+        that of the last call: then nothing is."""
         after_us = self._until_us[stream]
         if now_us <= after_us:
             return None
         self._until_us[stream] = now_us
-        frames = self._sensors[stream].frames_between(after_us, now_us, period_us)
+        sensor = self._sensors[stream]
+        most = max(1, MOST_DUE // len(sensor.stream.channels)) if hurried else None
+        frames = sensor.frames_between(after_us, now_us, period_us, most)
         return frames if len(frames.utc_us) else None
 
     def next_at(self, stream: int, period_us: int) -> int:

@@ -27,10 +27,11 @@ _CHUNK = 1 << 16  # frames at a time: months of history need no more memory for 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Readings in order of time."""
+    """Readings in order of time. `missed` were due before them and not read: there was no time left for them."""
 
     utc_us: Integers
     raw: Raw
+    missed: int = 0
 
 
 class Sensor(Protocol):
@@ -48,8 +49,8 @@ class Sensor(Protocol):
         """When it is read next, strictly after `after_us`."""
         ...
 
-    def frames_between(self, after_us: int, until_us: int, period_us: int) -> Frames:
-        """What is read after `after_us`, up to and including `until_us`."""
+    def frames_between(self, after_us: int, until_us: int, period_us: int, most: int | None = None) -> Frames:
+        """What is read after `after_us`, up to and including `until_us`: the last `most`, if that is given."""
         ...
 
 
@@ -76,12 +77,15 @@ class Synthetic:
     def next_at(self, after_us: int, period_us: int) -> int:
         return (after_us // period_us + 1) * period_us
 
-    def frames_between(self, after_us: int, until_us: int, period_us: int) -> Frames:
-        utc_us = np.arange(self.next_at(after_us, period_us), until_us + 1, period_us, dtype=np.int64)
+    def frames_between(self, after_us: int, until_us: int, period_us: int, most: int | None = None) -> Frames:
+        due = max(0, until_us // period_us - after_us // period_us)
+        missed = 0 if most is None else max(0, due - most)
+        first_us = self.next_at(after_us, period_us) + missed * period_us
+        utc_us = np.arange(first_us, until_us + 1, period_us, dtype=np.int64)
         raw = np.empty((len(utc_us), len(self.stream.channels)), np.int64)
         for start in range(0, len(utc_us), _CHUNK):
             raw[start : start + _CHUNK] = self.sample(utc_us[start : start + _CHUNK])
-        return Frames(utc_us, raw)
+        return Frames(utc_us, raw, missed)
 
 
 class Environment(Synthetic):

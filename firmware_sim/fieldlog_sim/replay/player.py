@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,29 +28,31 @@ class Timeline:
     def last_us(self) -> int:
         return int(self.utc_us[-1])
 
-    def passes(self, after_us: int, until_us: int) -> Iterator[tuple[int, slice]]:
-        """For each time that the file is gone through in this stretch: by how much later, and which rows."""
-        if self.live_us is not None:
-            yield 0, self._rows(after_us, min(until_us, self.live_us - 1))
+    def count(self, until_us: int) -> int:
+        """How many rows are read up to and including `until_us`, each time that the file is gone through."""
+        rows = len(self.utc_us)
         start_us = self.first_us if self.live_us is None else self.live_us
-        first_lap = max(0, (after_us - start_us) // self.lap_us)
-        for lap in range(first_lap, (until_us - start_us) // self.lap_us + 1):
-            later_us = start_us - self.first_us + lap * self.lap_us
-            yield later_us, self._rows(after_us - later_us, until_us - later_us)
+        if until_us < start_us:
+            return self._rows(until_us)
+        laps, into_us = divmod(until_us - start_us, self.lap_us)
+        return (laps + (self.live_us is not None)) * rows + self._rows(self.first_us + into_us)
+
+    def instants(self, numbers: Integers) -> Integers:
+        """When these rows are read. They are numbered from the first reading of all, past the end of the file."""
+        laps, rows = np.divmod(numbers, len(self.utc_us))
+        return self.utc_us[rows] + np.where(laps > 0, laps * self.lap_us + self._later_us, 0)
 
     def next_at(self, after_us: int) -> int:
         """The next row's time, strictly after `after_us`."""
-        until_us = max(after_us, self.last_us, self.live_us or 0) + self.lap_us
-        found = (
-            int(self.utc_us[rows.start]) + later_us
-            for later_us, rows in self.passes(after_us, until_us)
-            if rows.start < rows.stop
-        )
-        return next(found)
+        return int(self.instants(np.array([self.count(after_us)]))[0])
 
-    def _rows(self, after_us: int, until_us: int) -> slice:
-        first, last = np.searchsorted(self.utc_us, [after_us, until_us], side="right")
-        return slice(int(first), int(last))
+    @property
+    def _later_us(self) -> int:
+        """How much later than without a pause the file is gone through again."""
+        return 0 if self.live_us is None else self.live_us - self.first_us - self.lap_us
+
+    def _rows(self, until_us: int) -> int:
+        return int(np.searchsorted(self.utc_us, until_us, side="right"))
 
 
 class ReplaySensor:
@@ -74,13 +75,11 @@ class ReplaySensor:
     def next_at(self, after_us: int, period_us: int) -> int:  # noqa: ARG002 - the file has its own
         return self._timeline.next_at(after_us)
 
-    def frames_between(self, after_us: int, until_us: int, period_us: int = 0) -> Frames:  # noqa: ARG002
-        passes = list(self._timeline.passes(after_us, until_us))
-        times = [self.utc_us[rows] + later_us for later_us, rows in passes]
-        raw = [self.raw[rows] for _, rows in passes]
-        if not passes:
-            return Frames(self.utc_us[:0], self.raw[:0])
-        return Frames(np.concatenate(times), np.concatenate(raw))
+    def frames_between(self, after_us: int, until_us: int, period_us: int = 0, most: int | None = None) -> Frames:  # noqa: ARG002
+        first, end = self._timeline.count(after_us), self._timeline.count(until_us)
+        missed = 0 if most is None else max(0, end - first - most)
+        numbers = np.arange(first + missed, end, dtype=np.int64)
+        return Frames(self._timeline.instants(numbers), self.raw[numbers % len(self.raw)], missed)
 
 
 def live_start(timeline: Timeline, ready_us: int, period_us: int) -> int:
