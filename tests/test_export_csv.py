@@ -23,6 +23,7 @@ from fieldlog.clock_model import UNBOUNDED, UNKNOWN_TIME, Quality
 from fieldlog.clock_sync import Sync
 from fieldlog.export import write_csv
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
+from fieldlog_protocol.errors import UsageError
 
 
 class Given:
@@ -184,8 +185,18 @@ def test_names_cannot_become_formulas_or_control_anything(name: str, heading: st
     heading.encode("utf-8")
 
 
-def test_an_empty_selection_is_a_header() -> None:
-    assert written() == [["time"]]
+def test_an_empty_selection_is_one_sentence_and_no_file() -> None:
+    out = io.StringIO(newline="")
+    with pytest.raises(UsageError, match="nothing to export"):
+        write_csv(Given(), out)
+    assert out.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("unit", "heading"), [("[g]", "x [g]"), ("[degF]", "x [[degF]]"), ("g", "x [g]"), ("%", "x [%]"), ("", "x")]
+)
+def test_a_unit_stands_in_brackets(unit: str, heading: str) -> None:
+    assert written(series((Channel("x", unit, ChannelType.U8), [1])))[0] == ["time", heading]
 
 
 def test_the_archive_is_exported_whole(tmp_path: Path) -> None:
@@ -198,9 +209,9 @@ def test_the_archive_is_exported_whole(tmp_path: Path) -> None:
         table = exported(archive, logger)
     assert table[0] == ["time", "temperature [Cel]", "relative humidity [%]", "open"]
     assert len(table) == 1 + 2500 + 1
-    assert [row[1] for row in table[1:-1]] == [f"{Decimal(int(raw)) / 100:.2f}" for raw in temperature]
-    assert table[-1][1:] == ["", "", "1"]
-    assert table[-1][0] == "2013-01-01T00:00:00.000305+00:00"
+    door = table.pop(2)
+    assert door == ["2013-01-01T00:00:00.000305+00:00", "", "", "1"]
+    assert [row[1] for row in table[1:]] == [f"{Decimal(int(raw)) / 100:.2f}" for raw in temperature]
 
 
 def exported(archive: Archive, logger: PaperLogger) -> list[list[str]]:

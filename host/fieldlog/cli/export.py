@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,15 +16,23 @@ from fieldlog.cli.selection import Wanted, selection_options
 from fieldlog.files import check_target
 from fieldlog_protocol.errors import FieldlogError, UsageError
 
+if TYPE_CHECKING:
+    from fieldlog.archive.readings import Readings
+    from fieldlog.archive.series import Series
+    from fieldlog.archive.store import Archive
+
 
 @click.command()
 @output_options
-@selection_options
+@selection_options("A time without an offset is UTC.")
 @click.option("--output", "-o", "target", type=click.Path(dir_okay=False, path_type=Path), help="File; else stdout.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--clock", is_flag=True, help="Add columns with the quality and the error bound of each time.")
 def export(wanted: Wanted, output: Output, target: Path | None, *, force: bool, clock: bool) -> None:
-    """Write readings from the archive as CSV: UTC times, units in the header, every value exact."""
+    """Write readings from the archive as CSV: UTC times, units in the header, every value exact.
+
+    The streams of a session stand side by side, in order of time.
+    """
     from fieldlog.export import write_csv
 
     if target is None and output.as_json:
@@ -30,20 +40,54 @@ def export(wanted: Wanted, output: Output, target: Path | None, *, force: bool, 
     if target is not None:
         check_target(target, force=force)
     with wanted.open() as archive:
-        readings = wanted.readings(archive)
-        if target is None:
-            write_csv(readings, sys.stdout, clock=clock)
-            return
-        aside = target.with_name(f".{target.name}.{os.getpid()}.part")
+        selected = _Selected(wanted, archive)
         try:
-            with aside.open("w", encoding="utf-8", newline="") as file:
-                rows = write_csv(readings, file, clock=clock)
-            aside.replace(target)
-        except OSError as error:
-            raise FieldlogError(f"{target} could not be written: {error.strerror or error}") from error
+            rows = (
+                write_csv(selected, sys.stdout, clock=clock) if target is None else _save(selected, target, clock=clock)
+            )
         finally:
-            aside.unlink(missing_ok=True)
-        problems = readings.problems
-    output.result({"file": str(target), "rows": rows}, lambda: output.line(f"{rows} readings written to {target}"))
-    for problem in problems:
-        output.warn(problem)
+            for problem in selected.problems():
+                output.warn(problem)
+    if target is not None:
+        output.result({"file": str(target), "rows": rows}, lambda: output.line(f"{_counted(rows)} written to {target}"))
+
+
+class _Selected:
+    """What is wanted, read anew by every iterator: each has its own count of what could not be read."""
+
+    def __init__(self, wanted: Wanted, archive: Archive) -> None:
+        self._wanted = wanted
+        self._archive = archive
+        self._first: Readings | None = None
+
+    def batches(self) -> Iterator[Series]:
+        readings = self._wanted.readings(self._archive)
+        self._first = self._first or readings
+        return readings.batches()
+
+    def problems(self) -> list[str]:
+        """What was met on the first way through."""
+        return self._first.problems if self._first else []
+
+
+def _save(selected: _Selected, target: Path, *, clock: bool) -> int:
+    """Write a file that is whole or not there; answers the number of rows."""
+    from fieldlog.export import write_csv
+
+    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with aside.open("w", encoding="utf-8", newline="") as file:
+            rows = write_csv(selected, file, clock=clock)
+        aside.replace(target)
+    except OSError as error:
+        raise FieldlogError(
+            f"{target} could not be written: {error.strerror or error}. "
+            "Nothing else was changed; check the folder, its permissions and its free space."
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return rows
+
+
+def _counted(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows} rows"

@@ -14,7 +14,7 @@ from fieldlog.files import check_target
 
 @click.command()
 @output_options
-@selection_options
+@selection_options("A time without an offset is meant in --tz.")
 @click.option(
     "--output",
     "-o",
@@ -26,7 +26,12 @@ from fieldlog.files import check_target
 )
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--title", metavar="TEXT", help="Title; else the device and its sessions.")
-@click.option("--tz", default="UTC", metavar="ZONE", help="Time zone of the axis, such as Europe/Berlin; else UTC.")
+@click.option(
+    "--tz",
+    default="UTC",
+    metavar="ZONE",
+    help="Time zone of the axis, and of --start and --end without an offset, such as Europe/Berlin; else UTC.",
+)
 def plot(wanted: Wanted, output: Output, target: Path, *, force: bool, title: str | None, tz: str) -> None:
     """Plot readings from the archive, a panel for each unit."""
     from fieldlog import plot as plots

@@ -45,42 +45,63 @@ class Wanted:
         return archive.readings(self.device, session, self.channels, self.start, self.end)
 
 
-def selection_options(function: Callable[Concatenate[Wanted, P], T]) -> Callable[..., T]:
-    """Options that say which readings; the command gets them as a `Wanted` in front."""
+def selection_options(bare_times: str) -> Callable[[Callable[Concatenate[Wanted, P], T]], Callable[..., T]]:
+    """Options that say which readings; the command gets them as a `Wanted` in front.
 
-    @archive_option
-    @click.option("--device", "-d", metavar="NAME", help="Device in the archive: its name, serial number or uid.")
-    @click.option("--session", metavar="ID", help="Session: its number or label.")
-    @click.option("--channels", metavar="A,B", help="Channels, separated by commas; else all.")
-    @click.option(
-        "--start", metavar="TIME", help="From this time on, such as 2013-07-01 or 2013-07-01T12:00+02:00; UTC."
-    )
-    @click.option("--end", metavar="TIME", help="Up to before this time.")
-    @functools.wraps(function)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        words: dict[str, Any] = {name: kwargs.pop(name) for name in _NAMES}
-        channels: str | None = words["channels"]
-        wanted = Wanted(
-            archive=words["archive"],
-            device=words["device"],
-            session=words["session"],
-            channels=None if channels is None else tuple(name.strip() for name in channels.split(",")),
-            start=_time(words["start"], "--start"),
-            end=_time(words["end"], "--end"),
+    A time without an offset is meant in the zone of the command's option `tz`, where it has one, and else in UTC:
+    `bare_times` tells that in the help.
+    """
+
+    def decorate(function: Callable[Concatenate[Wanted, P], T]) -> Callable[..., T]:
+        @archive_option
+        @click.option("--device", "-d", metavar="NAME", help="Device in the archive: its name, serial number or uid.")
+        @click.option("--session", metavar="ID", help="Session: its number or label.")
+        @click.option("--channels", metavar="A,B", help="Channels, separated by commas; else all.")
+        @click.option(
+            "--start",
+            metavar="TIME",
+            help=f"From this time on, such as 2013-07-01 or 2013-07-01T12:00+02:00. {bare_times}",
         )
-        return function(wanted, *args, **kwargs)
+        @click.option("--end", metavar="TIME", help="Up to before this time.")
+        @functools.wraps(function)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+            words = {name: kwargs.pop(name) for name in _NAMES}
+            wanted = _wanted(words, _zone(kwargs.get("tz")))
+            return function(wanted, *args, **kwargs)
 
-    return wrapped
+        return wrapped
+
+    return decorate
 
 
 _NAMES = ("archive", "device", "session", "channels", "start", "end")
 
 
-def _time(text: str | None, option: str) -> dt.datetime | None:
+def _wanted(words: dict[str, Any], tz: dt.tzinfo) -> Wanted:
+    channels: str | None = words["channels"]
+    return Wanted(
+        archive=words["archive"],
+        device=words["device"],
+        session=words["session"],
+        channels=None if channels is None else tuple(name.strip() for name in channels.split(",")),
+        start=_time(words["start"], "--start", tz),
+        end=_time(words["end"], "--end", tz),
+    )
+
+
+def _zone(name: object) -> dt.tzinfo:
+    if not isinstance(name, str):
+        return dt.UTC
+    from fieldlog.plot import zone
+
+    return zone(name)
+
+
+def _time(text: str | None, option: str, tz: dt.tzinfo) -> dt.datetime | None:
     if text is None:
         return None
     try:
         time = dt.datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{option} takes a time such as 2013-07-01T12:00:00+02:00, not {text!r}") from None
-    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+    return time if time.tzinfo else time.replace(tzinfo=tz)

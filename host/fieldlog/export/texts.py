@@ -1,0 +1,77 @@
+"""What stands in the cells: times, values and names from devices as text.
+
+Rule of this module: numbers are formatted from what the device counted, never by way of a rounded one.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Any, Literal
+
+from fieldlog_protocol.blocks.schema import Channel, ChannelType
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+TimeUnit = Literal["s", "ms", "us"]
+
+_FORMULA_STARTS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")  # the wide forms count in some spreadsheets
+_EXACT_IN_FLOAT = 2**51
+
+
+def time_texts(utc_us: npt.NDArray[np.int64], unit: TimeUnit) -> list[str]:
+    """ISO 8601 with the offset of UTC; empty where the time is unknown."""
+    import numpy as np
+
+    times: npt.NDArray[np.datetime64] = utc_us.view("datetime64[us]")
+    texts: list[str] = np.datetime_as_string(times, unit=unit, casting="unsafe").tolist()
+    return ["" if text == "NaT" else text + "+00:00" for text in texts]
+
+
+def value_texts(channel: Channel, raw: npt.NDArray[Any]) -> list[str]:
+    """The values of one channel, exactly, with the decimals of its scale; empty where missing."""
+    if channel.type.is_float:
+        return _float_texts(channel, raw)
+    if channel.choices:
+        texts = [_choice(channel, value) for value in raw.tolist()]
+    elif _largest(channel, raw) <= _EXACT_IN_FLOAT:
+        texts = list(map(f"%.{channel.decimals}f".__mod__, channel.values(raw).tolist()))
+    else:
+        texts = [_exact(value * channel.multiplier + channel.offset, channel.exponent) for value in raw.tolist()]
+    if channel.missing is not None:
+        for index in (raw == channel.missing).nonzero()[0].tolist():
+            texts[index] = ""
+    return texts
+
+
+def _largest(channel: Channel, raw: npt.NDArray[Any]) -> int:
+    extremes = (int(raw.min()), int(raw.max())) if len(raw) else (0, 0)
+    power: int = 10 ** max(channel.exponent, 0)
+    return max(abs(value * channel.multiplier + channel.offset) for value in extremes) * power
+
+
+def _exact(numerator: int, exponent: int) -> str:
+    """numerator * 10 ** exponent in digits, without rounding."""
+    if exponent >= 0:
+        return str(numerator * 10**exponent)
+    digits = str(abs(numerator)).rjust(1 - exponent, "0")
+    return f"{'-' if numerator < 0 else ''}{digits[:exponent]}.{digits[exponent:]}"
+
+
+def _float_texts(channel: Channel, raw: npt.NDArray[Any]) -> list[str]:
+    """The shortest text that reads back as the same number, in the precision in which it was measured."""
+    scaled = (channel.multiplier, channel.offset, channel.exponent) != (1, 0, 0)
+    texts = list(map(repr, channel.values(raw).tolist())) if scaled else list(map(str, raw))
+    return ["" if text == "nan" else text for text in texts]
+
+
+def _choice(channel: Channel, value: int) -> str:
+    known = channel.type is ChannelType.ENUM and value < len(channel.choices)
+    return plain(channel.choices[value]) if known else str(value)
+
+
+def plain(text: str) -> str:
+    """Text from a device that is only text: no control characters, and nothing a spreadsheet takes for a formula."""
+    shown = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"})
+    return "'" + shown if shown.lstrip()[:1] in _FORMULA_STARTS and shown.strip() else shown

@@ -1,0 +1,112 @@
+"""`fieldlog export` and `fieldlog plot` on an archive made by hand: what they say, and what they leave behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+import fieldlog.archive
+from archive_data import CLIMATE, DOOR, HOUR, LOG_ID, NEW_YEAR_US, UID, PaperLogger, climate
+from fieldlog.cli.main import invoke
+from fieldlog.clock_sync import Sync
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIELDLOG_ARCHIVE", str(tmp_path / "archive"))
+    monkeypatch.chdir(tmp_path)
+
+
+def hourly() -> PaperLogger:
+    """A day of readings on the hour from the new year on, and a door."""
+    logger = PaperLogger()
+    logger.schema()
+    _, temperature, humidity = climate(24)
+    logger.data(CLIMATE, [hour * HOUR for hour in range(24)], temperature, humidity)
+    logger.data(DOOR, [HOUR, HOUR + 16384], [1, 0])
+    return logger
+
+
+def keep(logger: PaperLogger) -> None:
+    with fieldlog.archive.open(Path("archive")) as archive:
+        log = archive.log(UID, LOG_ID)
+        log.add_blocks(logger.blocks)
+        log.add_syncs([Sync(1, 0, NEW_YEAR_US, 10)])
+
+
+def rows(path: str) -> list[list[str]]:
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_streams_of_a_session_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    keep(hourly())
+    assert invoke(["export", "-o", "table.csv", "--json"]) == 0
+    table = rows("table.csv")
+    assert json.loads(capsys.readouterr().out) == {"file": "table.csv", "rows": len(table) - 1}
+    assert table[0] == ["time", "temperature [Cel]", "relative humidity [%]", "open"]
+    assert [row[3] for row in table[1:4]] == ["", "1", "0"]
+    assert all(table[2])
+    assert len(table) == 1 + 24 + 1
+
+
+@pytest.mark.parametrize("words", [("export",), ("export", "-o", "table.csv"), ("plot", "-o", "plot.png")])
+def test_nothing_in_the_selection_is_one_sentence(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    keep(hourly())
+    assert invoke([*words, "--start", "2030-01-01"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"There is nothing to {words[0]}: " in err
+    assert len(err.splitlines()) == 1
+    assert [path.name for path in Path().iterdir()] == ["archive"]
+
+
+@pytest.mark.parametrize("words", [("-o", "table.csv"), ()])
+def test_what_cannot_be_read_is_counted_once(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    logger = hourly()
+    logger.schema_id = 9
+    logger.data(CLIMATE, [30 * HOUR], [2000], [500])
+    keep(logger)
+    assert invoke(["export", *words]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: 1 blocks")
+
+
+def test_what_cannot_be_written_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    keep(hourly())
+    assert invoke(["export", "-o", "no/such/table.csv"]) == 1
+    err = capsys.readouterr().err
+    assert "could not be written" in err
+    assert "check the folder" in err
+
+
+def exported_hours(*words: str) -> list[str]:
+    assert invoke(["export", "-o", "table.csv", "--force", "--channels", "temperature", *words]) == 0
+    return [row[0] for row in rows("table.csv")[1:]]
+
+
+def plotted(capsys: pytest.CaptureFixture[str], *words: str) -> int:
+    assert invoke(["plot", "-o", "plot.svg", "--force", "--channels", "temperature", "--json", *words]) == 0
+    found: int = json.loads(capsys.readouterr().out)["readings"]
+    return found
+
+
+def test_a_time_without_an_offset_is_meant_in_the_zone_of_the_plot(capsys: pytest.CaptureFixture[str]) -> None:
+    keep(hourly())
+    berlin = ("--tz", "Europe/Berlin")
+    assert plotted(capsys, "--start", "2013-01-01T12:00") == 12
+    assert plotted(capsys, "--start", "2013-01-01T12:00", *berlin) == 13
+    assert plotted(capsys, *berlin, "--end", "2013-01-01T12:00") == 11
+    assert plotted(capsys, "--start", "2013-01-01T12:00+00:00", *berlin) == 12
+    assert exported_hours("--start", "2013-01-01T23:00") == ["2013-01-01T23:00:00+00:00"]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("plot", "without an offset is meant in --tz"), ("export", "without an offset is UTC")]
+)
+def test_the_help_says_which_zone_is_meant(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke([command, "--help"]) == 0
+    assert said in " ".join(capsys.readouterr().out.split())
