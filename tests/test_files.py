@@ -20,6 +20,7 @@ from fieldlog_protocol.commands import fs, os
 from fieldlog_protocol.errors import (
     FieldlogError,
     LinkError,
+    ProtocolError,
     RefusedError,
     UsageError,
     VerificationError,
@@ -323,3 +324,56 @@ async def test_losses_neither_spoil_nor_stop_a_file() -> None:
 @pytest.mark.timeout(900)
 async def test_losses_neither_spoil_nor_stop_a_file_in_full() -> None:
     await _campaign(range(100, 180), 40_000)
+
+
+@pytest.mark.parametrize("at", [0, 900])
+async def test_a_piece_from_elsewhere_is_an_error(tmp_path: Path, at: int) -> None:
+    store = Store(noise(5000))
+
+    def elsewhere(body: dict[str, Any]) -> Answer:
+        answer = store.read(body)
+        assert isinstance(answer, dict)
+        return answer | ({"off": 77} if body["off"] >= at else {})
+
+    with pty_peer(store.handlers() | {fs.READ.key: elsewhere}) as peer:
+        async with fieldlog.connect(peer.path) as device:
+            with pytest.raises(ProtocolError, match="begins at byte 77"):
+                await files.fetch(device, "/lfs/x", tmp_path / "x")
+    assert names(tmp_path) == []
+
+
+async def test_a_file_of_which_nothing_comes_is_not_kept(tmp_path: Path) -> None:
+    with pty_peer(Store().handlers() | {fs.READ.key: lambda _: {"off": 0, "len": 1000, "data": b""}}) as peer:
+        async with fieldlog.connect(peer.path) as device:
+            with pytest.raises(VerificationError, match="1000 bytes"):
+                await files.fetch(device, "/lfs/x", tmp_path / "x")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("length", [-1, 5001, 1 << 40])
+async def test_a_place_outside_the_file_is_an_error(length: int) -> None:
+    store = Store()
+
+    def astray(body: dict[str, Any]) -> Answer:
+        return Refuse(fs.OFFSET_NOT_VALID, 8, {"len": length}) if body["off"] else store.write(body)
+
+    with pty_peer(store.handlers() | {fs.WRITE.key: astray}) as peer:
+        async with fieldlog.connect(peer.path) as device:
+            with pytest.raises(ProtocolError, match=str(length)):
+                await asyncio.wait_for(files.store(device, noise(5000), "/lfs/x"), 10)
+
+
+async def test_a_device_that_goes_in_circles_is_no_endless_loop() -> None:
+    """It takes piece after piece, and each time wants an earlier one again."""
+    store = Store()
+
+    def circle(body: dict[str, Any]) -> Answer:
+        if body["off"] > 2000:
+            store.content = store.content[:300]
+            return Refuse(fs.OFFSET_NOT_VALID, 8, {"len": 300})
+        return store.write(body)
+
+    with pty_peer(store.handlers() | {fs.WRITE.key: circle}) as peer:
+        async with fieldlog.connect(peer.path) as device:
+            with pytest.raises(ProtocolError, match="keeps asking"):
+                await asyncio.wait_for(files.store(device, noise(5000), "/lfs/x"), 15)

@@ -318,3 +318,16 @@ async def test_losses_neither_spoil_nor_stop_an_upload() -> None:
 @pytest.mark.timeout(900)
 async def test_losses_neither_spoil_nor_stop_an_upload_in_full() -> None:
     await _lossy_uploads(range(100, 200), 80_000)
+
+
+async def test_a_lost_answer_to_the_restart_is_no_lost_update() -> None:
+    loader = Loader(firmware("1.0.0"))
+
+    def silent(body: dict[str, Any]) -> Answer:
+        loader.reset(body)
+        return None
+
+    with pty_peer(loader.handlers() | {os.RESET.key: silent}) as peer:
+        done, _ = await install(peer, firmware("1.1.0"))
+    assert (done.outcome, done.version) == (Outcome.CONFIRMED, "1.1.0")
+    assert loader.restarts == 1

@@ -19,7 +19,7 @@ from fieldlog.device import Device
 from fieldlog.transfer import AHEAD, Lost, OnProgress, ignore_progress, upload
 from fieldlog_protocol.commands import Empty, Group, fs
 from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import FieldlogError, RefusedError, UsageError, VerificationError
+from fieldlog_protocol.errors import FieldlogError, ProtocolError, RefusedError, UsageError, VerificationError
 
 _NO_SUCH_COMMAND = (Rc.NOT_SUPPORTED, Rc.NO_ENTRY, Rc.UNKNOWN)
 _READ_SIZE = 1 << 20
@@ -66,6 +66,10 @@ async def fetch(
     try:
         with _writing(target), partial.open("wb") as file:
             announced, done = await read(device, name, file.write, progress)
+        if announced and not done:
+            raise VerificationError(
+                f"{name} has {announced} bytes, says the device, and it sent none of them. Nothing was kept; fetch it again"
+            )
         verified = await _verify(device, name, done, lambda kind: _file_hash(partial, kind))
         with _writing(target):
             partial.replace(target)
@@ -107,6 +111,7 @@ async def read(
         if (error.group, error.code) == (Group.FS, fs.FILE_EMPTY):
             return 0, 0
         raise
+    _require_offset(first, 0)
     total = len(first.data) if first.len is None else first.len
     data = first.data[:total]
     take(data)
@@ -169,7 +174,7 @@ async def _read_on(reader: _Reader, take: Callable[[bytes], object], progress: O
         while reader.done < reader.total:
             wanted = reader.fill(max(wanted, reader.done))
             offset, reply = reader.under_way.popleft()
-            arrived = await _piece(reply)
+            arrived = await _piece(offset, reply)
             if not arrived:
                 break  # the file is shorter than it was
             reader.sizes.learn(offset, len(arrived))
@@ -185,13 +190,20 @@ async def _read_on(reader: _Reader, take: Callable[[bytes], object], progress: O
     return reader.done
 
 
-async def _piece(reply: Reply[fs.FileReadResponse]) -> bytes:
+async def _piece(offset: int, reply: Reply[fs.FileReadResponse]) -> bytes:
     try:
-        return (await reply).data
+        answer = await reply
     except RefusedError as error:
         if error.group == Group.FS and error.code in (fs.OFFSET_LARGER_THAN_FILE, fs.FILE_EMPTY):
             return b""
         raise
+    _require_offset(answer, offset)
+    return answer.data
+
+
+def _require_offset(answer: fs.FileReadResponse, offset: int) -> None:
+    if answer.off != offset:
+        raise ProtocolError(f"the device was asked for byte {offset} and sent what begins at byte {answer.off}")
 
 
 @dataclass(slots=True)
@@ -220,14 +232,22 @@ class _FileTarget:
 
     async def wanted(self, reply: Reply[fs.FileWriteResponse]) -> int:
         try:
-            return (await reply).off
+            return self._within((await reply).off)
         except RefusedError as error:
             length = error.details.get("len")
             if (error.group, error.code) == (Group.FS, fs.OFFSET_NOT_VALID) and isinstance(length, int):
-                return length if length <= len(self.data) else 0
+                return self._within(length)
             if error.group is None and error.code == Rc.NO_MEMORY:
                 raise Lost("the device had no buffer for it") from error
             raise
+
+    def _within(self, offset: int) -> int:
+        if not 0 <= offset <= len(self.data):
+            raise ProtocolError(
+                f"the device says that {self.name} has {offset} bytes by now, of {len(self.data)} to be sent. "
+                "Its content is not to be trusted: store it again"
+            )
+        return offset
 
 
 @contextmanager

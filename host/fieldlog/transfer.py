@@ -70,22 +70,27 @@ class _State:
     limit: int
     done: int
     sent: int
+    furthest: int = 0
     setbacks: int = 0
     timeouts: int = 0
 
     def advance(self, offset: int) -> None:
-        self.done = offset
-        self.setbacks = self.timeouts = 0
+        """Only what was never reached before makes up for setbacks: else a device could go in circles for ever."""
+        if offset > self.furthest:
+            self.setbacks = 0
+        self.done, self.timeouts = offset, 0
+        self.furthest = max(self.furthest, offset)
 
     def go_back(self, offset: int, what: str) -> None:
-        """Go on at another offset; too often without any progress is an error."""
+        """Go on at another offset; too often without getting further is an error."""
         if offset <= self.done:
             self.setbacks += 1
         if self.setbacks > _SETBACKS:
             raise ProtocolError(
-                f"{what} does not get beyond byte {self.done}: the device keeps asking for byte {offset}"
+                f"{what} does not get beyond byte {max(self.done, self.furthest)}: the device keeps asking for byte {offset}"
             )
         self.done = self.sent = offset
+        self.furthest = max(self.furthest, offset)
 
 
 async def upload(client: Client, target: Target, total: int, what: str, progress: OnProgress = ignore_progress) -> None:
