@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from fieldlog.text import printable
+from fieldlog_protocol.framing import ConsoleFraming, Framing, RawFraming
 
 _MOSTLY = 0.85
 _QUOTED = 60
 
 
-def explain_silence(name: str, waited_s: float, seen: bytes, damaged: int) -> str:
-    """The sentence for a device that never answered; `seen` is the first of what arrived, `damaged` counts frames."""
+def explain_silence(name: str, waited_s: float, seen: bytes, damaged: int, framing: Framing | None = None) -> str:
+    """The sentence for a device that never answered; `seen` is the first of what arrived, `damaged` counts frames.
+
+    `framing` is the one that was tried: on a serial line the other one may be right.
+    """
     start = f"nobody answered on {name} within {waited_s:.0f} s"
+    other = _other_framing(framing)
     if not seen:
-        return (
-            f"{start}: nothing at all was received. Check that the device has power, that this is the right port, and "
-            "that its firmware speaks SMP here; a device in its boot loader may need a reset"
-        )
+        return f"{start}: nothing at all was received. {_what_to_check(other)}"
+    tries = "try ?baud= with the device's own" + (f", or {other}" if other else "")
     if damaged:
-        return (
-            f"{start}, though message frames arrived, damaged. Something else uses the line, or its speed differs: "
-            "try ?baud= with the device's own, or ?framing=raw"
-        )
+        return f"{start}, though message frames arrived, damaged. Something else uses the line, or its speed differs: {tries}"
     text = seen.decode(errors="replace")
     if sum(map(_is_text, text)) >= _MOSTLY * len(text):
         quoted = printable(text.strip()[:_QUOTED])
@@ -30,9 +30,23 @@ def explain_silence(name: str, waited_s: float, seen: bytes, damaged: int) -> st
         )
     return (
         f"{start}; what arrived makes no sense ({len(seen)}{'+' if len(seen) > 255 else ''} bytes, "
-        f"first {seen[:8].hex(' ')}). The speed or the framing is likely wrong: try ?baud= with the device's own, or "
-        "?framing=raw"
+        f"first {seen[:8].hex(' ')}). The speed or the framing is likely wrong: {tries}"
     )
+
+
+def _what_to_check(other: str) -> str:
+    hint = f". A device that takes another framing stays silent too: try {other}" if other else ""
+    return (
+        "Check that the device has power, that this is the right port, and that its firmware speaks SMP here; a device "
+        f"in its boot loader may need a reset{hint}"
+    )
+
+
+def _other_framing(framing: Framing | None) -> str:
+    """The option that tries the other framing of a serial line; none for datagrams, which frame themselves."""
+    if isinstance(framing, ConsoleFraming):
+        return "?framing=raw"
+    return "?framing=console" if isinstance(framing, RawFraming) else ""
 
 
 def _is_text(character: str) -> bool:
