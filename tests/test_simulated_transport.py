@@ -14,7 +14,7 @@ import pytest
 
 import fieldlog
 from fieldlog import files, flash
-from fieldlog_protocol.errors import DeviceNotFound
+from fieldlog_protocol.errors import UsageError
 from fieldlog_protocol.image import ImageVersion, build_image
 
 HOST = """
@@ -81,7 +81,7 @@ async def test_options_reach_the_simulator_and_its_link_is_used(url: str) -> Non
 
 
 async def test_a_child_that_does_not_start_says_why() -> None:
-    with pytest.raises(DeviceNotFound, match=r"did not start: .*no-such-profile"):
+    with pytest.raises(UsageError, match=r"did not start: .*no-such-profile"):
         async with fieldlog.connect("sim:no-such-profile"):
             pass
 

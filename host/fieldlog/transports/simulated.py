@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,10 +17,12 @@ from collections.abc import Callable, Sequence
 from typing import IO, Any, cast
 
 from fieldlog.transports.base import Sink, Transport
-from fieldlog_protocol.errors import DeviceNotFound
+from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, UsageError
 
 _READY_S = 60.0
 _STOP_S = 5.0
+_USAGE = 2
+_ERROR = re.compile(r"^(?:[\w. -]+: )?error: ")
 
 
 class SimulatedTransport:
@@ -81,19 +84,34 @@ class SimulatedTransport:
             raise DeviceNotFound(
                 f"{self.name} was not ready within {_READY_S:.0f} s. Ask for a shorter history"
             ) from None
-        return self._announced(line)
-
-    def _announced(self, line: bytes) -> str:
-        try:
-            ready: object = json.loads(line)
-        except ValueError:
-            ready = None
-        if isinstance(ready, dict) and isinstance(url := cast("dict[str, Any]", ready).get("url"), str):
+        if (url := _announced(line)) is not None:
             return url
+        raise await asyncio.to_thread(self._why_not, line)
+
+    def _why_not(self, line: bytes) -> FieldlogError:
+        """What the child said instead of being ready, and whether the words that it was given are the reason."""
+        assert self._child is not None
         assert self._errors is not None
+        try:
+            code = self._child.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            code = None
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip().splitlines() or [line.decode(errors="replace")]
-        raise DeviceNotFound(f"the simulated device did not start: {said[-1]}")
+        reason = next((text for text in reversed(said) if _ERROR.match(text)), said[-1])
+        kind = UsageError if code == _USAGE else DeviceNotFound
+        return kind(f"the simulated device did not start: {_ERROR.sub('', reason)}")
+
+
+def _announced(line: bytes) -> str | None:
+    """The URL in the child's first line; None if that says something else."""
+    try:
+        ready: object = json.loads(line)
+    except ValueError:
+        return None
+    if isinstance(ready, dict) and isinstance(url := cast("dict[str, Any]", ready).get("url"), str):
+        return url
+    return None
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
