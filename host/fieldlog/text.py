@@ -18,5 +18,10 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, lines))
 
 
+def count(number: int, noun: str) -> str:
+    """A number of things, in the singular where it is one."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _shown(character: str) -> str:
     return character if character.isprintable() else ascii(character)[1:-1]

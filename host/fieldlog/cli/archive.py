@@ -10,6 +10,7 @@ import click
 from fieldlog.archive.log import Log
 from fieldlog.cli.common import archive_option, output_options
 from fieldlog.cli.output import Output
+from fieldlog.text import count
 from fieldlog_protocol.errors import VerificationError
 
 
@@ -64,7 +65,7 @@ def check(output: Output, archive: Path) -> None:
     data = {"archive": str(archive), "blocks": blocks, "readings": readings, "damaged": damaged, "missing": missing}
 
     def show() -> None:
-        output.line(f"{blocks} blocks are whole, {readings} readings decode")
+        output.line(f"{count(blocks, 'whole block')}, {count(readings, 'reading')} decoded")
         for part in missing:
             output.line(f"device {part['uid']} lacks blocks {part['first_seq']} to {part['last_seq']}")
         for text in damaged:
@@ -73,7 +74,7 @@ def check(output: Output, archive: Path) -> None:
     output.result(data, show)
     if damaged:
         raise VerificationError(
-            f"{len(damaged)} things in {archive} need a look; the rest is readable. Nothing was changed"
+            f"{archive} is damaged in {count(len(damaged), 'place')}, named above; the rest is readable. Nothing was changed"
         )
 
 

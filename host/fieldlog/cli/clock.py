@@ -42,7 +42,7 @@ def show(common: Common) -> None:
             [
                 ("device", "not set: `fieldlog clock sync` sets it" if found.utc_us is None else _iso(found.utc_us)),
                 ("offset", _seconds(found.offset_us, sign=True)),
-                ("give or take", _seconds(found.error_us)),
+                ("give or take", None if found.utc_us is None else _seconds(found.error_us)),
                 ("boot", found.boot_id),
                 ("tick", found.tick),
             ]

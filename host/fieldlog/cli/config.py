@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 
 from fieldlog import config as settings
-from fieldlog.cli.common import Common, options, run
+from fieldlog.cli.common import Common, options, run, write_text
 from fieldlog.config import Entry, Schema, toml_value
 from fieldlog.device import Device
 from fieldlog.files import check_target
 from fieldlog.setting_values import Setting, allowed, show_raw
 from fieldlog_protocol.commands.logger import SettingFlag
-from fieldlog_protocol.errors import FieldlogError, RefusedError
+from fieldlog_protocol.errors import RefusedError, UsageError
 
 
 @click.group()
@@ -83,7 +83,7 @@ def set_(common: Common, assignments: tuple[str, ...]) -> None:
     async def work() -> tuple[Sequence[str], bool]:
         async with common.connect() as device:
             known = await settings.schema(device) if await device.has_logger() else None
-            values = settings.plan(known, assignments)
+            values = _planned(known, assignments)
             saved = await settings.write(device, values)
             restart = known is not None and any(known[key].flags & SettingFlag.NEEDS_RESTART for key in values)
             if restart:
@@ -123,7 +123,7 @@ def export(common: Common, target: Path | None, force: bool, changed: bool) -> N
     if target is None:
         data |= {"toml": text}
     else:
-        _write(target, text)
+        write_text(target, text)
     common.output.result(data, lambda: common.output.lines(text.rstrip("\n") if target is None else str(target)))
 
 
@@ -151,11 +151,18 @@ async def _described(device: Device) -> Schema:
     return await settings.schema(device)
 
 
-def _write(target: Path, text: str) -> None:
-    try:
-        target.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise FieldlogError(f"{target} cannot be written: {error.strerror or error}") from error
+def _planned(known: Schema | None, assignments: Sequence[str]) -> dict[str, bytes]:
+    """The bytes to write; without a schema it is the key that tells which of the assignments is wrong."""
+    if known is not None:
+        return settings.plan(known, assignments)
+    planned: dict[str, bytes] = {}
+    for assignment in assignments:
+        try:
+            planned |= settings.plan(None, [assignment])
+        except UsageError as error:
+            key, separator, _ = assignment.partition("=")
+            raise UsageError(f"{key.strip()}: {error}" if separator else str(error)) from error
+    return planned
 
 
 def _shown(value: object) -> str:

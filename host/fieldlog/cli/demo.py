@@ -13,12 +13,14 @@ from pathlib import Path
 
 import click
 
-from fieldlog_protocol.errors import FieldlogError, VerificationError
+from fieldlog.cli.common import on_interrupt
+from fieldlog_protocol.errors import FieldlogError
 from fieldlog_protocol.image import ImageVersion, build_image
 
 _SAMPLE = "newark"
 _NEW_VERSION = "1.1.0"
 _BODY_LENGTH = 20_000
+_FIRMWARE = "firmware.bin"
 
 
 @click.command()
@@ -34,8 +36,12 @@ _BODY_LENGTH = 20_000
 def demo(folder: Path) -> None:
     """Show all of it with a simulated logger: flash, configure, read out and plot a year of weather."""
     run = _new_folder(folder)
-    firmware, archive, table, picture = run / "firmware.bin", run / "archive", run / "newark.csv", run / "newark.png"
-    firmware.write_bytes(build_image(bytes(_BODY_LENGTH), ImageVersion.of(_NEW_VERSION)))
+    with on_interrupt(f"what the demo made so far is in {run}. Run it again for a new one"):
+        _show(run)
+
+
+def _show(run: Path) -> None:
+    firmware, archive, table, picture = run / _FIRMWARE, run / "archive", run / "newark.csv", run / "newark.png"
     with _simulated_logger() as url:
         steps: tuple[tuple[str, Sequence[str]], ...] = (
             ("See what is there", ("info", "--device", url)),
@@ -60,7 +66,19 @@ def demo(folder: Path) -> None:
 
 
 def _new_folder(folder: Path) -> Path:
-    """One for each run: nothing that a former one made is touched."""
+    """A folder for this run, with firmware in it: nothing that a former one made is touched."""
+    try:
+        run = _make_folder(folder)
+        (run / _FIRMWARE).write_bytes(build_image(bytes(_BODY_LENGTH), ImageVersion.of(_NEW_VERSION)))
+    except OSError as error:
+        raise FieldlogError(
+            f"the demo can write nothing to {folder}: {error.strerror or error}. Nothing was started; name a folder that "
+            "has room and can be written to with --output"
+        ) from error
+    return run
+
+
+def _make_folder(folder: Path) -> Path:
     name = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
     for suffix in ("", *(f"-{number}" for number in range(2, 100))):
         run = folder / f"{name}{suffix}"
@@ -96,11 +114,12 @@ def _simulated_logger() -> Generator[str]:
 
 
 def _step(title: str, words: Sequence[str]) -> None:
-    """Say what is done, do it, and stop at the first that fails."""
+    """Say what is done, do it, and stop at the first that fails, with that one's exit code."""
     from fieldlog.cli.main import invoke
 
     if title:
         click.secho(f"\n# {title}", bold=True)
     click.echo("$ fieldlog " + " ".join(f"'{word}'" if " " in word else word for word in words))
-    if invoke(words):
-        raise VerificationError("the demo stopped at the step above")
+    if code := invoke(words):
+        click.echo("error: the demo stopped at the step above; what it made before is kept", err=True)
+        raise click.exceptions.Exit(code)

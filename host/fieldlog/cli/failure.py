@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import click
 
 from fieldlog.text import printable_lines
@@ -15,6 +17,7 @@ from fieldlog_protocol.errors import (
 )
 
 FAILED = 1
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CODES: tuple[tuple[type[Exception], int], ...] = (
     (UsageError, 2),
     (click.UsageError, 2),
@@ -29,10 +32,15 @@ def exit_code(error: Exception) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
 
 
+def output_failed(error: Exception) -> bool:
+    """Whether standard output took no more: files that a command writes name themselves in what they raise."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None
+
+
 def report(as_json: bool, error: Exception) -> None:
     """Say what went wrong; with `as_json` an object goes to stdout too, so that there always is one."""
     text = printable_lines(sentence(error))
-    if as_json:
+    if as_json and not output_failed(error):
         from fieldlog.cli.output import json_line
 
         click.echo(json_line({"error": described(error)}))
@@ -57,6 +65,11 @@ def sentence(error: Exception) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, OSError) and not isinstance(error, FieldlogError):
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}"
+        if output_failed(error):
+            return (
+                f"the output could not be written: {error.strerror}. What the command did before that stays done. Make "
+                "room, or send the output elsewhere"
+            )
+        what = f"{error.filename} cannot be used" if error.filename else "this computer refused"
+        return f"{what}: {error.strerror or error}. The command stopped there; what it had done before stays done"
     return str(error)

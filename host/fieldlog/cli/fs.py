@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from fieldlog import files
-from fieldlog.cli.common import Common, options, run
+from fieldlog.cli.common import Common, on_interrupt, options, run
 from fieldlog.files import Transferred
 from fieldlog_protocol.errors import UsageError
 
@@ -36,7 +36,8 @@ def get(common: Common, name: str, target: Path | None, force: bool) -> None:
             with common.output.progress(f"fetching {name}") as progress:
                 return await files.fetch(device, name, path, force=force, progress=progress)
 
-    done = run(work())
+    with on_interrupt(f"nothing of {name} was kept here. Repeat the command to fetch it"):
+        done = run(work())
     data = {"name": name, "file": str(path), "size": done.size, "verified": done.verified}
     common.output.result(data, lambda: common.output.line(f"{path}: {done.size} bytes{_checked(done)}"))
     if done.size < done.announced:
@@ -56,7 +57,8 @@ def put(common: Common, file: Path, name: str) -> None:
             with common.output.progress(f"storing {name}") as progress:
                 return await files.store(device, content, name, progress=progress)
 
-    done = run(work())
+    with on_interrupt(f"{name} may be incomplete on the device now. Repeat the command to store all of it"):
+        done = run(work())
     data = {"name": name, "file": str(file), "size": done.size, "verified": done.verified}
     common.output.result(data, lambda: common.output.line(f"{name}: {done.size} bytes{_checked(done)}"))
 

@@ -85,26 +85,29 @@ def logger_json(info: LoggerInfo) -> Mapping[str, object]:
 
 
 def _show(output: Output, found: dict[str, Any]) -> None:
-    if found["logger"] is not None:
-        output.fields(_logger_fields(found["logger"]))
     boot, buffers, groups = found["bootloader"], found["buffers"], found["groups"]
+    about = [] if found["logger"] is None else _logger_fields(found["logger"])
     output.fields(
         [
+            *about,
             ("device", found["device"]),
             ("system", found["system"]),
             ("boot loader", boot and f"{boot['name']}" + (f", {boot['mode_text']}" if boot["mode_text"] else "")),
             ("clock", found["clock"]),
             ("buffers", buffers and f"{buffers['count']} of {buffers['size']} bytes"),
             ("groups", groups and ", ".join(group["name"] or str(group["id"]) for group in groups)),
+            *map(_image_field, found["images"]),
         ]
     )
-    for image in found["images"]:
-        flags = ", ".join(slot_flags(image)) or "inactive"
-        output.line(f"image {image['image']} slot {image['slot']}  {image['version']}  {flags}")
+
+
+def _image_field(image: Mapping[str, object]) -> tuple[str, object]:
+    flags = ", ".join(slot_flags(image)) or "inactive"
+    return f"image {image['image']} slot {image['slot']}", f"{image['version']}  {flags}"
 
 
 def _logger_fields(info: dict[str, Any]) -> list[tuple[str, object]]:
-    share = f"{100 * info['used_bytes'] / info['total_bytes']:.1f} %" if info["total_bytes"] else ""
+    share = f"({100 * info['used_bytes'] / info['total_bytes']:.1f} %)" if info["total_bytes"] else ""
     battery = info["battery_mv"]
     return [
         ("name", info["name"]),
@@ -121,7 +124,8 @@ def _logger_fields(info: dict[str, Any]) -> list[tuple[str, object]]:
 
 
 def _utc(seconds: int | None) -> str:
-    return "never" if seconds is None else dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()
+    """A logger knows of syncs since its restart alone; earlier ones are in its log."""
+    return "not since the last restart" if seconds is None else dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()
 
 
 @click.command()

@@ -10,10 +10,12 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
 from fieldlog.cli.failure import exit_code, report
+from fieldlog.text import printable
 from fieldlog_protocol import __version__
 from fieldlog_protocol.errors import FieldlogError
 
@@ -40,6 +42,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo:demo", "Show all of it with a simulated logger."),
 }
 """Command: where it is (module:attribute in this package) and what help says of it."""
+
+_WHEN_INTERRUPTED = {"pull": "what has arrived is in the archive. Repeat the command to go on"}
+"""What Ctrl-C leaves behind, for commands that have but one answer; others raise theirs (`common.on_interrupt`)."""
 
 _COMPLETION = "_FIELDLOG_COMPLETE"
 """Set by the shell when it asks for completions: click's own protocol."""
@@ -108,7 +113,8 @@ def invoke(words: Sequence[str]) -> int:
         return 0  # whoever reads has seen enough
     except OSError as error:
         _drop_output()
-        report("--json" in words, error)
+        with suppress(OSError):  # stderr may be what failed
+            report("--json" in words, error)
         return exit_code(error)
     return code
 
@@ -119,8 +125,9 @@ def _invoke(words: Sequence[str]) -> int:
             cli.invoke(context)
     except click.exceptions.Exit as done:
         return done.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+    except (KeyboardInterrupt, click.Abort) as interrupt:
+        state = str(interrupt) or _WHEN_INTERRUPTED.get(words[0], "")
+        click.echo(printable(f"interrupted: {state}" if state else "interrupted"), err=True)
         return 130
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

@@ -1,7 +1,8 @@
 """Tables, progress and JSON. Results go to stdout, everything else to stderr.
 
 Rule: every text is made printable here, whoever it came from, and nothing is read as markup. Tables are drawn on a
-terminal and plain columns elsewhere, so that a pipe never loses text to the width of a screen.
+terminal and plain columns elsewhere, so that a pipe never loses text to the width of a screen. No word is ever broken:
+a table that is too wide for its screen is shown one value a line.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import json
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import click
 
 from fieldlog.text import printable, printable_lines
 
 OnProgress = Callable[[int, int], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Output:
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
+    _above: list[Say] = field(default_factory=list[Say], init=False, repr=False, compare=False)
+    """Who prints on stderr while progress is shown; the last one counts."""
 
     def result(self, data: Mapping[str, object], show: Callable[[], None]) -> None:
         """The command's result: as one JSON object, or shown."""
@@ -37,11 +41,11 @@ class Output:
     def note(self, text: str) -> None:
         """A remark for people, on stderr."""
         if not self.quiet and not self.as_json:
-            click.echo(printable(text), err=True)
+            self._say(printable(text))
 
     def warn(self, text: str) -> None:
         """Something that must not be missed: shown even when quiet."""
-        click.echo(f"warning: {printable(text)}", err=True)
+        self._say(f"warning: {printable(text)}")
 
     def line(self, text: str) -> None:
         click.echo(printable(text))
@@ -54,7 +58,13 @@ class Output:
         """What a device printed between messages, with --verbose."""
         if self.verbose and text.strip():
             for line in printable_lines(text.strip("\r\n")).split("\n"):
-                click.echo(f"{printable(name)}: {line}", err=True)
+                self._say(f"{printable(name)}: {line}")
+
+    def _say(self, line: str) -> None:
+        if self._above:
+            self._above[-1](line)
+        else:
+            click.echo(line, err=True)
 
     def fields(self, pairs: Iterable[tuple[str, object]]) -> None:
         """Names and values, one pair a line; those without a value are left out."""
@@ -66,10 +76,16 @@ class Output:
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """A table; a column whose name ends in > is aligned to the right."""
         cells = [[cell(value) for value in row] for row in rows]
-        if sys.stdout.isatty():
-            _draw(columns, cells)
-        else:
+        if not sys.stdout.isatty():
             _print_columns(columns, cells)
+        elif not _draw(columns, cells):
+            self._records([name.rstrip(">") for name in columns], cells)
+
+    def _records(self, names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+        for number, row in enumerate(cells):
+            if number:
+                click.echo()
+            self.fields(zip(names, row, strict=True))
 
     @contextmanager
     def progress(self, what: str, unit: str = "B") -> Generator[OnProgress]:
@@ -79,8 +95,12 @@ class Output:
             return
         from fieldlog.cli.progress import bar
 
-        with bar(printable(what), unit) as update:
-            yield update
+        with bar(printable(what), unit) as shown:
+            self._above.append(shown.say)
+            try:
+                yield shown.update
+            finally:
+                self._above.pop()
 
 
 def cell(value: object) -> str:
@@ -109,18 +129,47 @@ def _jsonable(value: object) -> object:
     return str(value)
 
 
-def _draw(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+_GAP = 3
+"""Blanks between two columns of a drawn table."""
+
+
+def _draw(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> bool:
+    """Draw a table, its prose folded between words; False, and nothing drawn, where the screen is too narrow for that."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(highlight=False, markup=False)
+    names = [name.rstrip(">") for name in columns]
+    texts = list(zip(names, *cells, strict=True))
+    widths = column_widths(texts, console.width - _GAP * (len(names) - 1))
+    if widths is None:
+        return False
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in columns:
-        table.add_column(name.rstrip(">"), justify="right" if name.endswith(">") else "left", overflow="fold")
+    for column, name, width in zip(columns, names, widths, strict=True):
+        table.add_column(name, justify="right" if column.endswith(">") else "left", overflow="fold", width=width)
     for row in cells:
         table.add_row(*map(Text, row))
-    Console(highlight=False, markup=False).print(table)
+    console.print(table)
+    return True
+
+
+def column_widths(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """The width of each column so that all fit into `room` and no word is broken; None where that cannot be."""
+    from rich.cells import cell_len
+
+    widths = [max(cell_len(word) for text in texts for word in text.split(" ")) for texts in columns]
+    wishes = [max(map(cell_len, texts)) - width for texts, width in zip(columns, widths, strict=True)]
+    spare = room - sum(widths)
+    if spare < 0:
+        return None
+    modest_first = sorted(range(len(columns)), key=wishes.__getitem__)
+    for place, at in enumerate(modest_first):
+        extra = min(wishes[at], spare // (len(columns) - place))
+        widths[at] += extra
+        spare -= extra
+    return widths
 
 
 def _print_columns(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:

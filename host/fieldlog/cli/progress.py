@@ -1,8 +1,11 @@
-"""The progress bar: rate and time left, on stderr, gone when the work is done."""
+"""The progress bar: rate and time left, on stderr, gone when the work is done.
+
+Rule: whoever speaks while a bar is shown speaks through it, so that lines stand above it and none is glued to it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -12,18 +15,72 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
-    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
+
+_FIGURES_WIDTH = 45
+"""Columns that amount, rate, time left and something of the bar itself need."""
+
+
+class Bar:
+    """Shown from the first piece of a transfer to its last; a transfer that falls back shows it again."""
+
+    def __init__(self, what: str, unit: str) -> None:
+        self._console = Console(stderr=True, highlight=False, markup=False)
+        self._what = _clipped(what, self._console.width - _FIGURES_WIDTH)
+        self._unit = unit
+        self._shown: Progress | None = None
+
+    def update(self, done: int, total: int) -> None:
+        """Move the bar. What is complete is taken off the screen."""
+        if done >= total:
+            self.close()
+            return
+        if self._shown is None:  # each time anew: a bar that was stopped still believes to know its place
+            self._shown = _progress(self._console, self._unit)
+            self._shown.add_task(self._what)
+            self._shown.start()
+        self._shown.update(self._shown.task_ids[0], completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        """A line above the bar, or just a line while none is shown."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._shown is not None:
+            self._shown.stop()
+        self._shown = None
 
 
 @contextmanager
-def bar(what: str, unit: str) -> Generator[Callable[[int, int], None]]:
-    """A bar for `what`; the callback takes what is done and what there is in all."""
+def bar(what: str, unit: str) -> Generator[Bar]:
+    """A bar for `what`; unit B means bytes."""
+    shown = Bar(what, unit)
+    try:
+        yield shown
+    finally:
+        shown.close()
+
+
+def _progress(console: Console, unit: str) -> Progress:
     amount: list[ProgressColumn] = [DownloadColumn(), TransferSpeedColumn()] if unit == "B" else [MofNCompleteColumn()]
-    columns = [TextColumn("{task.description}", markup=False), BarColumn(), *amount, TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task: TaskID = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        *amount,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+def _clipped(what: str, width: int) -> str:
+    text = Text(what)
+    text.truncate(max(width, 1), overflow="ellipsis")
+    return text.plain
