@@ -340,7 +340,7 @@ class Logger:
         period_us = stream.period_us or _TEST_US
         raw = sensor.frames_between(now_us - 4 * period_us, now_us, period_us).raw
         channel = stream.channels[0]
-        reading = channel.value(raw[-1, 0].item()) if len(raw) else None
+        reading = channel.value(raw[-1].tolist()[0]) if len(raw) else None
         said = "no reading" if reading is None else f"{channel.name} {reading:g} {channel.unit}"
         return fl.TestResult(n=stream.name[: fl.LABEL_MAX], ok=reading is not None, x=said[: fl.LABEL_MAX])
 

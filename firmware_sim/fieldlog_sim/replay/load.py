@@ -6,6 +6,7 @@ Rule of this module: what is left out, sorted or rounded is reported; what is br
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -14,13 +15,16 @@ from pathlib import Path
 import numpy as np
 
 from fieldlog_protocol.blocks.block import TICK_HZ
-from fieldlog_protocol.blocks.schema import ChannelType, Stream
+from fieldlog_protocol.blocks.encoder import BlockEncoder
+from fieldlog_protocol.blocks.schema import MAX_COLUMNS, ChannelType, Stream
 from fieldlog_protocol.errors import UsageError
+from fieldlog_sim.log_store import BLOCK_SIZE
 from fieldlog_sim.noise import Integers
 from fieldlog_sim.replay.numbers import Series, is_numeric, parse_column, to_series
 from fieldlog_sim.replay.player import ReplaySensor, Timeline, live_start
 from fieldlog_sim.replay.table import Column, Table, read_table
 from fieldlog_sim.replay.times import read_times, unreadable_time
+from fieldlog_sim.sensors import Raw
 
 _SECOND_US = 1_000_000
 _EQUAL_US = _SECOND_US / TICK_HZ  # steps that differ by no more are the same to a device
@@ -72,23 +76,34 @@ def load_replay(
     `period_us` spaces the rows of a file without times; such a file, and one whose times count from an unknown
     beginning, is laid so that it ends at `now_us`, default the present.
     """
-    table = read_table(path)
+    table, cut = _without_a_torn_time(read_table(path))
     utc_us, time_columns, notes = _times(table, period_us, now_us)
     order, sorting = _order(utc_us)
     utc_us = utc_us[order]
     series, reports = _series(table, time_columns, units or {})
     step_us, regular = _steps(utc_us)
     timeline = Timeline(utc_us, int(utc_us[-1] - utc_us[0]) + (step_us or _SECOND_US))
-    groups = _groups(series)
+    groups = _groups(series, step_us, regular=regular)
     sensors = tuple(
         ReplaySensor(
             _stream(number, len(groups), group, step_us, regular=regular),
             timeline,
-            np.column_stack([item.raw[order] for item in group]),
+            _stacked(group, order),
         )
         for number, group in enumerate(groups)
     )
-    return Replay(sensors, (*notes, *sorting, *reports), step_us or _SECOND_US, timeline)
+    return Replay(sensors, (*table.notes, *cut, *notes, *sorting, *reports), step_us or _SECOND_US, timeline)
+
+
+def _without_a_torn_time(table: Table) -> tuple[Table, tuple[str, ...]]:
+    """A file that ends in the midst of a row's time, or before it, does not tell when that row was read."""
+    if table.torn_cells is None:
+        return table, ()
+    whole = table.without_last_row()
+    times = read_times(whole)
+    if times is None or max(times.columns) < table.torn_cells - 1:
+        return table, ()
+    return whole, ("the last row ends before its time does: it is left out",)
 
 
 def _times(
@@ -112,11 +127,13 @@ def _times(
 
 
 def _no_time(table: Table) -> str:
-    cell = unreadable_time(table)
-    reason = "no column holds times" if cell is None else f"{cell[:40]!r} cannot be read as a time"
+    found = unreadable_time(table)
+    reason = "no column holds times"
+    if found is not None:
+        reason = f"{found[1][:40]!r} in the column {found[0].name} cannot be read as a time"
     return (
-        f"{table.path}: {reason}. Nothing was replayed; write times as ISO 8601, such as 2013-01-01T06:00:00Z, or as "
-        "seconds since 1970, or tell the time between rows with --replay-period."
+        f"{table.path}: {reason}. Nothing was replayed; write times as ISO 8601, such as 2013-01-01T06:00:00Z, as "
+        "31.12.2013 06:00:00, or as seconds since 1970, or tell the time between rows with --replay-period."
     )
 
 
@@ -173,17 +190,34 @@ def _steps(utc_us: Integers) -> tuple[int, bool]:
     return (middle if near.mean() >= 0.5 else 0), False
 
 
-def _groups(series: Sequence[Series]) -> list[Sequence[Series]]:
-    """Columns that are stored alike, in runs that fit a block: a single float would keep a whole stream from being
-    packed."""
-    packed = [item for item in series if item.channel.type.packable]
-    wide = [item for item in series if item.channel.type is ChannelType.I64]
-    floats = [item for item in series if item.channel.type is ChannelType.F32]
-    return [*_runs(packed, 32), *_runs(wide, 24), *_runs(floats, 32)]
+def _groups(series: Sequence[Series], period_us: int, *, regular: bool) -> list[Sequence[Series]]:
+    """A row is a frame: the columns in their order, cut only where a frame would not fit a block."""
+    groups: list[Sequence[Series]] = []
+    while series:
+        longest = min(len(series), MAX_COLUMNS)
+        fitting = bisect_left(
+            range(1, longest + 1), True, key=lambda length: not _fits(series[:length], period_us, regular=regular)
+        )
+        groups.append(series[:fitting])
+        series = series[fitting:]
+    return groups
 
 
-def _runs(series: Sequence[Series], length: int) -> list[Sequence[Series]]:
-    return [series[start : start + length] for start in range(0, len(series), length)]
+def _stacked(group: Sequence[Series], order: Integers) -> Raw:
+    """The columns side by side. No number of numpy's holds both 64-bit integers and floats: together they stay Python's."""
+    columns = [item.raw[order] for item in group]
+    types = {item.channel.type for item in group}
+    if {ChannelType.I64, ChannelType.F32} <= types:
+        columns = [column.astype(object) for column in columns]
+    return np.column_stack(columns)
+
+
+def _fits(group: Sequence[Series], period_us: int, *, regular: bool) -> bool:
+    try:
+        BlockEncoder(_stream(0, 1, group, period_us, regular=regular), BLOCK_SIZE)
+    except UsageError:
+        return False
+    return True
 
 
 def _stream(number: int, count: int, group: Sequence[Series], period_us: int, *, regular: bool) -> Stream:

@@ -67,6 +67,10 @@ class Column:
     def rows(self) -> int:
         return sum(map(len, self.pieces))
 
+    def without_last(self) -> Column:
+        *pieces, last = self.pieces
+        return replace(self, pieces=[*pieces, last[:-1]] if len(last) > 1 else pieces)
+
     def words(self) -> Words:
         vocabulary = _Vocabulary()
         index = [np.fromiter(map(vocabulary.__getitem__, piece), np.int32, len(piece)) for piece in self.pieces]
@@ -104,17 +108,30 @@ class Source:
         where = f"{self.path}, line {line + self.skipped}"
         return UsageError(f"{where}: {what}. Nothing was replayed; mend the file.")
 
-    def row_error(self, row: int, what: str) -> UsageError:
-        """`row` counts from 0 behind the header, empty lines left out."""
+    def line_of(self, row: int) -> int:
+        """`row` counts from 0 behind the header, empty lines left out. Lines count from 1 at the header."""
         rows = self.rows()
         next(islice((cells for cells in rows if cells), row + 1, None), None)
-        return self.error(rows.line_num, what)
+        return rows.line_num
+
+    def row_error(self, row: int, what: str) -> UsageError:
+        return self.error(self.line_of(row), what)
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether it ends in the midst of a line, as when a logger lost power."""
+        return not self.data.rstrip(b"\0").endswith((b"\n", b"\r"))
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
+    """`notes` tell what was not as it should be. `torn_cells`: of how many cells the last row holds at least the
+    beginning, where the file ends in the midst of it."""
+
     source: Source
     columns: list[Column]
+    notes: tuple[str, ...] = ()
+    torn_cells: int | None = None
 
     @property
     def path(self) -> Path:
@@ -124,17 +141,50 @@ class Table:
     def rows(self) -> int:
         return self.columns[0].rows
 
+    def without_last_row(self) -> Table:
+        """UsageError when there is no other."""
+        columns = [column.without_last() for column in self.columns]
+        if not columns[0].pieces:
+            raise self.source.row_error(0, "it is the only row, and ends before its time does")
+        return replace(self, columns=columns, torn_cells=None)
+
+
+@dataclass(slots=True)
+class _ShortRows:
+    """Rows with fewer cells than the header."""
+
+    count: int = 0
+    first: int = 0
+    last: int = -1
+    last_cells: int = 0
+
+    def note(self, row: int, cells: int) -> None:
+        self.first = row if self.count == 0 else self.first
+        self.count += 1
+        self.last, self.last_cells = row, cells
+
+    def notes(self, source: Source) -> tuple[str, ...]:
+        if not self.count:
+            return ()
+        line = source.line_of(self.first) + source.skipped
+        what = "1 row has" if self.count == 1 else f"{self.count} rows have"
+        first = "in" if self.count == 1 else "the first in"
+        return (f"{what} fewer cells than the header, {first} line {line}: the cells that lack are missing values",)
+
 
 def read_table(path: Path) -> Table:
     """UsageError with the line when the file is no table."""
     source = _source(path)
     columns = _named(_headings(source))
-    for series in _chunks(source, len(columns)):
+    short = _ShortRows()
+    for series in _chunks(source, len(columns), short):
         for column, cells in zip(columns, series, strict=True):
             column.pieces.append(cells)
     if not columns[0].pieces:
         raise UsageError(f"{path} has a header and no rows. Nothing was replayed; give a file with readings.")
-    return Table(source, columns)
+    table = Table(source, columns, short.notes(source))
+    torn = source.is_torn and short.last == table.rows - 1
+    return replace(table, torn_cells=short.last_cells) if torn else table
 
 
 def _source(path: Path) -> Source:
@@ -176,14 +226,14 @@ def _headings(source: Source) -> list[str]:
     return headings
 
 
-def _chunks(source: Source, width: int) -> Iterator[list[tuple[str, ...]]]:
+def _chunks(source: Source, width: int, short: _ShortRows) -> Iterator[list[tuple[str, ...]]]:
     """The columns of so many rows at a time."""
     reader = source.rows()
     next(reader)
     first = 0
     while rows := _next_rows(source, reader):
         if any(len(row) != width for row in rows):
-            rows = [_fitted(source, first + number, row, width) for number, row in enumerate(rows)]
+            rows = [_fitted(source, first + number, row, width, short) for number, row in enumerate(rows)]
         yield list(zip(*rows, strict=True))
         first += len(rows)
 
@@ -199,11 +249,13 @@ def _next_rows(source: Source, reader: _Rows) -> list[list[str]]:
     return []
 
 
-def _fitted(source: Source, row: int, cells: list[str], width: int) -> list[str]:
-    """Empty cells behind the last column are no cells."""
-    if len(cells) < width or any(cell.strip() for cell in cells[width:]):
+def _fitted(source: Source, row: int, cells: list[str], width: int, short: _ShortRows) -> list[str]:
+    """Empty cells behind the last column are no cells; those that lack are empty."""
+    if any(cell.strip() for cell in cells[width:]):
         raise source.row_error(row, f"it has {len(cells)} cells, and the header {width}")
-    return cells[:width]
+    if len(cells) < width:
+        short.note(row, len(cells))
+    return [*cells[:width], *[""] * (width - len(cells))]
 
 
 def _named(headings: Sequence[str]) -> list[Column]:

@@ -28,11 +28,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _ELAPSED_BELOW_US = 10**14  # earlier than 1973-03: not a date, but the time since something began
 _CALENDAR_UNTIL_US = 5 * 10**15  # after 2128: not a date, but some number
-_DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}")
+_DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}\.\d{1,2}\.\d{4}", re.ASCII)
+# What people mean as a date, though it may have two meanings, or a month by its name.
+_LIKE_A_DATE = re.compile(
+    r"\d{1,4}[-/. ](?:\d{1,2}|[^\W\d]{3,9}\.?)[-/. ,]+\d{1,4}\b|[^\W\d]{3,9}\.? \d{1,2},? \d{4}\b"
+)
 _DATE_AND_TIME = re.compile(
-    r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})"
-    r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?)?"
-    r"\s*(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?",
+    r"(?:(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})"
+    r"|(?P<Day>\d{1,2})\.(?P<Month>\d{1,2})\.(?P<Year>\d{4}))"
+    r"(?:[T ]\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d+))?)?)?"
+    r"\s*(?P<offset>Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?",
     re.ASCII | re.IGNORECASE,
 )
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?")
@@ -74,16 +79,21 @@ def read_times(table: Table) -> Times | None:
     return Times(instants, (number,), elapsed=kind is Kind.ELAPSED)
 
 
-def unreadable_time(table: Table) -> str | None:
-    """A cell of a column that is named as the time and cannot be read as such."""
-    for column in table.columns:
-        if _is_named_time(column) and (cells := column.sample(1)):
-            return cells[0]
-    return None
+def unreadable_time(table: Table) -> tuple[Column, str] | None:
+    """A column that is meant as the time, by its name or by what its cells look like, and its first cell that cannot be
+    read as such."""
+    named = [column for column in table.columns if _is_named_time(column) and column.sample(1)]
+    dated = (column for column in table.columns if any(map(_LIKE_A_DATE.match, column.sample(1))))
+    column = next(iter(named), None) or next(dated, None)
+    if column is None:
+        return None
+    cells = column.sample(_SAMPLE_ROWS)
+    return column, next((cell for cell in cells if _all_parse([cell], parse_calendar) is None), cells[0])
 
 
 def parse_calendar(text: str) -> int:
-    """Microseconds since 1970 of ISO 8601, also with slashes, with or without fraction and offset; else ValueError."""
+    """Microseconds since 1970 of ISO 8601, also with slashes, or of day.month.year, which nobody writes the other way
+    round; with or without fraction and offset. ValueError for others."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -97,10 +107,12 @@ def _lenient(text: str) -> datetime:
     match = _DATE_AND_TIME.fullmatch(text)
     if match is None:
         raise ValueError(text)
-    year, month, day, hour, minute, second, fraction, offset = match.groups()
-    offset = "+00:00" if offset is None or offset[0] not in "+-" else offset
+    part = {name.lower(): text for name, text in match.groupdict().items() if text is not None}
+    offset = part.get("offset", "Z")
+    fraction, clock = part.get("fraction", "0"), [part.get(name, "00") for name in ("hour", "minute", "second")]
     return datetime.fromisoformat(
-        f"{year}-{month:>02}-{day:>02}T{hour or '00':>02}:{minute or '00'}:{second or '00'}.{fraction or '0':0<6.6}{offset}"
+        f"{part['year']}-{part['month']:>02}-{part['day']:>02}T{clock[0]:>02}:{clock[1]}:{clock[2]}.{fraction:0<6.6}"
+        f"{offset if offset[0] in '+-' else '+00:00'}"
     )
 
 
