@@ -24,12 +24,16 @@ from rich.text import Text
 _FIGURES_WIDTH = 45
 """Columns that amount, rate, time left and something of the bar itself need."""
 
+_ECHO_WIDTH = 4
+"""Left free behind the bar: a terminal shows ^C there, and must not go to a new line for it."""
+
 
 class Bar:
     """Shown from the first piece of a transfer to its last; a transfer that falls back shows it again."""
 
     def __init__(self, what: str, unit: str) -> None:
         self._console = Console(stderr=True, highlight=False, markup=False)
+        self._console.width -= _ECHO_WIDTH
         self._what = _clipped(what, self._console.width - _FIGURES_WIDTH)
         self._unit = unit
         self._shown: Progress | None = None
