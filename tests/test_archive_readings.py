@@ -16,7 +16,7 @@ from archive_data import CLIMATE, DOOR, HOUR, HUMIDITY, LOG_ID, NEW_YEAR_US, TEM
 from fieldlog.archive import Archive, Session
 from fieldlog.archive import readings as readings_module
 from fieldlog.archive.series import Series
-from fieldlog.clock_model import UNBOUNDED, Quality
+from fieldlog.clock_model import UNBOUNDED, UNKNOWN_TIME, Quality
 from fieldlog.clock_sync import Sync
 from fieldlog_protocol.blocks.block import TICK_HZ, Block, BlockHeader, Encoding, Flag, build_block, parse_block
 from fieldlog_protocol.blocks.decode import Frames, decode_frames
@@ -402,3 +402,24 @@ def test_pieces_add_up_to_the_whole_whatever_their_size(
     for name in ("utc_us", "error_us", "quality", "boot_id", "tick", "starts"):
         assert np.array_equal(getattr(again, name), getattr(whole, name)), name
     assert all(np.array_equal(a, b) for a, b in zip(again.raw, whole.raw, strict=True))
+
+
+@pytest.mark.parametrize("boot", [1, 9])
+@pytest.mark.parametrize("utc", [0, 1, 2**32 - 1])
+@pytest.mark.parametrize("t0", [2**51, 2**52, 2**55, 2**61])
+def test_one_block_from_the_end_of_time_leaves_the_rest_as_it_was(
+    archive: Archive, t0: int, utc: int, boot: int
+) -> None:
+    logger = long_log()
+    block = parse_block(logger.blocks[5])
+    header = replace(block.header, seq=9000, t0=t0, utc=utc, boot_id=boot)
+    fill(archive, logger.blocks)
+    before = only(archive).utc_us
+    fill(archive, [build_block(Block(header, block.n_frames, block.span, block.payload))])
+    readings = archive.readings()
+    times = np.concatenate([series.utc_us for series in readings])
+    assert np.array_equal(times[: len(before)], before)
+    beyond = times[len(before) :]
+    assert len(beyond) == block.n_frames
+    assert t0 < 2**52 or (beyond == UNKNOWN_TIME).all()
+    assert all(problem.isprintable() for problem in readings.problems)

@@ -279,3 +279,55 @@ def test_the_oscillator_decides_what_contradicts() -> None:
     assert ClockModel([], syncs, CRYSTAL).warnings
     assert not ClockModel([], syncs, RC).warnings
     assert not ClockModel([], syncs, Oscillator(30_000, 100, 100, 100, 100)).warnings
+
+
+def probed(rx: int, tx: int) -> Probe:
+    return Probe(1, EPOCH_US, EPOCH_US + 10_000, rx, tx)
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        pytest.param(probed(2**63 - 1, 0), id="backwards"),
+        pytest.param(probed(101, 100), id="a tick backwards"),
+        pytest.param(probed(2**63 - 1, 2**63 - 1), id="beyond all time"),
+        pytest.param(probed(2**52, 2**52), id="just beyond all time"),
+        pytest.param(probed(0, 2**63 - 1), id="longer than the probe took"),
+        pytest.param(Probe(1, EPOCH_US, EPOCH_US + 2**33, 5, 6), id="an error that no field holds"),
+    ],
+)
+def test_a_probe_whose_ticks_cannot_be_true_is_left_out(probe: Probe) -> None:
+    assert sync_from_probes([probe, probed(7, 8)]).tick == 7
+    with pytest.raises(VerificationError, match="cannot be true"):
+        sync_from_probes([probe, probe])
+
+
+TICKS = np.array([0, 2**20, 2**51, 2**52, 2**55, 2**61, 2**63 - 1], dtype=np.int64)
+
+
+@pytest.mark.parametrize("how", ["synced", "believed", "bounded"])
+def test_what_no_calendar_holds_has_no_known_time(how: str) -> None:
+    syncs = [Sync(1, 5, EPOCH_US, 100)] if how == "synced" else []
+    if how == "bounded":
+        syncs = [Sync(0, 5, EPOCH_US, 100), Sync(2, 5, EPOCH_US + US * DAY_S, 100)]
+    beliefs = (Belief(5, EPOCH_US // US),) if how == "believed" else ()
+    spans = [BootSpan(0, 5), BootSpan(1, 9, beliefs), BootSpan(2, 9)]
+    times = ClockModel(spans, syncs).utc(1, TICKS)
+    assert (times.utc_us == UNKNOWN_TIME).tolist() == [False, False, False, True, True, True, True]
+    assert (times.error_us[3:] == UNBOUNDED).all()
+    assert (times.quality[3:] == Quality.UNKNOWN).all()
+
+
+@pytest.mark.parametrize("tick", [2**51, 2**55, 2**61])
+@pytest.mark.parametrize("utc_s", [1, EPOCH_US // US, 2**32 - 1])
+def test_a_boot_that_never_ends_spoils_no_other(tick: int, utc_s: int) -> None:
+    spans = [BootSpan(1, 100), BootSpan(2, tick, (Belief(tick, utc_s),)), BootSpan(3, 100)]
+    model = ClockModel(spans, [Sync(1, 5, EPOCH_US, 100), Sync(3, 5, EPOCH_US + US * DAY_S, 100), Sync(3, tick, 1, 1)])
+    assert model.utc(1, np.array([5], dtype=np.int64)).utc_us[0] == EPOCH_US
+    assert (model.utc(2, np.array([tick], dtype=np.int64)).utc_us[0] == UNKNOWN_TIME) or tick < 2**52
+    assert all(warning.isprintable() for warning in model.warnings)
+
+
+def test_a_time_before_1970_is_no_time() -> None:
+    times = ClockModel([BootSpan(1, 2**40)], [Sync(1, 2**40, 5, 100)]).utc(1, np.array([0, 2**40], dtype=np.int64))
+    assert times.utc_us.tolist() == [UNKNOWN_TIME, 5]

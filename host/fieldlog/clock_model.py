@@ -11,12 +11,12 @@ figures of its `Oscillator`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from fieldlog.clock_sync import US_PER_TICK, Sync, longest_agreement, one_per_tick, spaced
+from fieldlog.clock_sync import MAX_TICK, US_PER_TICK, Sync, longest_agreement, one_per_tick, spaced
+from fieldlog.datetimes import MAX_UTC_US, utc_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,6 +173,31 @@ class _Steps:
         return Times(utc, error, np.full(len(ticks), self.quality, dtype=np.uint8))
 
 
+def _possible(sync: Sync) -> bool:
+    return 0 <= sync.tick < MAX_TICK and 0 <= sync.utc_us <= MAX_UTC_US
+
+
+def _bounded_span(span: BootSpan) -> BootSpan:
+    beliefs = tuple(belief for belief in span.beliefs if belief.tick < MAX_TICK)
+    return replace(span, last_tick=min(span.last_tick, MAX_TICK), beliefs=beliefs)
+
+
+def _sensible(model: _Line | _Steps, ticks: npt.NDArray[np.int64]) -> Times:
+    """Ticks that no device can have counted would overflow the arithmetic, and their times every calendar."""
+    import numpy as np
+
+    times = model.times(np.clip(ticks, 0, MAX_TICK))
+    strange = (ticks < 0) | (ticks >= MAX_TICK) | (times.utc_us < 0) | (times.utc_us > MAX_UTC_US)
+    if not strange.any():
+        return times
+    none = _no_times(ticks)
+    return Times(
+        np.where(strange, none.utc_us, times.utc_us),
+        np.where(strange, none.error_us, times.error_us),
+        np.where(strange, none.quality, times.quality),
+    )
+
+
 def _no_times(ticks: npt.NDArray[np.int64]) -> Times:
     import numpy as np
 
@@ -220,10 +245,10 @@ class ClockModel:
         self._oscillator = oscillator
         self._warnings: list[str] = []
         by_boot: dict[int, list[Sync]] = {}
-        for sync in syncs:
+        for sync in filter(_possible, syncs):
             by_boot.setdefault(sync.boot_id, []).append(sync)
         self._lines = {boot: _line(found, oscillator, self._warnings) for boot, found in by_boot.items()}
-        self._boots = {span.boot_id: span for span in sorted(boots, key=lambda span: span.boot_id)}
+        self._boots = {span.boot_id: span for span in sorted(map(_bounded_span, boots), key=lambda span: span.boot_id)}
         lower, upper = self._earliest_starts(), self._latest_starts()
         self._steps = {
             boot: steps
@@ -242,9 +267,9 @@ class ClockModel:
         return line.knots if line else ()
 
     def utc(self, boot_id: int, ticks: npt.NDArray[np.int64]) -> Times:
-        """Times of `ticks` of one boot."""
+        """Times of `ticks` of one boot; what would lie outside the years 1970 to 9999 has no known time."""
         model = self._lines.get(boot_id) or self._steps.get(boot_id)
-        return model.times(ticks) if model else _no_times(ticks)
+        return _sensible(model, ticks) if model else _no_times(ticks)
 
     def _duration_us(self, span: BootSpan) -> int:
         """The least time that a boot took, up to the last tick known of it."""
@@ -292,9 +317,8 @@ class ClockModel:
         drift_us = self._drift_since_sync(span.boot_id, start_us)
         slack = 1_000_000 + (0 if drift_us is None else drift_us)
         if (low is not None and start_us < low - slack) or (high is not None and start_us > high + slack):
-            when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=start_us)
             self._warnings.append(
-                f"Boot {span.boot_id}: the device believed it started at {when:%Y-%m-%d %H:%M:%S} UTC, which the boots "
+                f"Boot {span.boot_id}: the device believed it started at {utc_text(start_us, 'seconds')}, which the boots "
                 "around it rule out; its belief is left out."
             )
             return None

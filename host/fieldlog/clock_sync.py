@@ -12,6 +12,9 @@ from fieldlog_protocol.errors import VerificationError
 
 TICK_HZ = 32768
 US_PER_TICK = 1_000_000 / TICK_HZ
+MAX_TICK = 2**52
+"""More than 4000 years: no device counts so far, and up to here floats count every tick and int64 every microsecond."""
+_MAX_ERROR_US = 2**32 - 1
 _TICK_ROUNDING_US = 50  # both ticks of a probe are rounded down, and their mean again
 
 
@@ -30,6 +33,12 @@ class Probe:
         """Time on the link, without the time the device took to answer."""
         return self.received_us - self.sent_us - (self.tick_tx - self.tick_rx) * US_PER_TICK
 
+    @property
+    def usable(self) -> bool:
+        """Whether neither side's clock jumped meanwhile, and the device's ticks can be true."""
+        in_order = self.tick_rx <= self.tick_tx < MAX_TICK
+        return in_order and 0 <= self.round_trip_us < _MAX_ERROR_US
+
 
 @dataclass(frozen=True, slots=True)
 class Sync:
@@ -45,14 +54,14 @@ class Sync:
 def sync_from_probes(probes: Iterable[Probe], source: str = "host") -> Sync:
     """The sync of the probe with the shortest round trip, among those of the latest boot.
 
-    Raises VerificationError when every probe ran backwards: the host's clock was set meanwhile.
+    Raises VerificationError when no probe is usable: a clock was set meanwhile, or the device's ticks are nonsense.
     """
     tried = list(probes)
-    usable = [p for p in tried if p.boot_id == tried[-1].boot_id and p.round_trip_us >= 0]
+    usable = [p for p in tried if p.boot_id == tried[-1].boot_id and p.usable]
     if not usable:
         raise VerificationError(
-            "No clock probe gave a usable time: this computer's clock was set while probing, or the device did not "
-            "answer. Nothing was changed; probe again."
+            "No clock probe gave a usable time: this computer's clock was set while probing, or the ticks that the "
+            "device named cannot be true. Nothing was changed; probe again."
         )
     best = min(usable, key=lambda probe: probe.round_trip_us)
     ticks, odd = divmod(best.tick_rx + best.tick_tx, 2)

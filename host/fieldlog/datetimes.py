@@ -7,6 +7,10 @@ import re
 
 from fieldlog_protocol.errors import ProtocolError, UsageError
 
+MAX_UTC_US = 253_402_300_799_999_999
+"""The last microsecond of the year 9999. Times beyond it, or before 1970, are nonsense, and no time is known."""
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _TEXT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII)
 
 
@@ -21,6 +25,17 @@ def from_device(text: str) -> dt.datetime:
     except ValueError as error:
         raise ProtocolError(f"the device's time {text!r} does not exist: {error}") from error
     return whole + _fraction(match[7] or "0")
+
+
+def utc_of(utc_us: int) -> dt.datetime | None:
+    """The aware time of microseconds since 1970; None for what lies outside the years 1970 to 9999."""
+    return _EPOCH + dt.timedelta(microseconds=utc_us) if 0 <= utc_us <= MAX_UTC_US else None
+
+
+def utc_text(utc_us: int, timespec: str = "auto") -> str:
+    """The same for people."""
+    time = utc_of(utc_us)
+    return f"nonsense ({utc_us} us since 1970)" if time is None else time.isoformat(timespec=timespec)
 
 
 def to_device(time: dt.datetime) -> str:

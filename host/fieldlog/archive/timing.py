@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
-from fieldlog.archive.log import MAX_TICK, Log
+from fieldlog.archive.log import Log
 from fieldlog.clock_model import CRYSTAL, Belief, BootSpan, ClockModel, Oscillator
+from fieldlog.clock_sync import MAX_TICK
 
 _US_PER_TICK = "30.517578125"  # 1e6 / 32768, exactly
 
@@ -29,7 +30,8 @@ def clock_model(database: sqlite3.Connection, log: Log, oscillator: Oscillator =
 def _beliefs(database: sqlite3.Connection, log: int, boot_id: int) -> tuple[Belief, ...]:
     """The first block of each distance between the device's clock and its tick, in whole seconds: the rest repeat it."""
     found = database.execute(
-        "SELECT min(t0), utc FROM blocks WHERE log = ? AND boot_id = ? AND utc > 0 GROUP BY utc - t0 / 32768",
-        (log, boot_id),
+        "SELECT min(t0), utc FROM blocks WHERE log = ? AND boot_id = ? AND utc > 0 AND t0 < ? "
+        "GROUP BY utc - t0 / 32768",
+        (log, boot_id, MAX_TICK),
     )
     return tuple(Belief(t0, utc) for t0, utc in found)

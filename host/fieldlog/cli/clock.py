@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 import click
 
 from fieldlog.cli.common import Common, options, run
 from fieldlog.clock import DeviceTime, read_clock, sync_clock
 from fieldlog.clock_sync import Sync
+from fieldlog.datetimes import utc_of, utc_text
 from fieldlog.device import Device
 from fieldlog_protocol.commands import Group, os
 from fieldlog_protocol.errors import RefusedError
@@ -30,7 +29,7 @@ def show(common: Common) -> None:
 
     found = run(work())
     data = {
-        "utc": None if found.utc_us is None else _iso(found.utc_us),
+        "utc": None if found.utc_us is None or utc_of(found.utc_us) is None else _iso(found.utc_us),
         "offset_us": found.offset_us,
         "error_us": found.error_us,
         "boot_id": found.boot_id,
@@ -79,7 +78,7 @@ async def _sync(device: Device) -> Sync | None:
 
 
 def _iso(utc_us: int) -> str:
-    return dt.datetime.fromtimestamp(utc_us / 1e6, dt.UTC).isoformat(timespec="milliseconds")
+    return utc_text(utc_us, "milliseconds")
 
 
 def _seconds(value_us: int | None, *, sign: bool = False) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 from collections.abc import Awaitable, Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ import click
 from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.image import slot_flags, slot_json
 from fieldlog.cli.output import Output
+from fieldlog.datetimes import utc_text
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
 from fieldlog_protocol.commands import GROUP_NAMES, Empty, logger
@@ -125,7 +125,7 @@ def _logger_fields(info: dict[str, Any]) -> list[tuple[str, object]]:
 
 def _utc(seconds: int | None) -> str:
     """A logger knows of syncs since its restart alone; earlier ones are in its log."""
-    return "not since the last restart" if seconds is None else dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()
+    return "not since the last restart" if seconds is None else utc_text(seconds * 1_000_000)
 
 
 @click.command()
