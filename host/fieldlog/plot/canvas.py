@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from fieldlog.plot.names import Names
 from fieldlog.plot.style import DPI, RC, clean
+from fieldlog.plot.ticks import tick_text
 from fieldlog.plot.trace import Floats, Micros
 
 if TYPE_CHECKING:
@@ -38,12 +40,14 @@ def house_style() -> Generator[None]:
         yield
 
 
-def new_figure(n_panels: int, width_in: float, height_in: float) -> tuple[Figure, list[Axes]]:
-    """A figure of panels one above the other that share their time axis."""
+def new_figure(panels_in: Sequence[float], width_in: float, frame_in: float) -> tuple[Figure, list[Axes]]:
+    """A figure of panels one above the other that share their time axis; `panels_in` are their heights with names."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained")
-    grid = figure.subplots(n_panels, 1, sharex=True, squeeze=False)
+    figure = Figure(figsize=(width_in, frame_in + sum(panels_in)), dpi=DPI, layout="constrained")
+    grid = figure.subplots(
+        len(panels_in), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": list(panels_in)}
+    )
     return figure, list(grid[:, 0])
 
 
@@ -69,21 +73,24 @@ def bands(axes: Axes, begin_us: Micros, end_us: Micros, colour: str, height: flo
     )
 
 
-def legend(axes: Axes, entries: Sequence[tuple[Artist, str]]) -> None:
+def legend(axes: Axes, artists: Sequence[Artist], names: Names) -> None:
     """Above the panel, where it covers no reading."""
+    from matplotlib.lines import Line2D
+
+    texts = [*names.shown, names.rest] if names.rest else names.shown
     box = axes.legend(
-        [artist for artist, _ in entries],
-        ["x"] * len(entries),  # matplotlib leaves out labels that begin with _: the texts are set afterwards
+        [*artists[: len(names.shown)], Line2D([], [], linestyle="none")][: len(texts)],
+        ["x"] * len(texts),  # matplotlib leaves out labels that begin with _: the texts are set afterwards
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=min(len(entries), 6),
+        ncols=names.n_columns,
         borderaxespad=0.1,
         borderpad=0.1,
         handlelength=1.4,
         columnspacing=1.4,
     )
-    for shown, (_, text) in zip(box.get_texts(), entries, strict=True):
-        shown.set_text(clean(text))
+    for shown, text in zip(box.get_texts(), texts, strict=True):
+        shown.set_text(text)
 
 
 def titles(figure: Figure, title: str, key: str) -> None:
@@ -95,6 +102,12 @@ def titles(figure: Figure, title: str, key: str) -> None:
 
 
 def value_axis(axes: Axes, label: str) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    def text(value: float, _: int | None) -> str:
+        return tick_text(value, [float(tick) for tick in axes.get_yticks()])
+
+    axes.yaxis.set_major_formatter(FuncFormatter(text))
     axes.set_ylabel(label)
     axes.locator_params(axis="y", nbins=5)
     axes.margins(x=0.005, y=0.08)

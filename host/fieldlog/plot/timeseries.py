@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fieldlog.plot import canvas
+from fieldlog.plot.names import Names, arrange
 from fieldlog.plot.reduce import Columns, present, reduce, uncovered
 from fieldlog.plot.style import COLOURS, DASHES, DPI, GAP_COLOUR, MISSING_COLOUR, unit_sign
 from fieldlog.plot.trace import Floats, Micros, Trace
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL_IN, _FRAME_IN = 1.55, 1.25
+_PANEL_IN, _FRAME_IN = 1.35, 1.25
 _MARGIN_IN = 0.85
 _MIN_MARK_PX = 2.0
 _BANDS = {"missing": (MISSING_COLOUR, 0.05), "gap": (GAP_COLOUR, 1.0)}
@@ -37,13 +38,14 @@ def timeseries(traces: Iterable[Trace], *, title: str = "", tz: str | tzinfo = "
         raise UsageError("There is nothing to plot: no reading in this selection has both a value and a known time.")
     shown_in = zone(tz)
     begin_us, end_us = _range(drawn)
-    units = list(dict.fromkeys(trace.unit for trace in drawn))
+    groups = [[t for t in drawn if t.unit == unit] for unit in dict.fromkeys(trace.unit for trace in drawn)]
+    names = [arrange([trace.name for trace in group], width_in - _MARGIN_IN) for group in groups]
     with canvas.house_style():
-        figure, panels = canvas.new_figure(len(units), width_in, _FRAME_IN + _PANEL_IN * len(units))
+        figure, panels = canvas.new_figure([_PANEL_IN + some.height_in for some in names], width_in, _FRAME_IN)
         n_columns = int((width_in - _MARGIN_IN) * DPI)
         marks: set[str] = set()
-        for axes, unit in zip(panels, units, strict=True):
-            marks |= _panel(axes, [trace for trace in drawn if trace.unit == unit], (begin_us, end_us), n_columns)
+        for axes, group, some in zip(panels, groups, names, strict=True):
+            marks |= _panel(axes, group, some, (begin_us, end_us), n_columns)
         canvas.time_axis(figure, panels[-1], shown_in, axis_label(shown_in, begin_us, end_us))
         canvas.titles(figure, title, _key(marks))
     return figure
@@ -54,18 +56,18 @@ def _range(drawn: Sequence[Trace]) -> tuple[int, int]:
     return min(int(t.min()) for t in times), max(int(t.max()) for t in times)
 
 
-def _panel(axes: Axes, traces: list[Trace], range_us: tuple[int, int], n_columns: int) -> set[str]:
+def _panel(axes: Axes, traces: list[Trace], names: Names, range_us: tuple[int, int], n_columns: int) -> set[str]:
     """Draws one panel; says which marks it used."""
-    entries: list[tuple[Artist, str]] = []
+    artists: list[Artist] = []
     marks: set[str] = set()
     for index, trace in enumerate(traces):
         columns = reduce(trace, *range_us, n_columns)
-        entries.append((_line(axes, columns, index), trace.name))
+        artists.append(_line(axes, columns, index))
         marks |= {"span"} if columns.reduced else set()
     at_least_us = (range_us[1] - range_us[0]) / n_columns * _MIN_MARK_PX
     marks |= _gaps(axes, traces, at_least_us)
     canvas.value_axis(axes, unit_sign(traces[0].unit))
-    canvas.legend(axes, entries)
+    canvas.legend(axes, artists, names)
     return marks
 
 

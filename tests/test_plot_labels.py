@@ -1,0 +1,130 @@
+"""What stands around the lines of a plot: ticks that need no sum in the mind, names that leave the panel its room."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
+
+from fieldlog.plot import Trace, timeseries
+from fieldlog.plot.canvas import house_style
+from fieldlog.plot.style import unit_sign
+from fieldlog.plot.ticks import tick_text
+
+NEW_YEAR_US = 1_356_998_400_000_000
+HOUR_US = 3_600_000_000
+WAVE = np.sin(np.arange(100) / 10)
+
+
+def trace(values: Any, *, name: str = "T", unit: str = "Cel") -> Trace:
+    column = np.asarray(values, dtype=np.float64)
+    return Trace(name, unit, NEW_YEAR_US + np.arange(len(column), dtype=np.int64) * HOUR_US, column)
+
+
+def drawn(*traces: Trace) -> Figure:
+    figure = timeseries(traces, title="title")
+    with house_style():
+        FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def number(text: str) -> float:
+    return float(text.replace("\N{MINUS SIGN}", "-"))
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (100_300 + 40 * WAVE, ["100260", "100280", "100300", "100320", "100340"]),
+        (100_300 + 0.4 * WAVE, ["100299.6", "100299.8", "100300.0", "100300.2", "100300.4"]),
+        (1e12 * (1 + WAVE), ["0", "0.5e12", "1.0e12", "1.5e12", "2.0e12"]),
+        (1e12 + WAVE, ["999999999999.0", "999999999999.5", "1000000000000.0", "1000000000000.5", "1000000000001.0"]),
+        (1e-9 * WAVE, ["-1.0e-9", "-0.5e-9", "0", "0.5e-9", "1.0e-9"]),
+        (10 * WAVE, ["-10", "-5", "0", "5", "10"]),
+    ],
+)
+def test_ticks_are_whole_numbers_of_the_unit(values: Any, texts: list[str]) -> None:
+    axis = drawn(trace(values)).axes[0].yaxis
+    low, high = sorted(axis.get_view_interval())
+    shown = [t.label1.get_text() for t in axis.get_major_ticks() if low <= t.get_loc() <= high]
+    assert [text.replace("\N{MINUS SIGN}", "-") for text in shown] == texts
+    assert axis.get_offset_text().get_text() == ""
+
+
+spans = st.tuples(st.floats(-1e38, 1e38), st.floats(1e-300, 1e38)).filter(lambda span: span[1] > abs(span[0]) * 1e-10)
+
+
+@given(spans)
+def test_a_tick_reads_as_what_it_marks(span: tuple[float, float]) -> None:
+    low, size = span
+    ticks = [float(tick) for tick in MaxNLocator(5).tick_values(low, low + size)]
+    texts = [tick_text(tick, ticks) for tick in ticks]
+    assert len(set(texts)) == len(texts)
+    assert np.allclose([number(text) for text in texts], ticks, rtol=1e-15, atol=size / 100)
+    assert max(map(len, texts)) <= 22
+
+
+@pytest.mark.parametrize("values", [[5e-324] * 3, [0.0], [3.4e38], [float("inf"), 1.0, 2.0]])
+def test_extreme_values_are_drawn(values: list[float]) -> None:
+    drawn(trace(values))
+
+
+def boxes(figure: Figure) -> list[Bbox]:
+    """Of the title, and of each panel and of the names above it, in pixels."""
+    title = next(text for text in figure.texts if text.get_text() == "title")
+    legends = [legend for axes in figure.axes if (legend := axes.get_legend())]
+    return [part.get_window_extent() for part in (title, *figure.axes, *legends)]
+
+
+def assert_room(figure: Figure, least_in: float = 1.0) -> None:
+    """Everything is on the picture, nothing lies over anything else, and each panel has its height."""
+    found = boxes(figure)
+    for box in found:
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1 + 1
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1 + 1
+    for one, other in combinations(found, 2):
+        shared = Bbox.intersection(one, other)
+        assert shared is None or min(shared.width, shared.height) < 1
+    assert all(axes.get_window_extent().height >= least_in * figure.dpi for axes in figure.axes)
+
+
+def names(figure: Figure) -> list[str]:
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    return [text.get_text() for text in legend.get_texts()]
+
+
+@pytest.mark.parametrize("count", [1, 6, 7, 28, 29, 60, 255])
+def test_names_leave_the_panel_its_room(count: int) -> None:
+    figure = drawn(*(trace(WAVE + n, name=f"channel {n}") for n in range(count)), trace(WAVE, unit="%"))
+    assert_room(figure)
+    shown = names(figure)
+    assert shown[:28] == [f"channel {n}" for n in range(min(count, 28))]
+    assert shown[28:] == ([f"and {count - 28} more"] if count > 28 else [])
+    assert len(figure.axes[0].lines) >= count
+
+
+@pytest.mark.parametrize("letter", [*"xWQ温🌡"])
+@pytest.mark.parametrize("lengths", [[140], [3, 80, 20], [9] * 30])
+def test_names_of_any_length_stay_on_the_picture(lengths: list[int], letter: str) -> None:
+    assert_room(drawn(*(trace(WAVE, name=letter * length) for length in lengths)))
+
+
+def test_a_name_that_is_too_wide_is_cut() -> None:
+    (shown,) = names(drawn(trace(WAVE, name="W" * 110)))
+    assert shown == "W" * (len(shown) - 1) + "…"
+    assert len(shown) > 60
+    (whole,) = names(drawn(trace(WAVE, name="x" * 110)))
+    assert whole == "x" * 110
+
+
+def test_gravity_is_a_unit_like_others() -> None:
+    assert unit_sign("[g]") == "g"
