@@ -81,9 +81,10 @@ def test_bad_options_end_with_2_and_a_sentence(words: list[str], said: str, caps
         main(words)
     assert ended.value.code == 2
     out, err = capsys.readouterr()
-    *_, sentence = err.strip().splitlines()
+    (sentence,) = err.splitlines()
     assert out == ""
-    assert sentence.startswith("fieldlog sim: error: ")
+    assert sentence.startswith("error: ")
+    assert sentence.endswith("see `fieldlog sim --help`.")
     assert re.search(said, sentence), sentence
 
 
@@ -99,11 +100,11 @@ def assert_one_sentence(ended: subprocess.CompletedProcess[str], code: int, said
     assert said in sentence
 
 
-def test_a_busy_udp_port_is_a_link_error() -> None:
+def test_a_busy_udp_port_stands_in_the_way() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as busy:
         busy.bind(("127.0.0.1", 0))
         port = busy.getsockname()[1]
-        assert_one_sentence(run("--udp", f"127.0.0.1:{port}"), 3, f"127.0.0.1:{port}")
+        assert_one_sentence(run("--udp", f"127.0.0.1:{port}"), 1, f"127.0.0.1:{port}")
 
 
 @pty_only
@@ -119,6 +120,8 @@ def test_a_state_directory_that_cannot_be_used(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
     assert_one_sentence(run(*UDP, "--state", file), 1, str(file))
+    assert_one_sentence(run(*UDP, "--state", file / "below"), 1, "Nothing was started")
+    assert file.read_text() == "mine"
     short = tmp_path / "short"
     short.mkdir()
     (short / "device0.flash").write_bytes(b"short")
@@ -129,14 +132,64 @@ def test_a_state_directory_that_cannot_be_used(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="no locks on Windows")
 def test_a_state_directory_has_one_simulator_at_a_time(tmp_path: Path) -> None:
     with simulator(*UDP, "--state", tmp_path) as device:
-        assert_one_sentence(run(*UDP, "--state", tmp_path), 2, str(tmp_path))
+        assert_one_sentence(run(*UDP, "--state", tmp_path), 1, str(tmp_path))
         device.process.kill()
         device.process.wait()
     with simulator(*UDP, "--state", tmp_path):
         pass
 
 
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+@pytest.mark.parametrize("past", [[], ["--history", "1d"]], ids=["new", "history"])
+def test_a_state_directory_without_room(tmp_path: Path, past: list[str]) -> None:
+    """A limit on files stands for a full disk: no write beyond it succeeds."""
+    words = [*UDP, "--state", str(tmp_path), *past]
+    program = (
+        "import resource, sys; from fieldlog_sim.__main__ import main; "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)); sys.exit(main({words!r}))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert_one_sentence(ended, 1, f"no flash images can be kept in {tmp_path}")
+    assert names_in(tmp_path) == ["lock"]
+
+
 # links
+
+
+@pty_only
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGINT"])
+def test_a_running_simulator_keeps_its_link(tmp_path: Path, end: str) -> None:
+    path, state = tmp_path / "tty", tmp_path / "state"
+    with simulator("--pty", path) as device:
+        target = path.readlink()
+        assert_one_sentence(run("--pty", path, "--state", state), 1, f"{path} is the link of a simulator")
+        assert path.readlink() == target
+        assert not state.exists(), "nothing was begun"
+        device.process.kill()
+        device.process.wait()
+    assert path.is_symlink(), "a process that is killed cannot put anything away"
+    with simulator("--pty", path) as device:
+        assert path.exists()
+        stop(device, end)
+        assert device.process.wait(10) == 0
+    assert names_in(tmp_path) == []
+
+
+@pty_only
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_before_it_is_ready_it_leaves_nothing(tmp_path: Path, end: signal.Signals) -> None:
+    """It is stopped as soon as its past begins to come about, with the link claimed."""
+    path, state = tmp_path / "tty", tmp_path / "state"
+    command = [sys.executable, "-m", "fieldlog_sim", "--pty", path, "--state", state, "--history", "2000d"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while not (state / "device0.new").exists():
+            assert process.poll() is None
+        process.send_signal(end)
+        assert process.wait(10) == 130
+        assert (process.stdout.read(), process.stderr.read()) == ("", "interrupted\n")
+    assert names_in(tmp_path) == ["state"]
 
 
 @pty_only

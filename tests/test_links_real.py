@@ -9,14 +9,15 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import serial
 
-from fieldlog_protocol.errors import LinkError, UsageError
+from fieldlog_protocol.errors import FieldlogError, LinkError, UsageError
 from fieldlog_sim.faults import Faults
 from fieldlog_sim.links import Link, PtyLink, UdpLink
+from fieldlog_sim.links.link_path import LinkPath
 
 T = TypeVar("T")
 pty_only = pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals here")
@@ -181,7 +182,7 @@ async def test_a_writer_is_held_up_by_a_paced_line() -> None:
 @pty_only
 async def test_the_symlink_is_made_and_removed(tmp_path: Path) -> None:
     path = tmp_path / "ttyLogger"
-    link = PtyLink(LinePort(), path=path)
+    link = PtyLink(LinePort(), path=LinkPath(path))
     link.open()
     assert path.is_symlink()
     assert link.address == f"serial:{path}"
@@ -203,12 +204,12 @@ def test_only_links_to_terminals_are_replaced(tmp_path: Path) -> None:
     link_to_file.symlink_to(precious)
     for path in (precious, link_to_file, tmp_path):
         with pytest.raises(UsageError, match="Nothing was changed"):
-            PtyLink(LinePort(), path=path).open()
+            PtyLink(LinePort(), path=LinkPath(path)).open()
     assert precious.read_text() == "mine"
     assert link_to_file.is_symlink()
     stale = tmp_path / "stale"
     stale.symlink_to("/dev/pts/does-not-exist")
-    link = PtyLink(LinePort(), path=stale)
+    link = PtyLink(LinePort(), path=LinkPath(stale))
     link.open()
     assert stale.exists()
     link.close()
@@ -217,20 +218,71 @@ def test_only_links_to_terminals_are_replaced(tmp_path: Path) -> None:
 @pty_only
 def test_a_symlink_of_somebody_else_stays(tmp_path: Path) -> None:
     path = tmp_path / "tty"
-    first, second = PtyLink(LinePort(), path=path), PtyLink(LinePort(), path=path)
+    link = PtyLink(LinePort(), path=LinkPath(path))
+    link.open()
+    path.unlink()
+    path.symlink_to("/dev/null")
+    link.close()
+    assert path.readlink() == Path("/dev/null")
+
+
+@pty_only
+def test_a_link_has_one_owner_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "tty"
+    first, second = (PtyLink(LinePort(), path=LinkPath(path)) for _ in range(2))
     first.open()
-    second.open()
-    first.close()
-    assert path.exists(), "the second device took the name over and still has it"
+    target = path.readlink()
+    with pytest.raises(FieldlogError, match="simulator that is running") as refused:
+        second.open()
+    assert not isinstance(refused.value, UsageError)
     second.close()
-    assert not path.is_symlink()
+    assert path.readlink() == target, "nothing was changed"
+    first.close()
+    third = PtyLink(LinePort(), path=LinkPath(path))
+    third.open()
+    third.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pty_only
+def test_a_claim_removes_a_stale_link_at_once(tmp_path: Path) -> None:
+    """Long before there is a pty: what it points to may be somebody else's terminal by now."""
+    path = LinkPath(tmp_path / "tty")
+    path.path.symlink_to("/dev/tty")
+    (tmp_path / ".tty.lock").touch()
+    path.claim()
+    path.claim()
+    assert not path.path.is_symlink()
+    path.release()
+    path.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pty_only
+def test_a_lock_that_was_removed_meanwhile_is_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner ends between the opening of its lock file and the lock."""
+    owner, follower, late = (LinkPath(tmp_path / "tty") for _ in range(3))
+    owner.claim()
+    real_open = os.open
+
+    def open_then_lose(*arguments: Any, **options: Any) -> int:
+        descriptor = real_open(*arguments, **options)
+        owner.release()
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_then_lose)
+    follower.claim()
+    monkeypatch.undo()
+    with pytest.raises(FieldlogError, match="simulator that is running"):
+        late.claim()
+    follower.release()
 
 
 @pty_only
 async def test_a_disconnected_port_vanishes_and_comes_back(tmp_path: Path) -> None:
     device = LinePort()
     path = tmp_path / "tty"
-    link = PtyLink(device, path=path, faults=Faults(seed=0, disconnect=1.0, away_s=0.05))
+    link = PtyLink(device, path=LinkPath(path), faults=Faults(seed=0, disconnect=1.0, away_s=0.05))
     link.open()
 
     def talk_until_lost() -> None:

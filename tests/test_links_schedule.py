@@ -235,13 +235,28 @@ def test_faults_of_one_direction_do_not_depend_on_the_other() -> None:
 
 
 def test_a_corrupt_frame_differs_in_one_bit() -> None:
-    port = EchoPort(datagrams=True)
-    link = MemoryLink(port, datagrams=True, faults=Faults(seed=3, corrupt=1.0))
+    port = EchoPort()
+    link = MemoryLink(port, faults=Faults(seed=3, corrupt=1.0))
     link.send(bytes(32))
     link.settle()
-    damaged = port.pieces[0][1]
+    damaged = b"".join(data for _, data in port.pieces)
     assert sum(byte.bit_count() for byte in damaged) == 1
     assert len(damaged) == 32
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_corrupt_datagram_is_lost_and_none_arrives_damaged(seed: int) -> None:
+    port = EchoPort(datagrams=True)
+    link = MemoryLink(port, datagrams=True, faults=Faults(seed=seed, corrupt=0.3))
+    sent = [b"datagram %d" % number for number in range(200)]
+    for data in sent:
+        link.send(data)
+        link.settle()
+    arrived = [data for _, data in port.pieces]
+    answered = link.take_datagrams()
+    assert set(answered) <= set(arrived) <= set(sent)
+    assert 100 < len(arrived) < 180, "of 200, three in ten are lost"
+    assert len(answered) < len(arrived), "both directions lose"
 
 
 def test_a_duplicate_is_received_twice() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from fieldlog_protocol.errors import FieldlogError, LinkError, UsageError
+from fieldlog_protocol.errors import FieldlogError, UsageError
 from fieldlog_sim.options import parse_options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the simulator; the exit code is 0, or 1, 2 or 3 after one sentence on stderr."""
+    """Run the simulator; the exit code is 0, or after one sentence on stderr 2 for what makes no sense, 1 for what stands
+    in its way, and 130 when it was stopped before it was ready."""
     options = parse_options(arguments)
     from fieldlog_sim.program import run
 
@@ -17,8 +18,6 @@ def main(arguments: list[str] | None = None) -> int:
         run(options)
     except UsageError as error:
         return _fail(error, 2)
-    except LinkError as error:
-        return _fail(error, 3)
     except (FieldlogError, OSError) as error:
         return _fail(error, 1)
     except KeyboardInterrupt:  # while it still read its files or made its past

@@ -14,7 +14,8 @@ from fieldlog_protocol.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Probabilities per frame or datagram, each direction for itself.
+    """Probabilities per frame or datagram, each direction for itself. Datagrams bear a checksum, so that a corrupt one is
+    lost.
 
     A delayed frame comes up to `delay_s` later: on datagrams others overtake it, on a serial line they wait.
     A disconnect takes the link away for `away_s`.
@@ -35,11 +36,11 @@ class Faults:
             if not 0.0 <= probability <= 1.0:
                 raise UsageError(f"{name} is a probability from 0 to 1, not {probability}")
 
-    def direction(self, name: str) -> Direction | None:
+    def direction(self, name: str, *, datagrams: bool = False) -> Direction | None:
         """The faults of one direction of one link; None where nothing can happen."""
         if not any((self.loss, self.corrupt, self.duplicate, self.delay, self.disconnect)):
             return None
-        return Direction(self, Random(f"{self.seed}/{name}"))
+        return Direction(self, Random(f"{self.seed}/{name}"), datagrams=datagrams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Arrival:
 class Direction:
     """The dice of one direction. Every frame rolls the same number of times, whatever becomes of it."""
 
-    def __init__(self, faults: Faults, random: Random) -> None:
+    def __init__(self, faults: Faults, random: Random, *, datagrams: bool) -> None:
+        self._datagrams = datagrams
         self._faults = faults
         self._random = random
 
@@ -70,8 +72,10 @@ class Direction:
         delay_s = roll() * faults.delay_s
         if lost:
             return []
-        first = Arrival(damaged if corrupt else frame, delay_s if late else 0.0)
-        return [first, Arrival(frame)] if twice else [first]
+        found = [Arrival(damaged if corrupt else frame, delay_s if late else 0.0)]
+        if corrupt and self._datagrams:
+            found.clear()
+        return [*found, Arrival(frame)] if twice else found
 
     def disconnects(self) -> bool:
         return self._random.random() < self._faults.disconnect

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -98,10 +99,14 @@ def _create_erased(path: Path, size: int) -> None:
     """Write aside and rename: a process killed here must not leave a short chip behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    with aside.open("wb") as file:
-        for done in range(0, size, MIB):
-            file.write(_erased(min(MIB, size - done)))
-    aside.replace(path)
+    try:
+        with aside.open("wb") as file:
+            for done in range(0, size, MIB):
+                file.write(_erased(min(MIB, size - done)))
+        aside.replace(path)
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 class NorFlash:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fieldlog_protocol import __version__
 from fieldlog_protocol.errors import UsageError
@@ -22,6 +22,13 @@ _DATA = Path(__file__).parent / "data"
 SAMPLES = {"newark": "newark-2013-hourly-weather.csv"}
 
 
+_FAULTS = {
+    "loss": "frame or datagram is lost",
+    "corrupt": "frame is damaged; a damaged datagram is lost, as UDP's checksum has it",
+    "duplicate": "frame or datagram comes twice",
+    "delay": "frame or datagram is late",
+    "disconnect": "reply takes the link away with it for a while",
+}
 MOST_PPM = 100_000.0  # the worst RC oscillator is better
 
 
@@ -140,8 +147,15 @@ def _number(kind: type[int] | type[float], least: float, most: float, words: str
     return parse
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong as the other commands do."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message.rstrip('.')}. Nothing was started; see `{self.prog} --help`.\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="fieldlog sim",
         description="Simulated devices on a pseudo-terminal or UDP, in the foreground.",
         allow_abbrev=False,
@@ -164,14 +178,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--latency", default="0ms", metavar="TIME", help="delivery delay of replies, such as 16ms")
     add("--buffers", default="384x4", metavar="SIZExCOUNT", help="message buffers (default: 384x4)")
-    for fault in ("loss", "corrupt", "duplicate", "delay", "disconnect"):
-        add(
-            f"--{fault}",
-            type=probability,
-            default=0.0,
-            metavar="P",
-            help=f"probability of {fault} per frame or datagram",
-        )
+    for fault, what in _FAULTS.items():
+        add(f"--{fault}", type=probability, default=0.0, metavar="P", help=f"probability that a {what}")
     add("--seed", type=int, default=0, metavar="N", help="seed of everything that is random (default: 0)")
     add("--state", type=Path, metavar="DIR", help="keep the flash images here; without it nothing is kept")
     add("--history", metavar="TIME", help="fill the log of a new device with this much of the past, such as 30d")

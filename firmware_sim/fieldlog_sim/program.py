@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fieldlog_protocol.commands.logger import LABEL_MAX, StreamPeriod
-from fieldlog_protocol.errors import UsageError
+from fieldlog_protocol.errors import FieldlogError, UsageError
 from fieldlog_protocol.framing import Framing
 from fieldlog_sim.device import Device, DeviceConfig
 from fieldlog_sim.handlers import register_all
 from fieldlog_sim.history import SteppedTime, record_history
+from fieldlog_sim.links.link_path import LinkPath
 from fieldlog_sim.links.port import Link
 from fieldlog_sim.links.pty import PtyLink
 from fieldlog_sim.links.udp import UdpLink
@@ -36,18 +37,49 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 def run(options: Options) -> None:
     """Build the devices, print a line for each link, serve until told to stop, and put everything away."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was claimed is let go
     replay = _load(options)
-    if options.state is not None:
-        _claim(options.state)
-    devices = [_build_device(options, index, replay) for index in range(options.count)]
-    for device in devices:
-        device.flash.cut_after = options.power_cut_after
-        device.hurried = True
+    paths = _link_paths(options)
+    devices: list[Device] = []
     try:
-        asyncio.run(_serve(options, devices))
+        for path in paths:
+            path.claim()
+        devices += _build_devices(options, replay)
+        asyncio.run(_serve(options, devices, paths))
     finally:
         for device in devices:
             device.flash.close()
+        for path in paths:
+            path.release()
+
+
+def _link_paths(options: Options) -> list[LinkPath]:
+    """Of each device, if they have any."""
+    if options.pty is not None and not hasattr(os, "openpty"):
+        raise UsageError("this system has no pseudo-terminals: use --udp 127.0.0.1:1337")
+    if not options.pty:
+        return []
+    if options.count == 1:
+        return [LinkPath(Path(options.pty))]
+    return [LinkPath(Path(f"{options.pty}{index}")) for index in range(options.count)]
+
+
+def _build_devices(options: Options, replay: Replay | None) -> list[Device]:
+    try:
+        if options.state is not None:
+            _claim(options.state)
+        devices = [_build_device(options, index, replay) for index in range(options.count)]
+    except OSError as error:
+        if isinstance(error, FieldlogError) or options.state is None:
+            raise
+        raise FieldlogError(
+            f"no flash images can be kept in {options.state}: {error.strerror}. Nothing was started; name another "
+            "directory, or leave --state out to keep nothing."
+        ) from error
+    for device in devices:
+        device.flash.cut_after = options.power_cut_after
+        device.hurried = True
+    return devices
 
 
 def _load(options: Options) -> Replay | None:
@@ -129,14 +161,14 @@ def _claim(folder: Path) -> None:
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(lock)
-        raise UsageError(
+        raise FieldlogError(
             f"{folder} belongs to a simulator that is running. Nothing was changed; stop it or name another directory."
         ) from error
 
 
-async def _serve(options: Options, devices: list[Device]) -> None:
+async def _serve(options: Options, devices: list[Device], paths: list[LinkPath]) -> None:
     links: list[Link] = []
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -145,7 +177,7 @@ async def _serve(options: Options, devices: list[Device]) -> None:
         threading.Thread(target=_wait_for_eof, args=(loop, stop), daemon=True).start()
     try:
         for index, device in enumerate(devices):
-            for link in await _open_links(options, index, device):
+            for link in await _open_links(options, index, device, paths[index] if paths else None):
                 links.append(link)
                 _announce(options, index, device, link)
         await _run_until(stop, links)
@@ -180,10 +212,10 @@ async def _run_until(stop: asyncio.Event, links: list[Link]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _open_links(options: Options, index: int, device: Device) -> list[Link]:
+async def _open_links(options: Options, index: int, device: Device, path: LinkPath | None) -> list[Link]:
     links: list[Link] = []
     if options.pty is not None:
-        links.append(_open_pty(options, index, device))
+        links.append(_open_pty(options, index, device, path))
     if options.udp is not None:
         host, port = options.udp
         udp = UdpLink(
@@ -197,14 +229,11 @@ async def _open_links(options: Options, index: int, device: Device) -> list[Link
     return links
 
 
-def _open_pty(options: Options, index: int, device: Device) -> Link:
-    if not hasattr(os, "openpty"):
-        raise UsageError("this system has no pseudo-terminals: use --udp 127.0.0.1:1337")
-    path = f"{options.pty}{index}" if options.pty and options.count > 1 else options.pty
+def _open_pty(options: Options, index: int, device: Device, path: LinkPath | None) -> Link:
     framing = raw_framing(options.buffers) if options.framing == "raw" else console_framing(options.buffers)
     link = PtyLink(
         _port(options, device, framing),
-        path=Path(path) if path else None,
+        path=path,
         baud=options.baud,
         latency_s=options.latency_s,
         faults=options.faults,

@@ -28,8 +28,8 @@ class MemoryLink:
             self._emit,
             baud=baud,
             latency_s=latency_s,
-            to_device=faults.direction("memory/to device"),
-            to_host=faults.direction("memory/to host"),
+            to_device=faults.direction("memory/to device", datagrams=datagrams),
+            to_host=faults.direction("memory/to host", datagrams=datagrams),
             datagrams=datagrams,
         )
         port.link_up()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from pathlib import Path
 
 from fieldlog_protocol.errors import LinkError
 from fieldlog_sim.faults import Faults
+from fieldlog_sim.links.link_path import LinkPath
 from fieldlog_sim.links.port import Port
 from fieldlog_sim.links.schedule import Schedule
-from fieldlog_sim.links.terminal import Terminal, place_symlink, remove_symlink
+from fieldlog_sim.links.terminal import Terminal
 from fieldlog_sim.links.waker import Waker
 
 QUEUE_BYTES = 256 * 1024
@@ -32,7 +32,7 @@ class PtyLink:
         self,
         port: Port,
         *,
-        path: Path | None = None,
+        path: LinkPath | None = None,
         baud: int | None = None,
         latency_s: float = 0.0,
         faults: Faults | None = None,
@@ -59,13 +59,17 @@ class PtyLink:
         self.lost = 0  # bytes that found the queue full
 
     def open(self) -> None:
-        """Make the pty and the symbolic link; UsageError where the path or the platform does not allow it."""
+        """Make the pty and the symbolic link; UsageError where the path or the platform does not allow it, FieldlogError
+        where the link is another simulator's."""
+        if self._path is not None:
+            self._path.claim()
         terminal = Terminal()
         if self._path is not None:
             try:
-                place_symlink(self._path, terminal.name)
+                self._path.point_to(terminal.name)
             except BaseException:
                 terminal.close()
+                self._path.release()
                 raise
         self._terminal = terminal
 
@@ -96,6 +100,8 @@ class PtyLink:
     def close(self) -> None:
         self._closed = True
         self._detach()
+        if self._path is not None:
+            self._path.release()
         self._waker.wake()
 
     @property
@@ -123,7 +129,7 @@ class PtyLink:
         self._inbox.clear()
         self._queue.clear()
         if self._path is not None:
-            remove_symlink(self._path, terminal.name)
+            self._path.clear(terminal.name)
         terminal.close()
 
     def _next_at(self, loop: asyncio.AbstractEventLoop) -> float | None:

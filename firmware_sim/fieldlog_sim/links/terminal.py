@@ -11,7 +11,6 @@ import os
 import select
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 from fieldlog_protocol.errors import UsageError
 
@@ -93,31 +92,3 @@ def _watch_openings(path: str) -> int | None:
         os.close(fd)
         return None
     return fd
-
-
-def place_symlink(path: Path, target: str) -> None:
-    """Make `path` point to `target`, at once or not at all. Only a link to a terminal, or to nothing, is replaced."""
-    if path.is_symlink():
-        former = path.readlink()
-        if path.exists() and not str(former).startswith("/dev/"):
-            raise UsageError(
-                f"{path} is a link to {former}, which is no terminal. Nothing was changed; give another path."
-            )
-    elif path.exists():
-        raise UsageError(f"{path} exists and is not a symbolic link. Nothing was changed; give another path.")
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.symlink_to(target)
-        aside.replace(path)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be made a link to the pty: {error.strerror}. Give another path.") from error
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-
-
-def remove_symlink(path: Path, target: str) -> None:
-    """Remove `path` if it still points to `target`."""
-    with suppress(OSError):
-        if path.readlink() == Path(target):
-            path.unlink()

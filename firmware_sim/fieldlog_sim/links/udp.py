@@ -50,8 +50,8 @@ class UdpLink:
             self._emit,
             baud=baud,
             latency_s=latency_s,
-            to_device=faults.direction(f"{name}/to device"),
-            to_host=faults.direction(f"{name}/to host"),
+            to_device=faults.direction(f"{name}/to device", datagrams=True),
+            to_host=faults.direction(f"{name}/to host", datagrams=True),
             datagrams=True,
         )
         self._waker = Waker()
