@@ -9,14 +9,25 @@ from typing import Any
 import pytest
 
 from fieldlog.cli.main import invoke
-from fieldlog_protocol.commands import logger
+from fieldlog.datetimes import MAX_UTC_US, utc_of
+from fieldlog_protocol.commands import fs, logger, os, stat
+from fieldlog_protocol.errors import VerificationError
 from smp_peer import Handler, udp_peer
 
 FAR = 2**63 - 1
 INFO: dict[tuple[int, int, int], Handler] = {
     logger.INFO.key: lambda _: {
-        **{"parts": 1, "uid": b"\1" * 8, "log": 1, "block": 1024, "boot": 1, "tick": 5, "state": 0},
-        **{"first": 0, "next": 0, "used": 0, "total": 0, "utc": FAR, "set": FAR},
+        "parts": 1,
+        "uid": b"\1" * 8,
+        "log": 1,
+        "block": 1024,
+        "boot": 1,
+        "tick": 5,
+        "state": 0,
+        "first": 0,
+        "next": 0,
+        "utc": FAR,
+        "set": FAR,
     }
 }
 
@@ -49,3 +60,59 @@ def test_impossible_ticks_set_no_clock(capsys: pytest.CaptureFixture[str]) -> No
         assert invoke(["clock", "sync", "--device", peer.url]) == 5
         assert not peer.peer.asked(logger.CLOCK_ANCHOR)
     assert "cannot be true" in capsys.readouterr().err
+
+
+def test_the_last_microsecond_is_the_last() -> None:
+    assert str(utc_of(MAX_UTC_US)) == "9999-12-31 23:59:59.999999+00:00"
+    assert utc_of(MAX_UTC_US + 1) is None
+    assert str(utc_of(0)) == "1970-01-01 00:00:00+00:00"
+    assert utc_of(-1) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "answer"),
+    [
+        ("stats x", stat.DATA.key, {"name": "x", "fields": {"n": 1 << 40_000}}),
+        ("stats x", stat.DATA.key, {"name": "x", "fields": {"n": -1}}),
+        ("fs hash x", fs.HASH.key, {"type": "crc32", "len": 5, "output": 1 << 32}),
+        ("log status", logger.INFO.key, {"parts": 1, "open": [-1]}),
+        ("echo x", os.ECHO.key, {"rc": 1 << 40_000}),
+    ],
+)
+def test_numbers_out_of_all_range_break_the_protocol(
+    words: str, key: tuple[int, int, int], answer: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with udp_peer(INFO | {key: lambda _: answer}) as peer:
+        assert invoke([*words.split(), "--device", peer.url]) == 3
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_device_cannot_forge_lines_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    with udp_peer({os.ECHO.key: lambda _: {"rc": 3, "rsn": "no\nerror: forged"}}) as peer:
+        assert invoke(["echo", "x", "--device", peer.url]) == 4
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_text_of_a_device_in_any_sentence_stays_in_its_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fieldlog.transports.serial_ports", lambda: _raise(VerificationError("runs 1\nerror: forged")))
+    assert invoke(["devices"]) == 5
+    assert capsys.readouterr().err == "error: runs 1\\nerror: forged\n"
+
+
+@pytest.mark.parametrize("words", [["devices"], ["devices", "--json"], ["devices", "--verbose"]])
+def test_what_nobody_foresaw_is_a_sentence(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fieldlog.transports.serial_ports", lambda: _raise(ZeroDivisionError("odd\nthing")))
+    assert invoke(words) == 1
+    out, err = capsys.readouterr()
+    assert "error: fieldlog has a bug: ZeroDivisionError: odd thing. " in err
+    assert ("Traceback" in err) == ("--verbose" in words)
+    assert err.count("\n") == 1 or "--verbose" in words
+    assert "--json" not in words or json.loads(out)["error"]["exit_code"] == 1

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldlog_protocol.commands import TABLE, Command
+from fieldlog_protocol.commands import TABLE, Command, os
 from fieldlog_protocol.errors import ProtocolError, RefusedError
-from fieldlog_protocol.wire import decode_body, decode_packet, decode_reply, refusal
+from fieldlog_protocol.wire import decode_body, decode_map, decode_packet, decode_reply, refusal
 
 KEYS = sorted({key for c in TABLE for type_ in (c.request, c.response) for key in type_.__struct_encode_fields__})
 SCALARS = (
@@ -113,3 +113,24 @@ def test_one_changed_byte_of_a_reply_raises_our_errors_only(command: Command[Any
 )
 def test_cbor_made_to_exhaust_the_reader(payload: bytes) -> None:
     _decode_as_everything(payload)
+
+
+@pytest.mark.parametrize("value", [1 << 64, -(1 << 63) - 1, 1 << 40_000], ids=["above", "below", "endless"])
+@pytest.mark.parametrize("wrap", [lambda v: v, lambda v: [0, [v]], lambda v: {"a": {"b": v}}])
+def test_no_number_has_more_than_64_bits(value: int, wrap: Callable[[int], object]) -> None:
+    with pytest.raises(ProtocolError, match="64 bits"):
+        decode_map(cbor2.dumps({"x": wrap(value)}))
+
+
+def test_numbers_of_64_bits_pass() -> None:
+    body = {"x": [(1 << 64) - 1, -(1 << 63)], "flag": True, "ratio": 1e300}
+    assert decode_map(cbor2.dumps(body)) == body
+
+
+def test_a_reason_stays_in_its_line() -> None:
+    refused = {"rc": 3, "rsn": "no\r\nerror: \x1b[31mforged\u202e" + "x" * 5000}
+    with pytest.raises(RefusedError) as caught:
+        decode_reply(cbor2.dumps(refused), os.ECHO)
+    assert str(caught.value).isprintable()
+    assert r"no\r\nerror: \x1b[31mforged\u202exxx" in str(caught.value)
+    assert len(str(caught.value)) < 400

@@ -22,6 +22,8 @@ from fieldlog_protocol.layout import Layout
 HEADER_SIZE = 8
 MAX_MESSAGE = HEADER_SIZE + 0xFFFF
 _CODE_LIMIT = 1 << 32
+_INTEGERS = range(-(1 << 63), 1 << 64)
+_REASON_MAX = 200
 
 M = TypeVar("M", bound=Message)
 Rsp = TypeVar("Rsp", bound=Message)
@@ -120,7 +122,22 @@ def decode_map(payload: bytes) -> dict[str, Any]:
     body = cast("dict[object, Any]", value)
     if not all(isinstance(key, str) for key in body):
         raise ProtocolError("a key of the message's CBOR map is not text")
+    _require_plain_integers(body)
     return cast("dict[str, Any]", body)
+
+
+def _require_plain_integers(body: dict[object, Any]) -> None:
+    """No bignums: SMP has no use for them, and no counter, database or line of text is made for 10000 digits."""
+    waiting: list[object] = [body]
+    seen: set[int] = set()  # CBOR can share a part among many, and with itself
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, int):
+            if value not in _INTEGERS:
+                raise ProtocolError("a number in the message has more than 64 bits")
+        elif isinstance(value, (dict, list, tuple)) and id(value) not in seen:  # pyright: ignore[reportUnknownArgumentType]
+            seen.add(id(value))  # pyright: ignore[reportUnknownArgumentType]
+            waiting += cast("dict[object, object]", value).values() if isinstance(value, dict) else value
 
 
 def encode_body(message: Message) -> bytes:
@@ -175,7 +192,14 @@ def _refusal(body: dict[str, Any], asked_group: int | None) -> RefusedError | No
         return None
     text = error_text(code, None)
     reason = body.get("rsn")
-    return RefusedError(code, None, f"{text}: {reason}" if isinstance(reason, str) and reason else text, details)
+    return RefusedError(
+        code, None, f"{text}: {_one_line(reason)}" if isinstance(reason, str) and reason else text, details
+    )
+
+
+def _one_line(reason: str) -> str:
+    """The device's words with their control characters as escapes, so that they cannot pass for lines of ours."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in reason[:_REASON_MAX])
 
 
 def _number(body: Mapping[Any, Any], key: str) -> int:

@@ -6,7 +6,7 @@ import errno
 
 import click
 
-from fieldlog.text import printable_lines
+from fieldlog.text import printable, printable_lines
 from fieldlog_protocol.errors import (
     FieldlogError,
     LinkError,
@@ -27,6 +27,8 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (VerificationError, 5),
 )
 
+_QUOTING = (ProtocolError, RefusedError, VerificationError)
+
 
 def exit_code(error: Exception) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
@@ -39,7 +41,9 @@ def output_failed(error: Exception) -> bool:
 
 def report(as_json: bool, error: Exception) -> None:
     """Say what went wrong; with `as_json` an object goes to stdout too, so that there always is one."""
-    text = printable_lines(sentence(error))
+    said = sentence(error)
+    # these quote devices and files: a line end in them would forge a line of ours
+    text = printable(said) if isinstance(error, _QUOTING) else printable_lines(said)
     if as_json and not output_failed(error):
         from fieldlog.cli.output import json_line
 

@@ -14,8 +14,8 @@ from contextlib import suppress
 
 import click
 
-from fieldlog.cli.failure import exit_code, report
-from fieldlog.text import printable
+from fieldlog.cli.failure import FAILED, exit_code, report
+from fieldlog.text import printable, printable_lines
 from fieldlog_protocol import __version__
 from fieldlog_protocol.errors import FieldlogError
 
@@ -135,7 +135,27 @@ def _invoke(words: Sequence[str]) -> int:
     except (FieldlogError, click.ClickException) as error:
         report("--json" in words, error)
         return exit_code(error)
+    except OSError:
+        raise  # `invoke` has words for these
+    except Exception as error:  # noqa: BLE001 - the last resort: a sentence, whatever was overlooked
+        return _bug(words, error)
     return 0
+
+
+def _bug(words: Sequence[str], error: Exception) -> int:
+    """An error that nobody foresaw, most often in what a device or a file says."""
+    if {"--verbose", "-v"} & set(words):
+        import traceback
+
+        click.echo(printable_lines("".join(traceback.format_exception(error))), err=True)
+    what = " ".join(f"{type(error).__name__}: {str(error)[:200]}".split())
+    report("--json" in words, FieldlogError(f"fieldlog has a bug: {what}. {_AFTER_A_BUG}"))
+    return FAILED
+
+
+_AFTER_A_BUG = (
+    "How far the command came is not known: look before you repeat it. Please report this with what --verbose prints"
+)
 
 
 def _drop_output() -> None:

@@ -25,7 +25,7 @@ class CountResponse(Message, frozen=True, kw_only=True):
 class ListResponse(Message, frozen=True, kw_only=True):
     """The ids of all groups."""
 
-    groups: Annotated[tuple[int, ...], about("ids of the groups")]
+    groups: Annotated[tuple[Annotated[int, u16("id")], ...], about("ids of the groups")]
 
 
 class SingleRequest(Message, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class SingleResponse(Message, frozen=True, kw_only=True):
 class DetailsRequest(Message, frozen=True, kw_only=True):
     """Which groups to describe."""
 
-    groups: Annotated[tuple[int, ...], about("ids of the groups; left out: all")] | None = None
+    groups: Annotated[tuple[Annotated[int, u16("id")], ...], about("ids of the groups; left out: all")] | None = None
 
 
 class GroupDetails(Message, frozen=True, kw_only=True):

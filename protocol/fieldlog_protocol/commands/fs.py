@@ -91,7 +91,7 @@ class FileHashResponse(Message, frozen=True, kw_only=True):
     type: Annotated[str, string("kind of hash")]
     off: Annotated[int, u32("where it begins; left out: 0", "By")] | None = None
     len: Annotated[int, u32("how much it covers", "By")]
-    output: Annotated[int | bytes, about("a number for crc32, bytes for sha256")]
+    output: Annotated[Annotated[int, u32("crc32")] | bytes, about("a number for crc32, bytes for sha256")]
 
 
 class HashType(Message, frozen=True, kw_only=True):

@@ -177,7 +177,7 @@ class InfoResponse(Message, frozen=True, kw_only=True):
     tick: Annotated[int, u63("ticks since boot", "{tick}")] | None = None
     state: Annotated[int, u8("idle 0, armed 1, logging 2, full 3, fault 4")] | None = None
     first: Annotated[int, u32("first seq held")] | None = None
-    open: Annotated[tuple[int, ...], about("seqs of blocks that are open")] | None = None
+    open: Annotated[tuple[Annotated[int, u32("seq")], ...], about("seqs of blocks that are open")] | None = None
     next: Annotated[int, u32("seq that the next block will get")] | None = None
     used: Annotated[int, u63("bytes of the log in use", "By")] | None = None
     total: Annotated[int, u63("bytes of the log in all", "By")] | None = None
@@ -207,7 +207,9 @@ class ChannelInfo(Message, frozen=True, kw_only=True):
     mul: Annotated[int, i32("factor; left out: 1")] | None = None
     exp: Annotated[int, number("power of ten; left out: 0", ge=-30, le=30)] | None = None
     off: Annotated[int, i32("added to raw * mul; left out: 0")] | None = None
-    miss: Annotated[int, about("raw value that stands for a missing reading")] | None = None
+    miss: (
+        Annotated[int, number("raw value that stands for a missing reading", ge=-(1 << 63), le=(1 << 63) - 1)] | None
+    ) = None
     lo: Annotated[float, about("lowest valid value, in the unit")] | None = None
     hi: Annotated[float, about("highest valid value, in the unit")] | None = None
     cal: Annotated[tuple[float, ...], about("calibration polynomial, constant first")] | None = None

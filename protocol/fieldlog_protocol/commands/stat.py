@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fieldlog_protocol.commands.base import Command, Empty, ErrorTexts, Group, Message, Op, about, string
+from fieldlog_protocol.commands.base import Command, Empty, ErrorTexts, Group, Message, Op, about, number, string
 
 ERRORS: ErrorTexts = {
     2: "there is no statistics group of this name",
@@ -26,7 +26,7 @@ class StatResponse(Message, frozen=True, kw_only=True):
     """The counters of a group."""
 
     name: Annotated[str, string("name of the statistics group")]
-    fields: Annotated[dict[str, int], about("counter by name")]
+    fields: Annotated[dict[str, Annotated[int, number("counter", ge=0)]], about("counter by name")]
 
 
 class StatListResponse(Message, frozen=True, kw_only=True):
