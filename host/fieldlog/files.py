@@ -62,6 +62,7 @@ async def fetch(
 ) -> Transferred:
     """Fetch a file; an existing target is replaced only with `force`. What was fetched is checked by the device's hash."""
     check_target(target, force=force)
+    _require_plain(target)
     partial = target.with_name(target.name + ".partial")
     try:
         with _writing(target), partial.open("wb") as file:
@@ -85,6 +86,11 @@ def check_target(target: Path, *, force: bool) -> None:
         raise UsageError(
             f"{target} exists already and was left alone. Add --force to replace it, or choose another name"
         )
+
+
+def _require_plain(target: Path) -> None:
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{target} is no plain file and was left alone. Name a file to fetch into")
 
 
 async def store(device: Device, data: bytes, name: str, *, progress: OnProgress = ignore_progress) -> Transferred:

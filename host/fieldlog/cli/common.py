@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from fieldlog.cli.output import Output
-from fieldlog_protocol.errors import FieldlogError, UsageError
+from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from fieldlog.device import Device
@@ -109,22 +108,3 @@ def on_interrupt(state: str | Callable[[], str]) -> Generator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         raise KeyboardInterrupt(state if isinstance(state, str) else state()) from interrupt
-
-
-def write_text(target: Path, text: str) -> None:
-    """Write a file, all of it or nothing. What is no plain file, such as a pipe or a link to one, is written through."""
-    direct = target.is_symlink() or (target.exists() and not target.is_file())
-    aside = target if direct else target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        if not direct:
-            aside.replace(target)
-    except OSError as error:
-        raise FieldlogError(
-            f"{target} could not be written: {error.strerror or error}. Nothing else was changed; make room, or name "
-            "another place with --output"
-        ) from error
-    finally:
-        if not direct:
-            with suppress(OSError):  # its folder may be what is missing
-                aside.unlink()

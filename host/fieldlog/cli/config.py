@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 
 from fieldlog import config as settings
-from fieldlog.cli.common import Common, options, run, write_text
+from fieldlog.cli.common import Common, options, run
 from fieldlog.config import Entry, Schema, toml_value
 from fieldlog.device import Device
 from fieldlog.files import check_target
 from fieldlog.setting_values import Setting, allowed, show_raw
+from fieldlog.whole_file import whole_file
 from fieldlog_protocol.commands.logger import SettingFlag
 from fieldlog_protocol.errors import RefusedError, UsageError
 
@@ -123,7 +124,8 @@ def export(common: Common, target: Path | None, force: bool, changed: bool) -> N
     if target is None:
         data |= {"toml": text}
     else:
-        write_text(target, text)
+        with whole_file(target) as aside:
+            aside.write_text(text, encoding="utf-8")
     common.output.result(data, lambda: common.output.lines(text.rstrip("\n") if target is None else str(target)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,8 @@ from fieldlog.cli.common import output_options
 from fieldlog.cli.output import Output
 from fieldlog.cli.selection import Wanted, selection_options
 from fieldlog.files import check_target
-from fieldlog_protocol.errors import FieldlogError, UsageError
+from fieldlog.whole_file import whole_file
+from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from fieldlog.archive.readings import Readings
@@ -74,19 +74,8 @@ def _save(selected: _Selected, target: Path, *, clock: bool) -> int:
     """Write a file that is whole or not there; answers the number of rows."""
     from fieldlog.export import write_csv
 
-    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with aside.open("w", encoding="utf-8", newline="") as file:
-            rows = write_csv(selected, file, clock=clock)
-        aside.replace(target)
-    except OSError as error:
-        raise FieldlogError(
-            f"{target} could not be written: {error.strerror or error}. "
-            "Nothing else was changed; check the folder, its permissions and its free space."
-        ) from error
-    finally:
-        aside.unlink(missing_ok=True)
-    return rows
+    with whole_file(target) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        return write_csv(selected, file, clock=clock)
 
 
 def _counted(rows: int) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fieldlog.plot import canvas
-from fieldlog_protocol.errors import FieldlogError, UsageError
+from fieldlog.whole_file import whole_file
+from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,14 +30,6 @@ def save(figure: Figure, path: str | Path) -> Path:
     """
     target = Path(path)
     kind = check_format(target)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    with whole_file(target) as aside:
         canvas.write(figure, aside, kind)
-        aside.replace(target)
-    except OSError as error:
-        raise FieldlogError(
-            f"The plot could not be written to {target}: {error.strerror or error}. Check the folder and its free space."
-        ) from error
-    finally:
-        aside.unlink(missing_ok=True)
     return target
