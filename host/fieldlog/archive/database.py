@@ -61,6 +61,8 @@ _SENTENCES = {
     sqlite3.SQLITE_CANTOPEN: "It cannot be opened. Nothing was changed: check that the folder exists and its permissions.",
     sqlite3.SQLITE_IOERR: "Its disk reports an error. What was stored before should be safe: check the disk.",
 }
+_SPOILED = ("Could not decode to UTF-8", "no such table", "no such column", "malformed database schema")
+"""What sqlite3 says, under the code of any error, of a file that is not as this program wrote it."""
 _NOT_OURS = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 
 
@@ -75,15 +77,21 @@ def in_words(path: Path) -> Generator[None]:
         yield
     except sqlite3.Error as error:
         raise _translated(error, path) from error
+    except UnicodeDecodeError as error:  # sqlite3's own words about a spoiled file quote the file
+        raise _damaged(path) from error
 
 
 def _translated(error: sqlite3.Error, path: Path) -> FieldlogError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _NOT_OURS:
-        return VerificationError(
-            f"{path} is damaged or not an archive of fieldlog. It was left as it is: name another one, or restore it."
-        )
+    if code in _NOT_OURS or str(error).startswith(_SPOILED):
+        return _damaged(path)
     return ArchiveError(f"The archive {path}: {_SENTENCES.get(code, f'{error}. What was stored before is safe.')}")
+
+
+def _damaged(path: Path) -> VerificationError:
+    return VerificationError(
+        f"{path} is damaged or not an archive of fieldlog. It was left as it is: name another one, or restore it."
+    )
 
 
 def locate(path: Path) -> Path:
@@ -94,17 +102,21 @@ def locate(path: Path) -> Path:
 def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     """A connection to the archive file `path`, made with its tables when it is new and `writable`."""
     if not writable and not path.exists():
-        raise UsageError(f"There is no archive at {path}. Nothing was made; pull a device first, or name another one.")
+        raise _nothing_at(path)
     with in_words(path):
         connection = _opened(path, writable)
         try:
-            _require_ours(connection, path)
+            _require_ours(connection, path, writable)
             if writable:
                 _prepare(connection)
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def _nothing_at(path: Path) -> UsageError:
+    return UsageError(f"There is no archive at {path}. Nothing was made; pull a device first, or name another one.")
 
 
 def _opened(path: Path, writable: bool) -> sqlite3.Connection:
@@ -132,11 +144,13 @@ def _read_only(path: Path, options: str) -> sqlite3.Connection:
     return connection
 
 
-def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
+def _require_ours(connection: sqlite3.Connection, path: Path, writable: bool) -> None:
     tables = _number(connection, "SELECT count(*) FROM sqlite_master")
     application, version = _number(connection, "PRAGMA application_id"), _number(connection, "PRAGMA user_version")
     if tables and application != APPLICATION_ID:
         raise VerificationError(f"{path} is a database of another program. It was left as it is: name another archive.")
+    if not tables and not writable:
+        raise _nothing_at(path)
     if version > VERSION:
         raise UsageError(
             f"The archive {path} was written by a newer fieldlog (format {version}, known here: {VERSION}). "

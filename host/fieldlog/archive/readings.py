@@ -67,8 +67,9 @@ class _Planned:
 class _Source:
     """One log with all that is derived from it."""
 
-    def __init__(self, database: sqlite3.Connection, log: Log) -> None:
+    def __init__(self, database: sqlite3.Connection, path: Path, log: Log) -> None:
         self._db = database
+        self._path = path
         self.log = log
 
     @cached_property
@@ -81,7 +82,7 @@ class _Source:
 
     @cached_property
     def clock(self) -> ClockModel:
-        return clock_model(self._db, self.log)
+        return clock_model(self._db, self._path, self.log)
 
     @cached_property
     def absent(self) -> list[range]:
@@ -129,7 +130,7 @@ class Readings:
     def __init__(self, database: sqlite3.Connection, path: Path, logs: Sequence[Log], selection: Selection) -> None:
         self._path = path
         self._selection = selection
-        self._sources = [_Source(database, log) for log in logs]
+        self._sources = [_Source(database, path, log) for log in logs]
         self._undescribed: Counter[tuple[str, int]] = Counter()
         self._unreadable: dict[tuple[str, int], str] = {}
         with in_words(path):

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
+from fieldlog.archive.database import in_words
 from fieldlog.archive.log import Log
 from fieldlog.clock_model import CRYSTAL, Belief, BootSpan, ClockModel, Oscillator
-from fieldlog.clock_sync import MAX_TICK
+from fieldlog.clock_sync import MAX_TICK, Sync
 
 _US_PER_TICK = "30.517578125"  # 1e6 / 32768, exactly
 
 
-def clock_model(database: sqlite3.Connection, log: Log, oscillator: Oscillator = CRYSTAL) -> ClockModel:
+def clock_model(database: sqlite3.Connection, path: Path, log: Log, oscillator: Oscillator = CRYSTAL) -> ClockModel:
     """Times of every boot of `log`, as well as they are known now."""
+    with in_words(path):
+        return ClockModel(*_known(database, log), oscillator)
+
+
+def _known(database: sqlite3.Connection, log: Log) -> tuple[list[BootSpan], list[Sync]]:
     syncs = log.syncs()
     synced = {sync.boot_id for sync in syncs}
     spans = database.execute(
@@ -24,7 +31,7 @@ def clock_model(database: sqlite3.Connection, log: Log, oscillator: Oscillator =
         BootSpan(boot, last_tick, () if boot in synced else _beliefs(database, log.key, boot), started_before_us)
         for boot, last_tick, started_before_us in spans
     ]
-    return ClockModel(boots, syncs, oscillator)
+    return boots, syncs
 
 
 def _beliefs(database: sqlite3.Connection, log: int, boot_id: int) -> tuple[Belief, ...]:
