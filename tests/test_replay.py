@@ -347,6 +347,9 @@ def test_frames_do_not_depend_on_how_time_is_cut(
     whole = sensor.frames_between(edges[0], edges[-1])
     assert np.concatenate([piece.utc_us for piece in pieces]).tolist() == whole.utc_us.tolist()
     assert np.concatenate([piece.raw for piece in pieces]).tolist() == whole.raw.tolist()
+    newest = sensor.frames_between(edges[0], edges[-1], most=5)
+    assert (newest.utc_us.tolist(), newest.missed) == (whole.utc_us[-5:].tolist(), max(0, len(whole.raw) - 5))
+    assert newest.raw.tolist() == whole.raw[-5:].tolist()
     following = edges[0]
     for instant in whole.utc_us.tolist():
         following = sensor.next_at(following, 0)
