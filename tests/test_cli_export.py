@@ -12,6 +12,7 @@ import fieldlog.archive
 from archive_data import CLIMATE, DOOR, HOUR, LOG_ID, NEW_YEAR_US, UID, PaperLogger, climate
 from fieldlog.cli.main import invoke
 from fieldlog.clock_sync import Sync
+from simulator import simulator
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +81,7 @@ def test_what_cannot_be_written_says_what_to_do(capsys: pytest.CaptureFixture[st
     assert invoke(["export", "-o", "no/such/table.csv"]) == 1
     err = capsys.readouterr().err
     assert "could not be written" in err
-    assert "check the folder" in err
+    assert str(Path("no/such/table.csv")) in err
 
 
 def exported_hours(*words: str) -> list[str]:
@@ -110,3 +111,11 @@ def test_a_time_without_an_offset_is_meant_in_the_zone_of_the_plot(capsys: pytes
 def test_the_help_says_which_zone_is_meant(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke([command, "--help"]) == 0
     assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_unit_of_gravity_stands_in_brackets_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with simulator() as device:
+        assert invoke(["log", "status", "--device", device.url]) == 0
+    shown = capsys.readouterr().out
+    assert "acceleration x [g]," in shown
+    assert "[[" not in shown

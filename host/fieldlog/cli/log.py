@@ -12,6 +12,7 @@ import click
 from fieldlog.cli.common import Common, archive_option, options, run
 from fieldlog.device import Device
 from fieldlog.durations import duration_text, parse_duration_us
+from fieldlog.export.layout import labelled
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_sessions, read_streams
 from fieldlog_protocol.commands import logger
@@ -63,7 +64,7 @@ def status(common: Common) -> None:
             ]
         )
         for stream in streams:
-            channels = ", ".join(f"{channel.name} [{channel.unit}]" for channel in stream.channels)
+            channels = ", ".join(labelled(channel.name, channel.unit) for channel in stream.channels)
             period = f"every {duration_text(stream.period_us)}" if stream.period_us else "as it comes"
             common.output.line(f"stream {stream.id}  {stream.name}, {period}: {channels}")
 

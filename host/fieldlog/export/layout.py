@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _TIME_UNITS: tuple[tuple[int, TimeUnit], ...] = ((1_000_000, "s"), (1_000, "ms"), (1, "us"))
 _BOOTS = 1 << 16
-_HEADING_UNITS = {"[g]": "g"}  # UCUM's own brackets would stand in those of the heading
+_HEADING_UNITS = {"[g]": "g"}
 
 
 class Batches(Protocol):
@@ -58,8 +58,13 @@ class ColumnKey(NamedTuple):
     @property
     def heading(self) -> str:
         name = f"{self.stream.name}: {self.name}" if self.stream else self.name
-        unit = _HEADING_UNITS.get(self.unit, self.unit)
-        return plain(f"{name} [{unit}]" if unit else name)
+        return plain(labelled(name, self.unit))
+
+
+def labelled(name: str, unit: str) -> str:
+    """A channel's name with its unit in brackets, and in one pair of them where UCUM has its own round a sign."""
+    shown = _HEADING_UNITS.get(unit, unit)
+    return f"{name} [{shown}]" if shown else name
 
 
 @dataclass(slots=True)
