@@ -263,3 +263,30 @@ def test_a_ring_turned_into_a_full_log_loses_nothing_more() -> None:
     assert (bench.state(), bench.info().wrap) == (State.FULL, False)
     bench.arm(wrap=True)
     assert bench.state() is State.LOGGING
+
+
+def fill_until_cut(cut: int) -> Bench:
+    """A device whose power goes at that flash operation of filling its log; 0: it does not."""
+    bench = Bench(log_sectors=4)
+    bench.arm(label="full", streams=FAST_MOTION)
+    bench.device.flash.cut_after = cut or None
+    for _ in range(60):
+        bench.wait(5)
+    return bench
+
+
+def test_power_may_go_at_any_operation_of_filling_the_log() -> None:
+    """Also at those that say why it ended: the page that was kept for that may be the one that is torn."""
+    clean = Bench(log_sectors=4)
+    clean.arm(label="full", streams=FAST_MOTION)
+    before = clean.device.flash.operations
+    for _ in range(60):
+        clean.wait(5)
+    assert clean.state() is State.FULL
+    total = clean.device.flash.operations - before
+    for cut in range(max(1, total - 25), total + 1):
+        bench = fill_until_cut(cut)
+        assert bench.state() in (State.FULL, State.IDLE), f"cut at operation {cut} of {total}"
+        assert bench.sessions()[-1].why == StopReason.FULL, f"cut at operation {cut} of {total}"
+        bench.ask(logger.ERASE, logger.EraseRequest(id=7, token=bench.info().token or 0))
+        bench.arm(label="again")

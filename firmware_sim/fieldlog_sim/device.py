@@ -39,13 +39,17 @@ _LOG_ID = "log/id"
 
 @dataclass(frozen=True, slots=True)
 class DeviceConfig:
-    """What makes one device differ from another. `state`: the file behind its flash, None for memory only."""
+    """What makes one device differ from another. `state`: the file behind its flash, None for memory only.
+
+    `log_id`: drawn when the log is formatted, at first power-up; left out, it follows from the seed.
+    """
 
     profile: Profile
     buffers: Buffers = field(default_factory=Buffers)
     seed: int = 0
     index: int = 0
     clock_ppm: float = 0.0
+    log_id: int = 0
     state: Path | None = None
     flash_size: int = FLASH_SIZE
 
@@ -153,8 +157,8 @@ class Device:
         seed = f"{self.config.seed}:{self.config.index}".encode()
         body = Random(seed).randbytes(_FACTORY_BODY_LENGTH)
         self.boot_loader.install(build_image(body, ImageVersion.of(FACTORY_VERSION)))
-        digest = hashlib.sha256(seed).digest()
-        self._nv.put_many({_LOG_ID: digest[8:12], _UID: digest[:8]})
+        log_id = self.config.log_id or Random(seed).getrandbits(32)
+        self._nv.put_many({_LOG_ID: log_id.to_bytes(4, "little"), _UID: hashlib.sha256(seed).digest()[:8]})
 
     def _identify(self) -> Identity:
         uid, log_id = self._nv.get(_UID) or b"", self._nv.get(_LOG_ID) or b""

@@ -253,9 +253,15 @@ class Logger:
 
     def _end(self, why: StopReason) -> None:
         tick = self._tick
-        self._recorder.end(tick, why.name.lower())
+        ended = True
+        try:
+            self._recorder.end(tick, why.name.lower())
+        except StoreFull:  # a torn write has taken the page that was kept for this: the session's record says it too
+            ended = False
         self._note_progress()
         self.sessions.end(self._firmware.boot_id, tick, why)
+        if not ended:
+            self._recorder = self._new_recorder(0)
 
     def release(self, seq: int) -> None:
         """Everything before seq may be overwritten."""

@@ -45,7 +45,8 @@ class Options:
     latency_s: float
     buffers: Buffers
     faults: Faults
-    seed: int
+    seed: int | None
+    """None: 0, but for the id of a new log, which is then drawn anew."""
     state: Path | None
     history_us: int
     time_scale: float
@@ -82,7 +83,7 @@ def _options(words: argparse.Namespace) -> Options:
         latency_s=parse_duration(words.latency) / 1e6,
         buffers=Buffers(*parse_buffers(words.buffers)),
         faults=Faults(
-            seed=words.seed,
+            seed=words.seed or 0,
             loss=words.loss,
             corrupt=words.corrupt,
             duplicate=words.duplicate,
@@ -180,7 +181,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--buffers", default="384x4", metavar="SIZExCOUNT", help="message buffers (default: 384x4)")
     for fault, what in _FAULTS.items():
         add(f"--{fault}", type=probability, default=0.0, metavar="P", help=f"probability that a {what}")
-    add("--seed", type=int, default=0, metavar="N", help="seed of everything that is random (default: 0)")
+    add(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="seed of everything that is random; without it 0, and a new log id each time",
+    )
     add("--state", type=Path, metavar="DIR", help="keep the flash images here; without it nothing is kept")
     add("--history", metavar="TIME", help="fill the log of a new device with this much of the past, such as 30d")
     add(

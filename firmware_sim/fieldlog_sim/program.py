@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -99,12 +100,13 @@ def _build_device(options: Options, index: int, replay: Replay | None) -> Device
     config = DeviceConfig(
         profile=options.profile,
         buffers=options.buffers,
-        seed=options.seed,
+        seed=options.seed or 0,
         index=index,
         clock_ppm=options.clock_ppm,
+        log_id=secrets.randbits(32) if options.seed is None else 0,
         state=_state_file(options.state, index),
     )
-    sensors: tuple[Sensor, ...] = replay.sensors if replay else default_sensors(options.seed, index)
+    sensors: tuple[Sensor, ...] = replay.sensors if replay else default_sensors(options.seed or 0, index)
     fresh = config.state is None or not config.state.exists()
     if not fresh or not (replay or options.history_us) or not options.profile.has_logger:
         return Device(config, _present(options), sensors, register_all)
