@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from archive_data import CLIMATE, LOG_ID, UID, PaperLogger, climate
+from fieldlog.archive.store import open_archive
 from fieldlog.cli.main import invoke
 from fieldlog.datetimes import MAX_UTC_US, utc_of
 from fieldlog_protocol.commands import fs, logger, os, stat
@@ -116,3 +120,69 @@ def test_what_nobody_foresaw_is_a_sentence(
     assert ("Traceback" in err) == ("--verbose" in words)
     assert err.count("\n") == 1 or "--verbose" in words
     assert "--json" not in words or json.loads(out)["error"]["exit_code"] == 1
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """The file of an archive with one log."""
+    file = tmp_path / "archive" / "archive.sqlite"
+    paper = PaperLogger()
+    paper.schema()
+    paper.data(CLIMATE, *climate(50))
+    with open_archive(file.parent) as opened:
+        log = opened.log(UID, LOG_ID)
+        log.add_blocks(paper.blocks)
+        log.describe(serial="SN-0001", label="attic")
+    return file
+
+
+READERS = ["archive ls", "archive check", "export -o x.csv"]
+
+
+@pytest.mark.parametrize("words", READERS)
+@pytest.mark.parametrize("spot", [b"attic", b"CREATE TABLE logs", b"SN-0001"])
+def test_text_that_rotted_is_damage(
+    words: str, spot: bytes, archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(archive.parent)
+    archive.write_bytes(archive.read_bytes().replace(spot, b"\xff\xfe" + spot[2:]))
+    assert invoke(words.split()) == 5
+    assert "damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", READERS)
+def test_a_missing_table_is_damage(
+    words: str, archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(archive.parent)
+    with closing(sqlite3.connect(archive)) as database:
+        database.executescript("DROP TABLE blocks")
+    assert invoke(words.split()) == 5
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_an_index_that_contradicts_its_table_is_damage(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(archive.parent)
+    with closing(sqlite3.connect(archive)) as database:
+        schema = database.execute("SELECT * FROM sqlite_master WHERE name = 'blocks_by_stream'").fetchone()
+        database.executescript("PRAGMA writable_schema = ON; DELETE FROM sqlite_master WHERE name = 'blocks_by_stream'")
+    with closing(sqlite3.connect(archive)) as database:
+        database.executescript("DELETE FROM blocks WHERE kind = 0; PRAGMA writable_schema = ON")
+        database.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", schema)
+        database.commit()
+    assert invoke(["export", "-o", "x.csv"]) == 5
+    assert "damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", READERS)
+def test_an_empty_file_is_no_archive(
+    words: str, archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(archive.parent)
+    for file in archive.parent.iterdir():
+        file.unlink()
+    archive.touch()
+    assert invoke(words.split()) == 2
+    assert "There is no archive" in capsys.readouterr().err

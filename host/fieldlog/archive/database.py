@@ -61,7 +61,13 @@ _SENTENCES = {
     sqlite3.SQLITE_CANTOPEN: "It cannot be opened. Nothing was changed: check that the folder exists and its permissions.",
     sqlite3.SQLITE_IOERR: "Its disk reports an error. What was stored before should be safe: check the disk.",
 }
-_SPOILED = ("Could not decode to UTF-8", "no such table", "no such column", "malformed database schema")
+_SPOILED = (
+    "Could not decode to UTF-8",
+    "no such table",
+    "no such column",
+    "unsupported file format",
+    "malformed database schema",
+)
 """What sqlite3 says, under the code of any error, of a file that is not as this program wrote it."""
 _NOT_OURS = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 
@@ -78,17 +84,18 @@ def in_words(path: Path) -> Generator[None]:
     except sqlite3.Error as error:
         raise _translated(error, path) from error
     except UnicodeDecodeError as error:  # sqlite3's own words about a spoiled file quote the file
-        raise _damaged(path) from error
+        raise damaged(path) from error
 
 
 def _translated(error: sqlite3.Error, path: Path) -> FieldlogError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _NOT_OURS or str(error).startswith(_SPOILED):
-        return _damaged(path)
+        return damaged(path)
     return ArchiveError(f"The archive {path}: {_SENTENCES.get(code, f'{error}. What was stored before is safe.')}")
 
 
-def _damaged(path: Path) -> VerificationError:
+def damaged(path: Path) -> VerificationError:
+    """The file is not as this program wrote it."""
     return VerificationError(
         f"{path} is damaged or not an archive of fieldlog. It was left as it is: name another one, or restore it."
     )

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldlog.archive.database import in_words
+from fieldlog.archive.database import damaged, in_words
 from fieldlog.archive.describe import Schemas
 from fieldlog.archive.log import Log
 from fieldlog.archive.records import LogInfo
@@ -118,6 +118,8 @@ class _Source:
             f"SELECT rowid, data FROM blocks WHERE rowid IN ({marks})", [row.rowid for row in rows]
         )
         by_row: dict[int, bytes] = dict(found.fetchall())
+        if len(by_row) < len(rows):  # the file's index and its table contradict each other
+            raise damaged(self._path)
         return [by_row[row.rowid] for row in rows]
 
     def lost_between(self, first_seq: int, last_seq: int) -> bool:
