@@ -267,3 +267,8 @@ def test_sessions_of_a_channel_become_one_trace_with_a_break() -> None:
 def test_importing_plots_does_not_import_matplotlib() -> None:
     code = "import sys, fieldlog.plot; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_more_units_than_a_figure_has_room_for_are_refused() -> None:
+    with pytest.raises(UsageError, match="25 different units.*--channels"):
+        timeseries([trace([1.0, 2.0], unit=f"u{n}") for n in range(25)])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _PANEL_IN, _FRAME_IN = 1.35, 1.25
 _MARGIN_IN = 0.85
 _MIN_MARK_PX = 2.0
+_MAX_PANELS = 24
 _BANDS = {"missing": (MISSING_COLOUR, 0.05), "gap": (GAP_COLOUR, 1.0)}
 
 
@@ -31,14 +32,20 @@ def timeseries(traces: Iterable[Trace], *, title: str = "", tz: str | tzinfo = "
     """A figure of `traces`, one panel per unit in order of appearance, times shown in `tz`.
 
     Where there are more readings than pixels, a column shows the mean as a line over the span from lowest to highest.
-    Raises UsageError when there is nothing to draw.
+    Raises UsageError when there is nothing to draw, or far too much for one figure.
     """
     drawn = [trace for trace in traces if len(present(trace)[0])]
     if not drawn:
         raise UsageError("There is nothing to plot: no reading in this selection has both a value and a known time.")
+    units = dict.fromkeys(trace.unit for trace in drawn)
+    if len(units) > _MAX_PANELS:
+        raise UsageError(
+            f"These readings have {len(units)} different units, and a figure has room for {_MAX_PANELS} panels. "
+            "Nothing was plotted; choose some with --channels."
+        )
     shown_in = zone(tz)
     begin_us, end_us = _range(drawn)
-    groups = [[t for t in drawn if t.unit == unit] for unit in dict.fromkeys(trace.unit for trace in drawn)]
+    groups = [[t for t in drawn if t.unit == unit] for unit in units]
     names = [arrange([trace.name for trace in group], width_in - _MARGIN_IN) for group in groups]
     with canvas.house_style():
         figure, panels = canvas.new_figure([_PANEL_IN + some.height_in for some in names], width_in, _FRAME_IN)
