@@ -6,6 +6,7 @@ sentence with a figure, "peer" a client, a link and the capabilities that the te
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     from peers import Peer
     from peers_suite import Fleet
+
+
+# A run in the background of a shell begins with SIGINT ignored, and every program that the tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
