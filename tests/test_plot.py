@@ -270,5 +270,5 @@ def test_importing_plots_does_not_import_matplotlib() -> None:
 
 
 def test_more_units_than_a_figure_has_room_for_are_refused() -> None:
-    with pytest.raises(UsageError, match="25 different units.*--channels"):
+    with pytest.raises(UsageError, match=r"25 different units.*--channels"):
         timeseries([trace([1.0, 2.0], unit=f"u{n}") for n in range(25)])
