@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fieldlog_protocol.durations import parse_duration_us
 from fieldlog_protocol.errors import UsageError
-from fieldlog_sim.durations import parse_buffers, parse_duration
+from fieldlog_sim.options import parse_buffers
 from fieldlog_sim.oscillator import Oscillator
 from fieldlog_sim.sim_time import SimTime
 
@@ -117,13 +118,13 @@ def test_whoever_waits_as_long_as_told_is_not_too_early(scale: float, due_us: in
     ],
 )
 def test_durations(text: str, us: int) -> None:
-    assert parse_duration(text) == us
+    assert parse_duration_us(text) == us
 
 
 @pytest.mark.parametrize("text", ["", "10", "ten s", "-1s", "1 fortnight", "1e3s", "s", "1s1", "1,5h", "٣s"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="duration"):
-        parse_duration(text)
+        parse_duration_us(text)
 
 
 def test_buffers() -> None:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fieldlog_protocol import __version__
+from fieldlog_protocol.durations import parse_duration_us
 from fieldlog_protocol.errors import UsageError
-from fieldlog_sim.durations import parse_buffers, parse_duration
 from fieldlog_sim.faults import Faults
 from fieldlog_sim.port import Buffers
 from fieldlog_sim.profiles import PROFILES, Profile
 
 _DATA = Path(__file__).parent / "data"
+_BUFFERS = re.compile(r"(\d+)x(\d+)", re.ASCII)
 SAMPLES = {"newark": "newark-2013-hourly-weather.csv"}
 
 
@@ -80,7 +81,7 @@ def _options(words: argparse.Namespace) -> Options:
         count=words.count,
         framing=words.framing,
         baud=words.baud or None,
-        latency_s=parse_duration(words.latency) / 1e6,
+        latency_s=parse_duration_us(words.latency) / 1e6,
         buffers=Buffers(*parse_buffers(words.buffers)),
         faults=Faults(
             seed=words.seed or 0,
@@ -95,7 +96,7 @@ def _options(words: argparse.Namespace) -> Options:
         history_us=0 if words.history is None else _history(words.history),
         time_scale=words.time_scale,
         replay=None if words.replay is None else _replay_file(words.replay),
-        replay_period_us=None if words.replay_period is None else parse_duration(words.replay_period),
+        replay_period_us=None if words.replay_period is None else parse_duration_us(words.replay_period),
         replay_units=dict(map(_unit, words.replay_unit)),
         clock_ppm=words.clock_ppm,
         power_cut_after=words.power_cut_after,
@@ -110,6 +111,17 @@ def _replay_file(path: Path) -> Path:
     return path if sample is None or path.exists() else _DATA / sample
 
 
+def parse_buffers(text: str) -> tuple[int, int]:
+    """Size and number of message buffers in "384x4"."""
+    match = _BUFFERS.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{text!r} does not tell buffers: write size and number, such as 384x4")
+    size, count = int(match[1]), int(match[2])
+    if not 64 <= size <= 65_535 or not 2 <= count <= 255:  # a request and its reply each take one
+        raise UsageError(f"{text!r}: a buffer has 64 to 65535 bytes, and there are 2 to 255 of them")
+    return size, count
+
+
 def _udp(text: str, count: int) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > 0xFFFF:
@@ -120,7 +132,7 @@ def _udp(text: str, count: int) -> tuple[str, int]:
 
 
 def _history(text: str) -> int:
-    history_us = parse_duration(text)
+    history_us = parse_duration_us(text)
     if history_us > time.time_ns() // 1000:
         raise UsageError(f"--history {text} begins before 1970, which no device can tell")
     return history_us

@@ -11,12 +11,12 @@ import click
 
 from fieldlog.cli.common import Common, archive_option, options, run
 from fieldlog.device import Device
-from fieldlog.durations import duration_text, parse_duration_us
 from fieldlog.export.layout import labelled
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_sessions, read_streams
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.commands.logger import State, StopReason
+from fieldlog_protocol.durations import duration_text, parse_duration_us
 from fieldlog_protocol.errors import UsageError
 
 

@@ -1,4 +1,4 @@
-"""Durations as people write them: 10s, 1min, 1.5h, 30d."""
+"""Durations as people write them, on both ends: 10s, 1min, 1.5h, 30d."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ _UNITS_US = {
     "min": 60_000_000,
     "h": 3_600_000_000,
     "d": 86_400_000_000,
+    "w": 7 * 86_400_000_000,
 }
-_PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)", re.ASCII)
+_ALIASES = {"µs": "us"}
+_PATTERN = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-zµ]+)", re.ASCII)
 
 
 def parse_duration_us(text: str) -> int:
-    """Microseconds; raises UsageError for what is no duration."""
+    """Microseconds in "30d", "16ms", "10min" or "1.5h"; UsageError for anything else, a bare number included."""
     match = _PATTERN.fullmatch(text.strip())
-    if match is None:
+    unit = _ALIASES.get(match[2], match[2]) if match else ""
+    if match is None or unit not in _UNITS_US:
         raise UsageError(f"{text!r} is no duration: write a number and one of {', '.join(_UNITS_US)}, such as 10min")
-    return round(Decimal(match[1]) * _UNITS_US[match[2]])
+    return round(Decimal(match[1]) * _UNITS_US[unit])
 
 
 def duration_text(microseconds: int) -> str:
