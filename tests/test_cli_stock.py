@@ -386,11 +386,10 @@ def _program(*words: str, **options: Any) -> subprocess.Popen[bytes]:
     )
 
 
-def test_help_and_version_import_nothing_heavy_and_are_quick() -> None:
+def test_help_and_version_import_nothing_heavy() -> None:
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from fieldlog.cli.main import invoke\n"
-        "start = time.perf_counter()\n"
         "assert invoke(['--help']) == 0 and invoke(['--version']) == 0\n"
         f"print([name for name in {LIGHT!r} if name in sys.modules], file=sys.stderr)\n"
     )
@@ -398,20 +397,6 @@ def test_help_and_version_import_nothing_heavy_and_are_quick() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert ran.stderr.strip() == "[]"
     assert ran.stdout.splitlines()[-1].startswith("fieldlog ")
-    times = [_seconds(environment) for _ in range(5)]
-    assert min(times) < 0.2 + _bare_python(environment), times
-
-
-def _seconds(
-    environment: dict[str, str], code: str = "from fieldlog.cli.main import main; main(['--version'])"
-) -> float:
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
-    return time.perf_counter() - start
-
-
-def _bare_python(environment: dict[str, str]) -> float:
-    return min(_seconds(environment, "pass") for _ in range(3))
 
 
 @pytest.mark.parametrize("name", OURS)
