@@ -242,6 +242,16 @@ def test_damage_in_the_archive_is_found(run: Terminal, tmp_path: Path) -> None:
     assert "block 0" in run.out
 
 
+def test_a_clock_that_contradicts_itself_is_no_damage(run: Terminal, tmp_path: Path) -> None:
+    run("pull")
+    run("pull")
+    with sqlite3.connect(tmp_path / "archive" / "archive.sqlite") as database:
+        database.execute("UPDATE syncs SET utc_us = utc_us + 3600000000 WHERE rowid = 1")
+    database.close()
+    assert run("archive", "check", device=False) == 0
+    assert "contradict" in run.err
+
+
 def test_names_from_a_device_neither_reach_the_terminal_nor_decide_a_path(run: Terminal, tmp_path: Path) -> None:
     assert run("config", "set", f"device/name={HOSTILE}") == 0
     assert run("log", "arm", "--label", HOSTILE, "--stream", "environment", "--period", "100ms") == 0

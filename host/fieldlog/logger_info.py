@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import msgspec
+
 from fieldlog_protocol.commands.logger import Capability, InfoResponse, State
 from fieldlog_protocol.errors import ProtocolError, RefusedError
 
@@ -70,7 +72,7 @@ def merge(parts: Sequence[InfoResponse]) -> LoggerInfo:
     said: dict[str, object] = {}
     for part in parts:
         said |= {key: value for key in part.__struct_fields__ if (value := getattr(part, key)) is not None}
-    whole = InfoResponse(**said)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - fields of the same struct
+    whole = msgspec.structs.replace(parts[0], **said)
     return LoggerInfo(
         protocol_version=whole.v or 1,
         schema_hash=whole.schema or b"",

@@ -177,9 +177,13 @@ class Readings:
         found += [f"{name}: {text}. It was kept and left out." for (name, _), text in self._unreadable.items()]
         for source in self._sources:
             found += [f"{source.info.name}: {text}." for text in source.log.spoiled.values()]
-            found += source.clock.warnings
             found += _conflicts(source)
-        return found
+        return found + self.clock_warnings
+
+    @property
+    def clock_warnings(self) -> list[str]:
+        """Those of the problems that are about times alone: every block is whole."""
+        return [warning for source in self._sources for warning in source.clock.warnings]
 
     def _wants(self, log: int, session: int) -> bool:
         return self._selection.sessions is None or (log, session) in self._selection.sessions

@@ -50,6 +50,7 @@ def check(output: Output, archive: Path) -> None:
     from fieldlog import archive as archives
 
     damaged: list[str] = []
+    clock: list[str] = []
     missing: list[dict[str, object]] = []
     blocks = readings = 0
     with archives.open(archive, writable=False) as store:
@@ -59,10 +60,19 @@ def check(output: Output, archive: Path) -> None:
             damaged += [f"{log.info().name}: {text}." for text in spoiled]
             held = log.held()
             missing.extend(_lacking(log.info().uid, part) for part in log.absent(held.start, held.stop))
-            selection = store.readings(log.info().uid)
+        for uid in dict.fromkeys(log.info().uid for log in store.logs()):
+            selection = store.readings(uid)
             readings += sum(len(series) for series in selection.batches())
-            damaged += [text for text in selection.problems if text not in damaged]
-    data = {"archive": str(archive), "blocks": blocks, "readings": readings, "damaged": damaged, "missing": missing}
+            clock += selection.clock_warnings
+            damaged += [text for text in selection.problems if text not in (*damaged, *clock)]
+    data = {
+        "archive": str(archive),
+        "blocks": blocks,
+        "readings": readings,
+        "damaged": damaged,
+        "missing": missing,
+        "clock": clock,
+    }
 
     def show() -> None:
         output.line(f"{count(blocks, 'whole block')}, {count(readings, 'reading')} decoded")
@@ -72,6 +82,8 @@ def check(output: Output, archive: Path) -> None:
             output.line(text)
 
     output.result(data, show)
+    for text in clock:
+        output.warn(text)
     if damaged:
         raise VerificationError(
             f"{archive} is damaged in {count(len(damaged), 'place')}, named above; the rest is readable. Nothing was changed"
