@@ -6,7 +6,7 @@ import datetime as dt
 import time
 from dataclasses import dataclass
 
-from fieldlog.clock_sync import TICK_HZ, Probe, Sync, sync_from_probes
+from fieldlog.clock_sync import Probe, Reading, Sync, enough, reading_from_probes
 from fieldlog.device import Device
 from fieldlog_protocol.commands import Empty, Group, logger, os
 from fieldlog_protocol.commands.logger import ClockSource
@@ -34,12 +34,10 @@ async def read_clock(device: Device) -> DeviceTime:
     """The device's time. A stock device tells it to the second or millisecond, and nothing of its ticks."""
     if not await device.has_logger():
         return await _stock_time(device)
-    sync = await probe_clock(device)
-    answer = await device.request(logger.CLOCK_PROBE, Empty())
-    if answer.utc is None:
-        return DeviceTime(None, None, sync.error_us, answer.boot, answer.tx)
-    believed_us = answer.utc - (answer.tx - sync.tick) * 1_000_000 // TICK_HZ
-    return DeviceTime(answer.utc, believed_us - sync.utc_us, sync.error_us, answer.boot, answer.tx)
+    found = await read_ticks(device)
+    sync, offset_us = found.sync, found.offset_us
+    utc_us = None if offset_us is None else sync.utc_us + offset_us
+    return DeviceTime(utc_us, offset_us, sync.error_us, sync.boot_id, sync.tick)
 
 
 async def _stock_time(device: Device) -> DeviceTime:
@@ -56,15 +54,27 @@ async def _stock_time(device: Device) -> DeviceTime:
     return DeviceTime(utc_us, utc_us - (sent_us + half_us), half_us + _STOCK_RESOLUTION_US)
 
 
-async def probe_clock(device: Device, count: int = PROBES) -> Sync:
-    """The best of `count` probes: which tick it was at which UTC of this computer, and how sure that is."""
-    return sync_from_probes([await _probe(device) for _ in range(count)])
+async def read_ticks(device: Device, *, known_us: float | None = None) -> Reading:
+    """The best of up to eight probes: as many as it takes until one more would hardly be any better.
+
+    `known_us`: the round trip of an earlier reading over the same link; one probe that is as good will do then.
+    Nothing else may be under way on the link meanwhile: whatever waits in front of a probe makes it late.
+    """
+    probes: list[Probe] = []
+    while len(probes) < PROBES and not enough(probes, known_us):
+        probes.append(await _probe(device))
+    return reading_from_probes(probes)
+
+
+async def probe_clock(device: Device) -> Sync:
+    """Which tick it was at which UTC of this computer, and how sure that is."""
+    return (await read_ticks(device)).sync
 
 
 async def _probe(device: Device) -> Probe:
     sent_us = _now_us()
     answer = await device.request(logger.CLOCK_PROBE, Empty())
-    return Probe(answer.boot, sent_us, _now_us(), answer.rx, answer.tx)
+    return Probe(answer.boot, sent_us, _now_us(), answer.rx, answer.tx, answer.utc)
 
 
 async def sync_clock(device: Device) -> Sync | None:

@@ -16,7 +16,7 @@ from typing import Any
 from fieldlog.archive.database import in_words, transaction
 from fieldlog.archive.ranges import difference, overlap, union
 from fieldlog.archive.records import Gap, LoggedEvent, LogInfo, Pull, Session
-from fieldlog.clock_sync import Sync
+from fieldlog.clock_sync import MAX_TICK, Sync
 from fieldlog_protocol.blocks.block import Block, Kind, parse_block
 from fieldlog_protocol.blocks.events import ClockSync, decode_events
 from fieldlog_protocol.errors import BlockError, FieldlogError, UsageError
@@ -26,7 +26,6 @@ GONE = "not on the device"
 OVERWRITTEN = "overwritten or erased before it was read"
 NOT_SENT = "not sent"
 ASK_AGAIN = frozenset({OVERWRITTEN, NOT_SENT})
-MAX_TICK = 2**61  # no device counts so far; what claims to is kept, and the columns to plan by stay numbers of SQLite
 _BLOCK_COLUMNS = 16
 
 
@@ -47,7 +46,7 @@ def _row(log: int, wire: bytes, received_us: int) -> tuple[int | bytes, ...]:
         header.session,
         header.schema_id,
         header.boot_id,
-        min(header.t0, MAX_TICK),
+        min(header.t0, MAX_TICK),  # no device counts so far; what claims to is kept whole, in `data`
         min(block.span, MAX_TICK),
         block.n_frames,
         header.utc,
