@@ -73,8 +73,7 @@ class Packet:
 
     def encode(self) -> bytes:
         first = self.op | self.version << 3
-        header = _RawHeader(first, 0, len(self.payload), self.group, self.sequence, self.id)
-        return _LAYOUT.build(header) + self.payload
+        return _LAYOUT.pack(first, 0, len(self.payload), self.group, self.sequence, self.id) + self.payload
 
 
 def message_length(head: bytes | bytearray) -> int | None:
@@ -90,21 +89,23 @@ def decode_packet(data: bytes) -> Packet:
     return packets[0]
 
 
+_OPS = tuple(Op)
+
+
 def iter_packets(data: bytes) -> Iterator[Packet]:
     """The messages that sit back to back in `data`; raises ProtocolError where one is cut short."""
     position = 0
     while position < len(data):
         if len(data) - position < HEADER_SIZE:
             raise ProtocolError(f"{len(data) - position} bytes are too few for a message header of {HEADER_SIZE}")
-        header = _LAYOUT.parse(data[position : position + HEADER_SIZE])
-        end = position + HEADER_SIZE + header.length
-        op = header.first & 7
+        first, _, length, group, sequence, id_ = _LAYOUT.values(data, position)
+        end = position + HEADER_SIZE + length
+        op = first & 7
         if op > Op.WRITE_REPLY:
             raise ProtocolError(f"operation {op} does not exist in SMP")
         if end > len(data):
             raise ProtocolError(f"message of {end - position} bytes cut short at {len(data) - position}")
-        payload = data[position + HEADER_SIZE : end]
-        yield Packet(Op(op), header.first >> 3 & 3, header.group, header.id, header.sequence, payload)
+        yield Packet(_OPS[op], first >> 3 & 3, group, id_, sequence, data[position + HEADER_SIZE : end])
         position = end
 
 
@@ -120,15 +121,18 @@ def decode_map(payload: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ProtocolError("the body of the message is not a CBOR map")
     body = cast("dict[object, Any]", value)
-    if not all(isinstance(key, str) for key in body):
-        raise ProtocolError("a key of the message's CBOR map is not text")
-    _require_plain_integers(body)
+    nested: list[object] = []
+    for key, item in body.items():
+        if not isinstance(key, str):
+            raise ProtocolError("a key of the message's CBOR map is not text")
+        if not isinstance(item, (bytes, str)):
+            nested.append(item)
+    _require_plain_integers(nested)
     return cast("dict[str, Any]", body)
 
 
-def _require_plain_integers(body: dict[object, Any]) -> None:
+def _require_plain_integers(waiting: list[object]) -> None:
     """No bignums: SMP has no use for them, and no counter, database or line of text is made for 10000 digits."""
-    waiting: list[object] = [body]
     seen: set[int] = set()  # CBOR can share a part among many, and with itself
     while waiting:
         value = waiting.pop()
