@@ -65,6 +65,31 @@ LOGGER: tuple[Golden, ...] = (
         "6f6b656e1a11223344",
     ),
     Golden(
+        logger.INFO,
+        57,
+        logger.InfoRequest(p=2),
+        "08000004464c3900 a1617002",
+        logger.InfoResponse(
+            parts=3,
+            plan=logger.ArmRequest(
+                id=0xCAFE0001,
+                label="north",
+                start=1,
+                at=1735787045,
+                frames=1000,
+                streams=(logger.StreamPeriod(s=1, us=10000),),
+            ),
+            left=3600,
+            pct=87,
+            mah=2088,
+            ua=310,
+        ),
+        "09000069464c3900 "
+        "a66570617274730364706c616ea66269641acafe0001656c6162656c656e6f727468657374617274016261741a677602"
+        "25666672616d65731903e86773747265616d7381a2617301627573192710646c656674190e10637063741857636d6168"
+        "190828627561190136",
+    ),
+    Golden(
         logger.STREAMS,
         38,
         logger.StreamsRequest(i=1, c=2),
@@ -155,6 +180,7 @@ LOGGER: tuple[Golden, ...] = (
             label="north",
             start=3,
             at=0,
+            s=4,
             ch=1,
             level=-500,
             below=True,
@@ -164,10 +190,10 @@ LOGGER: tuple[Golden, ...] = (
             wrap=True,
             streams=(logger.StreamPeriod(s=1, us=10000), logger.StreamPeriod(s=4)),
         ),
-        "0a000070464c2a05 "
-        "ac6269641acafe0001656c6162656c656e6f727468657374617274036261740062636801656c6576656c3901f3656265"
-        "6c6f77f565756e74696c1a6776022564736563731a00015180666672616d65731903e86477726170f56773747265616d"
-        "7382a2617301627573192710a1617304",
+        "0a000073464c2a05 "
+        "ad6269641acafe0001656c6162656c656e6f727468657374617274036261740061730462636801656c6576656c3901f3"
+        "6562656c6f77f565756e74696c1a6776022564736563731a00015180666672616d65731903e86477726170f567737472"
+        "65616d7382a2617301627573192710a1617304",
         logger.ArmResponse(session=6, state=1),
         "0b000011464c2a05 a26773657373696f6e0665737461746501",
     ),

@@ -44,6 +44,7 @@ EVENTS: list[tuple[TimedEvent, str]] = [
     (TimedEvent(5, events.Battery(3700)), "05 04 a1 616d 190e74"),
     (TimedEvent(6, events.SessionStart(7, "lab")), "06 05 a2 6169 07 616c 636c6162"),
     (TimedEvent(7, events.SessionStop(7, "full")), "07 06 a2 6169 07 6172 6466756c6c"),
+    (TimedEvent(8, events.Metadata(0, 2, b"\xa1")), "08 07 a3 6169 00 616e 02 6164 41a1"),
     (TimedEvent(8, events.UnknownEvent(99, {"x": [1, None]})), "08 18 63 a1 6178 82 01 f6"),
 ]
 

@@ -7,10 +7,11 @@ its own length second; any bytes at all give blocks or BlockError, in bounded me
     split     blocks in a byte stream, blocks in a flash dump
     schema    what the numbers mean: channels, streams, SCHEMA blocks
     events    EVENT blocks
+    metadata  the deployment's metadata, as a blob and as events
     codec     what an encoding offers; raw, packed: the encodings; codecs: their table
     timeline  the instants of a block's frames
     encoder   frames into DATA blocks
     decode    many DATA blocks into numpy columns
 
-block, schema and events do not import numpy until readings are converted.
+block, schema, events and metadata do not import numpy until readings are converted.
 """

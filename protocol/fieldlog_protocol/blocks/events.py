@@ -53,6 +53,14 @@ class SessionStop(msgspec.Struct, frozen=True, rename={"id": "i", "reason": "r"}
     reason: str
 
 
+class Metadata(msgspec.Struct, frozen=True, rename={"part": "i", "parts": "n", "data": "d"}):
+    """Piece `part` (from 0) of `parts` of the deployment's metadata, which holds from here on: see `metadata`."""
+
+    part: int
+    parts: int
+    data: bytes
+
+
 class UnknownEvent(msgspec.Struct, frozen=True):
     """An event of a kind, or with fields, that this version does not know."""
 
@@ -60,8 +68,8 @@ class UnknownEvent(msgspec.Struct, frozen=True):
     fields: dict[Any, Any]
 
 
-Event: TypeAlias = Boot | ClockSync | Mark | ConfigChange | Battery | SessionStart | SessionStop | UnknownEvent
-KnownEvent: TypeAlias = Boot | ClockSync | Mark | ConfigChange | Battery | SessionStart | SessionStop
+KnownEvent: TypeAlias = Boot | ClockSync | Mark | ConfigChange | Battery | SessionStart | SessionStop | Metadata
+Event: TypeAlias = KnownEvent | UnknownEvent
 
 _TYPES: dict[int, type[KnownEvent]] = {
     0: Boot,
@@ -71,6 +79,7 @@ _TYPES: dict[int, type[KnownEvent]] = {
     4: Battery,
     5: SessionStart,
     6: SessionStop,
+    7: Metadata,
 }
 _KINDS = {type_: kind for kind, type_ in _TYPES.items()}
 
@@ -83,6 +92,19 @@ class TimedEvent(NamedTuple):
 def encode_events(events: Sequence[TimedEvent]) -> bytes:
     """The payload of an EVENT block that holds `events`."""
     return cbor.dumps([_item(timed) for timed in events])
+
+
+def event_payloads(events: Sequence[TimedEvent], room: int) -> list[bytes]:
+    """The payloads of as few EVENT blocks as hold these events, in order; `room` is how many bytes a block takes."""
+    payloads: list[bytes] = []
+    held: list[TimedEvent] = []
+    for event in events:
+        if not held or len(encode_events([*held, event])) > room:
+            held = []
+            payloads.append(b"")
+        held.append(event)
+        payloads[-1] = encode_events(held)
+    return payloads
 
 
 def _item(timed: TimedEvent) -> tuple[int, int, object]:

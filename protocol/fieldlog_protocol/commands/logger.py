@@ -36,8 +36,8 @@ CHOICES_PER_PAGE = 16
 
 ERRORS: ErrorTexts = {
     2: "a field of the request is out of range",
-    3: "a session is being recorded; stop it first",
-    4: "no session is being recorded",
+    3: "a session is armed or being recorded; stop it first",
+    4: "no session is armed or being recorded",
     5: "the erase token does not fit: readings have arrived since it was given",
     6: "there is no such stream",
     7: "there is no such channel",
@@ -50,6 +50,7 @@ ERRORS: ErrorTexts = {
     14: "this device cannot do that",
     15: "the position lies beyond the end of the log",
     16: "the offset is not the one expected",
+    17: "the device's clock is not set",
 }
 
 
@@ -71,6 +72,7 @@ class LoggerError(IntEnum):
     NOT_SUPPORTED = 14
     BEYOND_END = 15
     OFFSET = 16
+    CLOCK_NOT_SET = 17
 
 
 class State(IntEnum):
@@ -152,14 +154,43 @@ class ClockSource(IntEnum):
     RADIO = 3
 
 
+class StreamPeriod(Message, frozen=True, kw_only=True):
+    """A stream to record and how often."""
+
+    s: Annotated[int, u8("id of the stream")]
+    us: Annotated[int, u63("sampling period; left out: as it is", "us")] | None = None
+
+
+class ArmRequest(Message, frozen=True, kw_only=True):
+    """Begin a session, now or later.
+
+    A threshold is looked for in the readings of the period chosen, and the frame that passes it is the first recorded.
+    Whatever ends the session first, ends it; the frame of the time `until` is not in it any more.
+    """
+
+    id: Annotated[int, u32("request id; repeated with the same id it acts once")]
+    label: Annotated[str, string("label of the session", max_length=LABEL_MAX)] | None = None
+    start: Annotated[int, u8("when: see StartMode; left out: now")] | None = None
+    at: Annotated[int, u63("UTC to start at, or seconds to wait", "s")] | None = None
+    s: Annotated[int, u8("id of the stream whose channel triggers; left out: the first recorded")] | None = None
+    ch: Annotated[int, u8("position of the channel that triggers; left out: 0")] | None = None
+    level: Annotated[int, i32("raw value that triggers")] | None = None
+    below: Annotated[bool, about("true: trigger at the level or below it; else at it or above")] | None = None
+    until: Annotated[int, u63("UTC to stop at", "s")] | None = None
+    secs: Annotated[int, u63("stop after this time of recording; without power none passes", "s")] | None = None
+    frames: Annotated[int, u63("stop after this many frames, those of all streams together")] | None = None
+    wrap: Annotated[bool, about("true: overwrite the oldest; false: stop when full; left out: false")] | None = None
+    streams: Annotated[tuple[StreamPeriod, ...], about("streams to record; left out: all")] | None = None
+
+
 class InfoRequest(Message, frozen=True, kw_only=True):
-    """Which part: 0 who the device is, 1 what it is doing."""
+    """Which part: 0 who the device is, 1 what it is doing, 2 what it was told to record and what its battery gives."""
 
     p: Annotated[int, u8("part; left out: 0")] | None = None
 
 
 class InfoResponse(Message, frozen=True, kw_only=True):
-    """One part of the device's description; the fields of the other part are left out."""
+    """One part of the device's description; the fields of the other parts are left out."""
 
     parts: Annotated[int, u8("number of parts")]
     v: Annotated[int, u16("version of the FL protocol")] | None = None
@@ -189,6 +220,13 @@ class InfoResponse(Message, frozen=True, kw_only=True):
     utc: Annotated[int, u63("UTC that the device believes now, 0: not set", "s")] | None = None
     set: Annotated[int, u63("UTC at which its clock was last set, 0: never", "s")] | None = None
     token: Annotated[int, u32("token for erase, bound to next")] | None = None
+    plan: (
+        Annotated[ArmRequest, about("how the session armed or recorded was asked for, with all its streams")] | None
+    ) = None
+    left: Annotated[int, u63("time until the session begins, left out: not known", "s")] | None = None
+    pct: Annotated[int, u8("charge left in the battery", "%")] | None = None
+    mah: Annotated[int, u32("charge left in the battery", "mA.h")] | None = None
+    ua: Annotated[int, u32("mean current drawn in the present state", "uA")] | None = None
 
 
 class StreamsRequest(Message, frozen=True, kw_only=True):
@@ -307,30 +345,6 @@ class BlocksResponse(Message, frozen=True, kw_only=True):
     o: Annotated[int, u32("offset of the request", "By")]
     f: Annotated[int, u32("first seq that the log holds")]
     d: Annotated[bytes, blob("the bytes; fewer than asked for only where the sealed log ends")]
-
-
-class StreamPeriod(Message, frozen=True, kw_only=True):
-    """A stream to record and how often."""
-
-    s: Annotated[int, u8("id of the stream")]
-    us: Annotated[int, u63("sampling period; left out: as it is", "us")] | None = None
-
-
-class ArmRequest(Message, frozen=True, kw_only=True):
-    """Begin a session, now or later."""
-
-    id: Annotated[int, u32("request id; repeated with the same id it acts once")]
-    label: Annotated[str, string("label of the session", max_length=LABEL_MAX)] | None = None
-    start: Annotated[int, u8("when: see StartMode; left out: now")] | None = None
-    at: Annotated[int, u63("UTC to start at, or seconds to wait", "s")] | None = None
-    ch: Annotated[int, u8("channel of the first stream that triggers")] | None = None
-    level: Annotated[int, i32("raw value that triggers")] | None = None
-    below: Annotated[bool, about("true: trigger below the level; else above")] | None = None
-    until: Annotated[int, u63("UTC to stop at", "s")] | None = None
-    secs: Annotated[int, u63("stop after this time of recording", "s")] | None = None
-    frames: Annotated[int, u63("stop after this many frames")] | None = None
-    wrap: Annotated[bool, about("true: overwrite the oldest; false: stop when full; left out: false")] | None = None
-    streams: Annotated[tuple[StreamPeriod, ...], about("streams to record; left out: all")] | None = None
 
 
 class ArmResponse(Message, frozen=True, kw_only=True):
@@ -520,7 +534,7 @@ SCHEMA = Command(
 )
 SESSIONS = Command("logger sessions", Op.READ, _L, 3, SessionsRequest, SessionsResponse, "recording sessions")
 BLOCKS = Command("logger blocks", Op.READ, _L, 4, BlocksRequest, BlocksResponse, "bytes of the sealed log", (2, 10, 15))
-ARM = Command("logger arm", Op.WRITE, _L, 5, ArmRequest, ArmResponse, "begin a session", (2, 3, 6, 8, 9, 10, 14))
+ARM = Command("logger arm", Op.WRITE, _L, 5, ArmRequest, ArmResponse, "begin a session", (2, 3, 6, 7, 8, 9, 10, 14, 17))
 STOP = Command("logger stop", Op.WRITE, _L, 6, StopRequest, StopResponse, "end the session", (4, 10))
 RELEASE = Command("logger release", Op.WRITE, _L, 7, ReleaseRequest, Empty, "allow old blocks to be overwritten", (15,))
 ERASE = Command(
