@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from fieldlog.clock_sync import MAX_TICK, US_PER_TICK, Sync, longest_agreement, one_per_tick, spaced
+from fieldlog.clock_sync import MAX_TICK, US_PER_TICK, Sync, one_per_tick, spaced
+from fieldlog.clock_votes import judge
 from fieldlog.datetimes import MAX_UTC_US, utc_text
 
 if TYPE_CHECKING:
@@ -212,19 +213,21 @@ def _no_times(ticks: npt.NDArray[np.int64]) -> Times:
 def _line(syncs: Iterable[Sync], oscillator: Oscillator, warnings: list[str]) -> _Line:
     """The line through the syncs that agree; those that do not are rejected with a warning."""
     known = one_per_tick(syncs)
-    chain = longest_agreement(known, oscillator.limit_ppm)
-    rejected = [sync for sync in known if sync not in chain]
-    line = _Line(tuple(spaced(chain, oscillator.limit_ppm)), oscillator)
-    if not rejected:
+    verdict = judge(known, oscillator.limit_ppm)
+    line = _Line(tuple(spaced(verdict.accepted, oscillator.limit_ppm)), oscillator)
+    if not verdict.rejected:
         return line
-    off_us = max(abs(sync.utc_us - line.at(sync.tick)[0]) for sync in rejected)
-    undecided = len(longest_agreement(rejected, oscillator.limit_ppm)) >= len(chain)
+    off_us = max(abs(sync.utc_us - line.at(sync.tick)[0]) for sync in verdict.rejected)
     warnings.append(
-        f"Boot {chain[0].boot_id}: {len(rejected)} of {len(known)} clock syncs contradict the others by up to "
+        f"Boot {known[0].boot_id}: {len(verdict.rejected)} of {len(known)} clock syncs contradict the others by up to "
         f"{off_us / 1e6:.3f} s and are left out: a computer's clock was wrong. "
-        + ("Which one cannot be told, so the stated error covers both." if undecided else "The majority decides.")
+        + (
+            "Which one cannot be told, so the stated error covers both."
+            if verdict.undecided
+            else "The majority decides."
+        )
     )
-    return _Line(line.knots, oscillator, off_us if undecided else 0)
+    return _Line(line.knots, oscillator, off_us if verdict.undecided else 0)
 
 
 def _belief_anchors(beliefs: Sequence[Belief]) -> tuple[Sync, ...]:

@@ -117,29 +117,6 @@ def _sync(best: Probe, source: str) -> Sync:
     return Sync(best.boot_id, ticks, utc_us, round(best.round_trip_us / 2) + _TICK_ROUNDING_US, source)
 
 
-def agree(first: Sync, second: Sync, limit_ppm: float) -> bool:
-    """Whether one oscillator within `limit_ppm` can have passed through both, errors allowed for."""
-    elapsed_us = abs(second.tick - first.tick) * US_PER_TICK
-    implied_us = abs(second.utc_us - first.utc_us)
-    return abs(implied_us - elapsed_us) <= elapsed_us * limit_ppm / 1e6 + first.error_us + second.error_us
-
-
-def longest_agreement(syncs: Sequence[Sync], limit_ppm: float) -> list[Sync]:
-    """The longest chain of syncs, in tick order, of which each agrees with the next; the latest of several."""
-    length = [1] * len(syncs)
-    before = [-1] * len(syncs)
-    for i, sync in enumerate(syncs):
-        for j in range(i):
-            if length[j] + 1 >= length[i] and sync.utc_us > syncs[j].utc_us and agree(syncs[j], sync, limit_ppm):
-                length[i], before[i] = length[j] + 1, j
-    chain: list[Sync] = []
-    at = max(range(len(syncs)), key=lambda i: (length[i], i), default=-1)
-    while at >= 0:
-        chain.append(syncs[at])
-        at = before[at]
-    return chain[::-1]
-
-
 def one_per_tick(syncs: Iterable[Sync]) -> list[Sync]:
     """The best sync of each tick: host and device keep the same one, and it must not count twice."""
     best: dict[tuple[int, int], Sync] = {}

@@ -1,0 +1,110 @@
+"""Which clock syncs can be true together, and which computer's clock must have been wrong. No I/O here.
+
+One oscillator within its limit passes through all true syncs of a boot, errors allowed for. Where some contradict each
+other, each counts as one vote an hour, so that a wrong clock does not win by being asked often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from fieldlog.clock_sync import TICK_HZ, US_PER_TICK, Sync
+
+_VOTE_TICKS = 3600 * TICK_HZ
+_MOST_COMPARED = 10_000  # each is held against each: a second's work. Only a device that writes nonsense has more
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`accepted` and `rejected` in tick order. `undecided`: the rejected have as many votes as the accepted."""
+
+    accepted: tuple[Sync, ...]
+    rejected: tuple[Sync, ...] = ()
+    undecided: bool = False
+
+
+def agree(first: Sync, second: Sync, limit_ppm: float) -> bool:
+    """Whether one oscillator within `limit_ppm` can have passed through both, errors allowed for."""
+    elapsed_us = abs(second.tick - first.tick) * US_PER_TICK
+    implied_us = abs(second.utc_us - first.utc_us)
+    return abs(implied_us - elapsed_us) <= elapsed_us * limit_ppm / 1e6 + first.error_us + second.error_us
+
+
+def judge(syncs: Sequence[Sync], limit_ppm: float) -> Verdict:
+    """The syncs of one boot, in tick order, parted into those of the majority and the others."""
+    if _is_chain(syncs, limit_ppm):
+        return Verdict(tuple(syncs))
+    opinions = _opinions(syncs, limit_ppm)
+    by_best = {_best(opinion): opinion for opinion in opinions}
+    chosen = longest_agreement(list(by_best), limit_ppm)
+    majority = frozenset(chosen)
+    left = [best for best in by_best if best not in majority]
+    members = sorted((sync for best in chosen for sync in by_best[best]), key=_order)
+    accepted = members if _is_chain(members, limit_ppm) else longest_agreement(members, limit_ppm)
+    rejected = tuple(sync for best in left for sync in by_best[best])
+    undecided = bool(left) and len(longest_agreement(left, limit_ppm)) >= len(chosen)
+    return Verdict(tuple(accepted), tuple(sorted(rejected, key=_order)), undecided)
+
+
+def _order(sync: Sync) -> tuple[int, int]:
+    return sync.tick, sync.utc_us
+
+
+def _best(opinion: Sequence[Sync]) -> Sync:
+    return min(opinion, key=lambda sync: sync.error_us)
+
+
+def _follows(first: Sync, second: Sync, limit_ppm: float) -> bool:
+    return second.utc_us > first.utc_us and agree(first, second, limit_ppm)
+
+
+def _is_chain(syncs: Sequence[Sync], limit_ppm: float) -> bool:
+    return all(_follows(first, second, limit_ppm) for first, second in pairwise(syncs))
+
+
+def _opinions(syncs: Sequence[Sync], limit_ppm: float) -> list[list[Sync]]:
+    """Syncs within an hour that agree with its first are one opinion."""
+    found: list[list[Sync]] = []
+    recent: list[list[Sync]] = []
+    for sync in syncs:
+        recent = [opinion for opinion in recent if sync.tick - opinion[0].tick < _VOTE_TICKS]
+        shared = next((opinion for opinion in recent if agree(opinion[0], sync, limit_ppm)), None)
+        if shared is not None:
+            shared.append(sync)
+        else:
+            recent.append([sync])
+            found.append(recent[-1])
+    return found
+
+
+def longest_agreement(syncs: Sequence[Sync], limit_ppm: float) -> list[Sync]:
+    """The longest chain of syncs, in tick order, of which each agrees with the next; the latest of several."""
+    import numpy as np
+
+    if len(syncs) > _MOST_COMPARED:
+        syncs = sorted(sorted(syncs, key=lambda sync: sync.error_us)[:_MOST_COMPARED], key=_order)
+    if not syncs:
+        return []
+    origin = syncs[0]
+    tick_us = np.array([(sync.tick - origin.tick) * US_PER_TICK for sync in syncs])
+    utc_us = np.array([sync.utc_us - origin.utc_us for sync in syncs], dtype=np.float64)
+    error_us = np.array([sync.error_us for sync in syncs], dtype=np.float64)
+    length, before = np.ones(len(syncs), dtype=np.int64), np.full(len(syncs), -1)
+    for i in range(1, len(syncs)):
+        elapsed, implied = tick_us[i] - tick_us[:i], utc_us[i] - utc_us[:i]
+        allowed = elapsed * (limit_ppm / 1e6) + error_us[:i] + error_us[i]
+        reached = np.where((implied > 0) & (np.abs(implied - elapsed) <= allowed), length[:i], 0)
+        best = i - 1 - int(np.argmax(reached[::-1]))
+        if reached[best]:
+            length[i], before[i] = reached[best] + 1, best
+    return _traced(syncs, len(syncs) - 1 - int(np.argmax(length[::-1])), before.tolist())
+
+
+def _traced(syncs: Sequence[Sync], last: int, before: Sequence[int]) -> list[Sync]:
+    chain: list[Sync] = []
+    while last >= 0:
+        chain.append(syncs[last])
+        last = before[last]
+    return chain[::-1]
