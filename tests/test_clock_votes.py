@@ -50,7 +50,8 @@ def test_errors_are_allowed_for() -> None:
 
 
 def test_time_that_goes_back_is_no_chain_however_large_the_errors() -> None:
-    assert judge([at(10), replace(at(20), utc_us=at(5).utc_us, error_us=10**12)], CRYSTAL_PPM).rejected
+    backwards = [at(10), replace(at(20), utc_us=at(5).utc_us, error_us=10**12)]
+    assert len(judge(backwards, CRYSTAL_PPM).accepted) == 1
 
 
 @pytest.mark.parametrize("off_s", [lambda i: 0, lambda i: HOUR_S * (i % 2), lambda i: i * i % 10_007 * 1e3])
