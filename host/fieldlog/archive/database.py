@@ -11,6 +11,7 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from fieldlog.archive.row_types import checked_rows
 from fieldlog_protocol.errors import FieldlogError, UsageError, VerificationError
 
 FILE_NAME = "archive.sqlite"
@@ -59,6 +60,8 @@ _SENTENCES = {
     "repeat this when the other one is done.",
     sqlite3.SQLITE_LOCKED: "Another program holds it. What was stored before is safe: repeat this when that is done.",
     sqlite3.SQLITE_CANTOPEN: "It cannot be opened. Nothing was changed: check that the folder exists and its permissions.",
+    sqlite3.SQLITE_IOERR_WRITE: "Its disk takes no more: it is full, over a quota or faulty. What was stored before is "
+    "safe, and what was not is still on the device: make room and pull again.",
     sqlite3.SQLITE_IOERR: "Its disk reports an error. What was stored before should be safe: check the disk.",
 }
 _SPOILED = (
@@ -88,10 +91,11 @@ def in_words(path: Path) -> Generator[None]:
 
 
 def _translated(error: sqlite3.Error, path: Path) -> FieldlogError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _NOT_OURS or str(error).startswith(_SPOILED):
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code & 0xFF in _NOT_OURS or str(error).startswith(_SPOILED):
         return damaged(path)
-    return ArchiveError(f"The archive {path}: {_SENTENCES.get(code, f'{error}. What was stored before is safe.')}")
+    unknown = f"{error}. What was stored before is safe."
+    return ArchiveError(f"The archive {path}: {_SENTENCES.get(code) or _SENTENCES.get(code & 0xFF, unknown)}")
 
 
 def damaged(path: Path) -> VerificationError:
@@ -116,6 +120,7 @@ def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
             _require_ours(connection, path, writable)
             if writable:
                 _prepare(connection)
+            connection.row_factory = checked_rows(lambda: damaged(path))
         except BaseException:
             connection.close()
             raise

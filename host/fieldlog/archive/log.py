@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fieldlog.archive.accounts import Recorded, complete_sessions
+from fieldlog.archive.block_rows import COLUMNS, INSERT, block_row, is_sound
 from fieldlog.archive.database import in_words, transaction
 from fieldlog.archive.ranges import difference, overlap, union
 from fieldlog.archive.records import Gap, LoggedEvent, LogInfo, Pull, Session
@@ -26,35 +28,12 @@ GONE = "not on the device"
 OVERWRITTEN = "overwritten or erased before it was read"
 NOT_SENT = "not sent"
 ASK_AGAIN = frozenset({OVERWRITTEN, NOT_SENT})
-_BLOCK_COLUMNS = 16
+_RECHECKED = 1 << 16
 
 
 def now_us() -> int:
     """This computer's idea of UTC, in microseconds since 1970."""
     return time.time_ns() // 1000
-
-
-def _row(log: int, wire: bytes, received_us: int) -> tuple[int | bytes, ...]:
-    block = parse_block(wire)
-    header = block.header
-    return (
-        log,
-        header.seq,
-        int.from_bytes(wire[-4:], "little"),
-        header.kind,
-        header.stream,
-        header.session,
-        header.schema_id,
-        header.boot_id,
-        min(header.t0, MAX_TICK),  # no device counts so far; what claims to is kept whole, in `data`
-        min(block.span, MAX_TICK),
-        block.n_frames,
-        header.utc,
-        header.flags,
-        header.dropped,
-        received_us,
-        bytes(wire),
-    )
 
 
 class Log:
@@ -69,6 +48,7 @@ class Log:
         self.repeated = 0
         self.conflicts: set[int] = set()
         self.spoiled: dict[int, str] = {}
+        self._again: list[range] = []
         self._waiting: list[tuple[int | bytes, ...]] = []
 
     # -- adding -------------------------------------------------------------------------------------------------
@@ -84,7 +64,7 @@ class Log:
     def add_blocks(self, blocks: Iterable[bytes], *, received_us: int | None = None) -> None:
         """Take blocks in wire form. BlockError when one is damaged: then none of this call is taken."""
         at_us = self._clock() if received_us is None else received_us
-        self._waiting += [_row(self.key, wire, at_us) for wire in blocks]
+        self._waiting += [block_row(self.key, wire, at_us) for wire in blocks]
         while len(self._waiting) >= COMMIT_BLOCKS:
             self._store(COMMIT_BLOCKS)
 
@@ -95,9 +75,11 @@ class Log:
 
     def _store(self, at_most: int) -> None:
         rows = self._waiting[:at_most]
-        marks = ", ".join("?" * _BLOCK_COLUMNS)
+        came = union(range(seq, seq + 1) for row in rows if isinstance(seq := row[1], int))
         with in_words(self._path), transaction(self._db):
-            done = self._db.executemany(f"INSERT OR IGNORE INTO blocks VALUES ({marks})", rows).rowcount
+            done = self._db.executemany(INSERT, rows).rowcount
+            for part in came:
+                self._drop_spoiled(overlap(self._again, part))
             seqs = sorted({row[1] for row in rows})
             doubled = self._db.execute(
                 f"SELECT seq FROM blocks WHERE log = ? AND seq IN ({', '.join('?' * len(seqs))}) "
@@ -105,9 +87,23 @@ class Log:
                 (self.key, *seqs),
             ).fetchall()
         del self._waiting[:at_most]
+        self._again = difference(self._again, came)
         self.stored += done
         self.repeated += len(rows) - done
         self.conflicts.update(seq for (seq,) in doubled)
+
+    def _drop_spoiled(self, parts: Iterable[range]) -> None:
+        """Of blocks that have just come again: copies here that nobody can read, under whatever CRC they stood."""
+        for part in parts:
+            spoiled = [
+                (rowid,)
+                for rowid, seq, crc, data in self._db.execute(
+                    "SELECT rowid, seq, crc, data FROM blocks WHERE log = ? AND seq >= ? AND seq < ?",
+                    (self.key, part.start, part.stop),
+                )
+                if not is_sound(seq, crc, data)
+            ]
+            self._db.executemany("DELETE FROM blocks WHERE rowid = ?", spoiled)
 
     def add_syncs(self, syncs: Iterable[Sync]) -> None:
         """Clock syncs taken by this host; those the device kept are in its EVENT blocks."""
@@ -188,11 +184,52 @@ class Log:
     def missing(self, first_seq: int, next_seq: int, open_seqs: Iterable[int] = ()) -> list[range]:
         """Which seqs of `first_seq` up to before `next_seq` to ask for: not held, not known as gone, not still open."""
         gone = [range(gap.first_seq, gap.last_seq + 1) for gap in self.gaps() if gap.reason not in ASK_AGAIN]
-        return difference(self.absent(first_seq, next_seq), [*gone, *(range(seq, seq + 1) for seq in open_seqs)])
+        lacking = difference(self.absent(first_seq, next_seq), gone)
+        again = overlap(self._again, range(first_seq, next_seq))
+        return difference([*lacking, *again], [range(seq, seq + 1) for seq in open_seqs])
 
     def unread(self, first_seq: int, next_seq: int) -> list[range]:
-        """Seqs in between that are neither held nor noted as a gap."""
-        return difference(self.absent(first_seq, next_seq), self.lost())
+        """Seqs in between that are neither held nor noted as a gap, and those to be asked for again."""
+        lacking = difference(self.absent(first_seq, next_seq), self.lost())
+        return union([*lacking, *overlap(self._again, range(first_seq, next_seq))])
+
+    def ask_again(self, seqs: Iterable[range]) -> None:
+        """From now on `missing` names these too, until they have come, whether they are held or not."""
+        self._again = union([*self._again, *seqs])
+
+    def recheck(self, first_seq: int, next_seq: int) -> list[int]:
+        """Which seqs in between are held only in copies that this computer's disk has spoiled: to be asked for again.
+
+        So many blocks are looked at as take a moment; in a longer log each pull looks at another part.
+        """
+        self.flush()
+        parts = -(-(next_seq - first_seq) // _RECHECKED)
+        turn = self._rows("SELECT count(*) FROM pulls WHERE log = ?")[0][0] % max(1, parts)
+        start = first_seq + turn * _RECHECKED
+        sound: set[int] = set()
+        spoiled: set[int] = set()
+        with in_words(self._path):
+            for seq, crc, data in self._db.execute(
+                "SELECT seq, crc, data FROM blocks WHERE log = ? AND seq >= ? AND seq < ?",
+                (self.key, start, min(start + _RECHECKED, next_seq)),
+            ):
+                (sound if is_sound(seq, crc, data) else spoiled).add(seq)
+        self.ask_again(range(seq, seq + 1) for seq in spoiled - sound)
+        return sorted(spoiled - sound)
+
+    def copies(self, seq: int) -> list[bytes]:
+        """The blocks held under this seq, in wire form, the first that came first; more than one is a conflict."""
+        self.flush()
+        return [
+            data for (data,) in self._rows("SELECT data FROM blocks WHERE log = ?2 AND seq = ?1 ORDER BY rowid", seq)
+        ]
+
+    def nearest_held(self, seq: int, within: range) -> int | None:
+        """The highest seq up to `seq` that is held, in `within`; None when there is none."""
+        self.flush()
+        rows = self._rows("SELECT max(seq) FROM blocks WHERE seq <= ? AND seq >= ? AND log = ?", seq, within.start)
+        found: int | None = rows[0][0]
+        return found
 
     def absent(self, first_seq: int, next_seq: int) -> list[range]:
         """The seqs in between of which no block is held."""
@@ -244,13 +281,26 @@ class Log:
         return [seq for (seq,) in self._rows("SELECT seq FROM blocks WHERE log = ? GROUP BY seq HAVING count(*) > 1")]
 
     def sessions(self) -> list[Session]:
-        return [
-            Session(*row)
-            for row in self._rows(
-                "SELECT id, label, boot_id, start_tick, stop_tick, first_seq, last_seq, frames, reason "
-                "FROM sessions WHERE log = ? ORDER BY id"
-            )
-        ]
+        """As the device told them when it was asked, completed by what its log tells."""
+        return complete_sessions(self.told_sessions(), self.events(), self.recorded())
+
+    def told_sessions(self) -> list[Session]:
+        """As the device told them when it was asked."""
+        rows = self._rows(
+            "SELECT id, label, boot_id, start_tick, stop_tick, first_seq, last_seq, frames, reason "
+            "FROM sessions WHERE log = ? ORDER BY id"
+        )
+        return [Session(*row) for row in rows]
+
+    def recorded(self) -> list[Recorded]:
+        """What is held of each session that has readings."""
+        self.flush()
+        rows = self._rows(
+            "SELECT session, min(seq) AS seq, max(seq) AS last_seq, sum(n_frames), boot_id, t0 FROM "
+            "(SELECT min(rowid), seq, session, n_frames, boot_id, t0 FROM blocks WHERE log = ? AND kind = 0 GROUP BY seq) "
+            "GROUP BY session ORDER BY session"
+        )
+        return [Recorded(*row) for row in rows]
 
     def pulls(self) -> list[Pull]:
         return [
@@ -286,8 +336,18 @@ class Log:
         self.flush()
         whole = 0
         with in_words(self._path):
-            for seq, data in self._db.execute("SELECT seq, data FROM blocks WHERE log = ? ORDER BY seq", (self.key,)):
-                whole += self._parsed(seq, data) is not None
+            for *kept, data in self._db.execute(
+                f"SELECT {COLUMNS} FROM blocks WHERE log = ? ORDER BY seq", (self.key,)
+            ):
+                seq = kept[1]
+                if self._parsed(seq, data) is None:
+                    continue
+                if (*kept, data) == block_row(self.key, data, kept[-1]):
+                    whole += 1
+                else:
+                    self.spoiled[seq] = (
+                        f"block {seq} is damaged in the archive: what is noted of it is not what it says"
+                    )
         return whole, list(self.spoiled.values())
 
     def events(self) -> list[LoggedEvent]:

@@ -1,0 +1,64 @@
+"""Sessions as far as anyone told of them: the device when it was asked, the log's own events, and at least the readings.
+
+Rule of this module: what the device answered counts before what its log says, and that before what the readings show;
+each fills in what the one before left open. A dump of a dead logger, or a pull that was broken off, has the last two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import NamedTuple
+
+from fieldlog.archive.records import LoggedEvent, Session
+from fieldlog_protocol.blocks.events import SessionStart, SessionStop
+
+
+class Recorded(NamedTuple):
+    """What the blocks of a session show: its readings, and where the first of them lies."""
+
+    session: int
+    first_seq: int
+    last_seq: int
+    frames: int
+    boot_id: int
+    t0: int
+
+
+def complete_sessions(
+    told: Iterable[Session], events: Iterable[LoggedEvent], recorded: Iterable[Recorded]
+) -> list[Session]:
+    """All sessions known, in order of id."""
+    found = {session.id: session for session in told}
+    held = {item.session: item for item in recorded}
+    starts, stops = _by_session(events)
+    for id in {*held, *starts} - found.keys():
+        found[id] = _pieced_together(id, starts.get(id), held.get(id))
+    return [_ended(session, stops.get(id), held.get(id)) for id, session in sorted(found.items())]
+
+
+def _by_session(events: Iterable[LoggedEvent]) -> tuple[dict[int, LoggedEvent], dict[int, LoggedEvent]]:
+    starts: dict[int, LoggedEvent] = {}
+    stops: dict[int, LoggedEvent] = {}
+    for logged in events:
+        if isinstance(logged.event, SessionStart):
+            starts[logged.event.id] = logged
+        elif isinstance(logged.event, SessionStop):
+            stops[logged.event.id] = logged
+    return starts, stops
+
+
+def _pieced_together(id: int, start: LoggedEvent | None, held: Recorded | None) -> Session:
+    if start is not None and isinstance(start.event, SessionStart):
+        return Session(id, start.event.label, start.boot_id, start.tick, None, start.seq, None, 0, "")
+    assert held is not None
+    return Session(id, "", held.boot_id, held.t0, None, held.first_seq, None, 0, "")
+
+
+def _ended(session: Session, stop: LoggedEvent | None, held: Recorded | None) -> Session:
+    """With the end that the log tells, where the device had not told one, and no fewer frames than are held."""
+    frames = max(session.frames, held.frames) if held else session.frames
+    if stop is None or session.stop_tick is not None or not isinstance(stop.event, SessionStop):
+        return replace(session, frames=frames)
+    last_seq = max(stop.seq, held.last_seq) if held else stop.seq
+    return replace(session, stop_tick=stop.tick, last_seq=last_seq, frames=frames, reason=stop.event.reason)

@@ -1,0 +1,65 @@
+"""What a column of the archive can hold, looked at in every row that is read.
+
+Rule of this module: SQLite gives whatever a file says, and a bit that flips in one turns a number into a text or into
+another number that no block can bear. Columns are known by their names; an expression is a whole number or nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+Row = tuple[Any, ...]
+RowFactory = Callable[[sqlite3.Cursor, Row], Row]
+
+
+class _Kind(NamedTuple):
+    type: type
+    optional: bool = False
+    limit: int = 2**63
+
+    def admits(self, value: object) -> bool:
+        if value is None:
+            return self.optional
+        return type(value) is self.type and (not isinstance(value, int) or -self.limit <= value < self.limit)
+
+
+_NUMBER = _Kind(int)
+_TEXT = _Kind(str)
+_U8, _U16, _U32 = _Kind(int, limit=2**8), _Kind(int, limit=2**16), _Kind(int, limit=2**32)
+_KINDS = {
+    **dict.fromkeys(("kind", "stream", "schema_id", "flags"), _U8),
+    **dict.fromkeys(("session", "boot_id", "n_frames", "dropped"), _U16),
+    **dict.fromkeys(("seq", "crc", "utc", "log_id", "first_seq"), _U32),
+    **dict.fromkeys(
+        ("id", "log", "rowid", "t0", "span", "tick", "utc_us", "error_us", "start_tick", "frames"), _NUMBER
+    ),
+    **dict.fromkeys(("received_us", "first_seen_us", "found_us", "started_us", "blocks", "bytes"), _NUMBER),
+    **dict.fromkeys(("stop_tick", "finished_us"), _Kind(int, optional=True)),
+    "last_seq": _Kind(int, optional=True, limit=2**32),
+    "data": _Kind(bytes),
+    **dict.fromkeys(("uid", "serial", "label", "product", "firmware", "reason", "source", "outcome"), _TEXT),
+}
+_EXPRESSION = _Kind(int, optional=True)
+
+
+def checked_rows(damaged: Callable[[], Exception]) -> RowFactory:
+    """A row factory for a connection; it raises what `damaged` makes when a row is not as this program writes it."""
+    columns: object = None  # not the cursor: whoever keeps one keeps its transaction open
+    kinds: tuple[_Kind | None, ...] = ()
+
+    def check(cursor: sqlite3.Cursor, row: Row) -> Row:
+        nonlocal columns, kinds
+        if cursor.description is not columns:
+            columns, kinds = cursor.description, tuple(_kind(column[0]) for column in cursor.description)
+        for value, kind in zip(row, kinds, strict=True):
+            if kind is not None and not kind.admits(value):
+                raise damaged()
+        return row
+
+    return check
+
+
+def _kind(name: str) -> _Kind | None:
+    return _KINDS.get(name, _EXPRESSION if "(" in name else None)
