@@ -6,27 +6,22 @@ the times asked for is never decoded. A block that cannot be read is left out an
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fieldlog.archive.database import damaged, in_words
-from fieldlog.archive.describe import Schemas
-from fieldlog.archive.log import Log
-from fieldlog.archive.records import LogInfo
+from fieldlog.archive.database import in_words
 from fieldlog.archive.selection import Selection
 from fieldlog.archive.series import Series, join
-from fieldlog.archive.timing import clock_model
+from fieldlog.archive.source import BATCH_BLOCKS, Row, Source
 from fieldlog.clock_model import UNKNOWN_TIME, ClockModel, Times
-from fieldlog_protocol.blocks.block import Flag, Kind
+from fieldlog_protocol.blocks.block import Flag
 from fieldlog_protocol.blocks.decode import Frames, decode_frames
 from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_protocol.errors import BlockError, UsageError
@@ -34,105 +29,25 @@ from fieldlog_protocol.errors import BlockError, UsageError
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-BATCH_BLOCKS = 1024
 BATCH_FRAMES = 1 << 18
 _MAX_STEP_PERIODS = 1.5
 
 
-class _Row(NamedTuple):
-    """One DATA block as the index knows it."""
-
-    rowid: int
-    seq: int
-    schema_id: int
-    boot_id: int
-    t0: int
-    span: int
-    n_frames: int
-    flags: int
-
-    @property
-    def end(self) -> int:
-        return self.t0 + self.span
-
-
 @dataclass(frozen=True, slots=True)
-class _Planned:
+class Planned:
     """A block to decode, and whether its first frame may be joined to the last frame of the block before."""
 
-    row: _Row
+    row: Row
     starts: bool
-
-
-class _Source:
-    """One log with all that is derived from it."""
-
-    def __init__(self, database: sqlite3.Connection, path: Path, log: Log) -> None:
-        self._db = database
-        self._path = path
-        self.log = log
-
-    @cached_property
-    def info(self) -> LogInfo:
-        return self.log.info()
-
-    @cached_property
-    def schemas(self) -> Schemas:
-        return Schemas(self.log.blocks(Kind.SCHEMA))
-
-    @cached_property
-    def clock(self) -> ClockModel:
-        return clock_model(self._db, self._path, self.log)
-
-    @cached_property
-    def absent(self) -> list[range]:
-        held = self.log.held()
-        return self.log.absent(held.start, held.stop)
-
-    def parts(self) -> list[tuple[int, int]]:
-        """(session, stream) of all data, in order of session."""
-        found = self._db.execute(
-            "SELECT DISTINCT session, stream FROM blocks WHERE log = ? AND kind = ? ORDER BY session, stream",
-            (self.log.key, int(Kind.DATA)),
-        )
-        return found.fetchall()
-
-    def rows(self, session: int, stream: int) -> Iterator[_Row]:
-        """The blocks of one stream in one session in order of seq; of two with one seq, the one that came first."""
-        last_seq = -1
-        while True:
-            found = self._db.execute(
-                "SELECT min(rowid), seq, schema_id, boot_id, t0, span, n_frames, flags FROM blocks "
-                "WHERE log = ? AND kind = ? AND stream = ? AND session = ? AND seq > ? "
-                f"GROUP BY seq ORDER BY seq LIMIT {BATCH_BLOCKS}",
-                (self.log.key, int(Kind.DATA), stream, session, last_seq),
-            ).fetchall()
-            if not found:
-                return
-            yield from map(_Row._make, found)
-            last_seq = found[-1][1]
-
-    def data(self, rows: Sequence[_Row]) -> list[bytes]:
-        marks = ", ".join("?" * len(rows))
-        found = self._db.execute(
-            f"SELECT rowid, data FROM blocks WHERE rowid IN ({marks})", [row.rowid for row in rows]
-        )
-        by_row: dict[int, bytes] = dict(found.fetchall())
-        if len(by_row) < len(rows):  # the file's index and its table contradict each other
-            raise damaged(self._path)
-        return [by_row[row.rowid] for row in rows]
-
-    def lost_between(self, first_seq: int, last_seq: int) -> bool:
-        return any(gap.start < last_seq and gap.stop > first_seq + 1 for gap in self.absent)
 
 
 class Readings:
     """A selection of readings. Iterate for whole series; `batches` for pieces of them in bounded memory; both at will."""
 
-    def __init__(self, database: sqlite3.Connection, path: Path, logs: Sequence[Log], selection: Selection) -> None:
+    def __init__(self, path: Path, sources: Sequence[Source], selection: Selection) -> None:
         self._path = path
         self._selection = selection
-        self._sources = [_Source(database, path, log) for log in logs]
+        self._sources = sources
         self._undescribed: Counter[tuple[str, int]] = Counter()
         self._unreadable: dict[tuple[str, int], str] = {}
         with in_words(path):
@@ -161,11 +76,24 @@ class Readings:
         """Pieces of series, in order; none is empty."""
         self._undescribed.clear()
         self._unreadable.clear()
+        for source, session, stream_id in self._parts():
+            yield from self._stream_batches(source, session, stream_id)
+
+    def plans(self) -> Iterator[tuple[Stream, list[Planned]]]:
+        """The blocks of the selection, each batch with its description; nothing is decoded."""
+        for source, session, stream_id in self._parts():
+            before = self._before(source, session, stream_id)
+            for stream, rows in self._runs(source, session, stream_id):
+                yield stream, self._plan(source, stream, rows, before)
+                before = rows[-1]
+
+    def _parts(self) -> Iterator[tuple[Source, int, int]]:
         for source in self._sources:
             with in_words(self._path):
-                parts = [part for part in source.parts() if self._wants(source.log.key, part[0])]
+                parts = source.parts()
             for session, stream_id in parts:
-                yield from self._stream_batches(source, session, stream_id)
+                if self._selection.wants(source.log.key, session, stream_id):
+                    yield source, session, stream_id
 
     @property
     def problems(self) -> list[str]:
@@ -185,25 +113,35 @@ class Readings:
         """Those of the problems that are about times alone: every block is whole."""
         return [warning for source in self._sources for warning in source.clock.warnings]
 
-    def _wants(self, log: int, session: int) -> bool:
-        return self._selection.sessions is None or (log, session) in self._selection.sessions
+    def _stream_batches(self, source: Source, session: int, stream_id: int) -> Iterator[Series]:
+        before = self._before(source, session, stream_id)
+        for stream, rows in self._runs(source, session, stream_id):
+            series = self._series(source, stream, session, self._plan(source, stream, rows, before))
+            before = None if (source.info.name, rows[-1].seq) in self._unreadable else rows[-1]
+            if series is not None and len(series):
+                yield series
 
-    def _stream_batches(self, source: _Source, session: int, stream_id: int) -> Iterator[Series]:
-        before: _Row | None = None
-        rows = source.rows(session, stream_id)
+    def _runs(self, source: Source, session: int, stream_id: int) -> Iterator[tuple[Stream, list[Row]]]:
+        """The index, a batch at a time."""
+        rows = source.rows(session, stream_id, self._selection.seqs)
         while True:
             with in_words(self._path):
                 chunk = _take(rows)
             if not chunk:
                 return
-            for stream, run in self._described(source, stream_id, chunk):
-                planned = self._plan(source, stream, run, before)
-                series = self._series(source, stream, session, planned)
-                before = None if (source.info.name, run[-1].seq) in self._unreadable else run[-1]
-                if series is not None and len(series):
-                    yield series
+            yield from self._described(source, stream_id, chunk)
 
-    def _described(self, source: _Source, stream_id: int, rows: list[_Row]) -> Iterator[tuple[Stream, list[_Row]]]:
+    def _before(self, source: Source, session: int, stream_id: int) -> Row | None:
+        """The block before the first of the selection, when it can be read."""
+        if not self._selection.seqs.start:
+            return None
+        with in_words(self._path):
+            row = source.row_before(session, stream_id, self._selection.seqs.start)
+            data = [] if row is None else source.data([row])
+        stream = None if row is None else source.schemas.stream(row.schema_id, stream_id, row.seq)
+        return row if stream is not None and _decodes(data, stream) else None
+
+    def _described(self, source: Source, stream_id: int, rows: list[Row]) -> Iterator[tuple[Stream, list[Row]]]:
         """Runs of blocks with the same description; blocks without one are counted."""
         for stream, run in groupby(rows, key=lambda row: source.schemas.stream(row.schema_id, stream_id, row.seq)):
             found = list(run)
@@ -217,18 +155,18 @@ class Readings:
         names = self._selection.channels
         return [i for i, channel in enumerate(stream.channels) if names is None or channel.name in names]
 
-    def _plan(self, source: _Source, stream: Stream, rows: list[_Row], before: _Row | None) -> list[_Planned]:
+    def _plan(self, source: Source, stream: Stream, rows: list[Row], before: Row | None) -> list[Planned]:
         """The blocks of `rows` that reach into the times wanted."""
         wanted = self._within(source.clock, rows)
-        planned: list[_Planned] = []
+        planned: list[Planned] = []
         previous = before if before and self._within(source.clock, [before])[0] else None
         for row, want in zip(rows, wanted, strict=True):
             if want:
-                planned.append(_Planned(row, previous is None or not _joined(source, stream, previous, row)))
+                planned.append(Planned(row, previous is None or not _joined(source, stream, previous, row)))
             previous = row if want else None
         return planned
 
-    def _within(self, clock: ClockModel, rows: Sequence[_Row]) -> list[bool]:
+    def _within(self, clock: ClockModel, rows: Sequence[Row]) -> list[bool]:
         if not self._selection.bounded:
             return [True] * len(rows)
         ends = [[row.t0 for row in rows], [row.end for row in rows]]
@@ -237,7 +175,7 @@ class Readings:
         inside: list[bool] = _inside(self._selection, first, last).tolist()
         return inside
 
-    def _series(self, source: _Source, stream: Stream, session: int, planned: list[_Planned]) -> Series | None:
+    def _series(self, source: Source, stream: Stream, session: int, planned: list[Planned]) -> Series | None:
         if not planned:
             return None
         with in_words(self._path):
@@ -270,14 +208,14 @@ class Readings:
         )
 
     def _readable(
-        self, name: str, stream: Stream, planned: list[_Planned], data: list[bytes]
-    ) -> tuple[list[_Planned], Frames] | None:
+        self, name: str, stream: Stream, planned: list[Planned], data: list[bytes]
+    ) -> tuple[list[Planned], Frames] | None:
         """The blocks that decode, decoded together; the others are reported, and what follows one starts anew."""
         try:
             return planned, decode_frames(data, stream)
         except BlockError:
             pass
-        good: list[tuple[_Planned, bytes]] = []
+        good: list[tuple[Planned, bytes]] = []
         after_bad = False
         for plan, wire in zip(planned, data, strict=True):
             try:
@@ -286,16 +224,24 @@ class Readings:
                 self._unreadable[name, plan.row.seq] = str(error)
                 after_bad = True
             else:
-                good.append((_Planned(plan.row, plan.starts or after_bad), wire))
+                good.append((Planned(plan.row, plan.starts or after_bad), wire))
                 after_bad = False
         if not good:
             return None
         return [plan for plan, _ in good], decode_frames([wire for _, wire in good], stream)
 
 
-def _take(rows: Iterator[_Row]) -> list[_Row]:
+def _decodes(data: list[bytes], stream: Stream) -> bool:
+    try:
+        decode_frames(data, stream)
+    except BlockError:
+        return False
+    return True
+
+
+def _take(rows: Iterator[Row]) -> list[Row]:
     """The next blocks, few enough and with few enough frames for one batch."""
-    taken: list[_Row] = []
+    taken: list[Row] = []
     frames = 0
     for row in rows:
         taken.append(row)
@@ -305,7 +251,7 @@ def _take(rows: Iterator[_Row]) -> list[_Row]:
     return taken
 
 
-def _joined(source: _Source, stream: Stream, before: _Row, row: _Row) -> bool:
+def _joined(source: Source, stream: Stream, before: Row, row: Row) -> bool:
     """Whether nothing was lost between two blocks of a stream.
 
     Where there is a period, the ticks alone tell, whatever else happened (a seal on request, another stream's lost
@@ -318,7 +264,7 @@ def _joined(source: _Source, stream: Stream, before: _Row, row: _Row) -> bool:
     return not row.flags & Flag.GAP and not source.lost_between(before.seq, row.seq)
 
 
-def _starts(stream: Stream, planned: Sequence[_Planned], frames: Frames) -> Bools:
+def _starts(stream: Stream, planned: Sequence[Planned], frames: Frames) -> Bools:
     """Where a reading must not be joined to the one before: inside a block too, which two equal pauses can fill."""
     starts = np.zeros(len(frames.ticks), dtype=np.bool_)
     if stream.period_us:
@@ -347,7 +293,7 @@ def _inside(selection: Selection, first_us: Ints, last_us: Ints) -> Bools:
     return inside
 
 
-def _conflicts(source: _Source) -> list[str]:
+def _conflicts(source: Source) -> list[str]:
     seqs = source.log.conflicting()
     if not seqs:
         return []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fieldlog.archive.log import Log
+from fieldlog.archive.source import ALL_SEQS
 from fieldlog_protocol.errors import UsageError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -14,12 +15,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """`sessions` are (log key, session id), `channels` names, both None for all; times in microseconds since 1970."""
+    """`sessions` are (log key, session id), `channels` names, `stream` an id, None for all; times in microseconds since
+    1970; `seqs` the blocks to look at."""
 
     sessions: frozenset[tuple[int, int]] | None = None
     channels: tuple[str, ...] | None = None
     start_us: int | None = None
     end_us: int | None = None
+    stream: int | None = None
+    seqs: range = ALL_SEQS
 
     @classmethod
     def of(
@@ -34,6 +38,10 @@ class Selection:
         if start_us is not None and end_us is not None and start_us >= end_us:
             raise UsageError(f"The selection ends at {end} and begins at {start}: put the earlier time first.")
         return cls(_sessions(logs, session), channels, start_us, end_us)
+
+    def wants(self, log: int, session: int, stream: int) -> bool:
+        """Whether a stream of a session may hold some of it."""
+        return (self.sessions is None or (log, session) in self.sessions) and self.stream in (None, stream)
 
     @property
     def bounded(self) -> bool:

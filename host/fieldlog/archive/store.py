@@ -113,11 +113,13 @@ class Archive:
         Nothing is decoded before it is asked for. UsageError when the selection makes no sense.
         """
         from fieldlog.archive.readings import Readings
+        from fieldlog.archive.source import Source
 
         self.flush()
         logs = self.select(device)
         wanted = None if channels is None else tuple(channels)
-        return Readings(self._db, self.path, logs, Selection.of(logs, session, wanted, start, end))
+        sources = [Source(self._db, self.path, log) for log in logs]
+        return Readings(self.path, sources, Selection.of(logs, session, wanted, start, end))
 
     def digest(self) -> str:
         """A hash of what was read from devices: logs, blocks, sessions, gaps; not of when and how often it was read."""
