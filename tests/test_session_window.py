@@ -6,6 +6,7 @@ import pytest
 
 from fieldlog_protocol.framing import DatagramFraming, Framing, RawFraming
 from fieldlog_protocol.session import Expired, Timeouts
+from fieldlog_protocol.wire import Packet
 from session_bench import ONCE, Bench, Ordered, ask, numbered, numbers
 
 # the window
@@ -180,33 +181,83 @@ def test_a_request_cancelled_while_it_waits_is_never_sent() -> None:
     assert numbers(bench.sent()) == [2]
 
 
-def test_a_request_cancelled_under_way_makes_room_and_its_reply_is_stale() -> None:
-    bench = Bench(1)
-    tickets = [bench.session.ask(numbered(number), 0.0) for number in range(2)]
-    (request,) = bench.sent()
+def _cancelled_under_way(window: int = 1, count: int = 2) -> tuple[Bench, list[Packet]]:
+    """So many requests asked for; those that the window lets pass are under way, and the first is cancelled."""
+    bench = Bench(window)
+    tickets = [bench.session.ask(numbered(number), 0.0) for number in range(count)]
+    requests = bench.sent()
     bench.session.cancel(tickets[0], 0.1)
-    (next_one,) = bench.sent()
-    assert numbers([next_one]) == [1]
+    return bench, requests
+
+
+def test_a_request_cancelled_under_way_keeps_its_place_until_it_is_answered() -> None:
+    bench, (request,) = _cancelled_under_way()
+    assert bench.sent() == [], "the device still works on the one before"
     bench.answer(request, 0.2)
-    assert bench.answered() == []
-    assert bench.session.counters.stale == 1
-    bench.session.tick(1e6)
-    assert numbers(bench.sent()) == [1]
-    bench.session.cancel(tickets[0], 1e6)
-    bench.session.cancel(999, 1e6)
     assert bench.events() == []
+    assert numbers(bench.sent()) == [1]
+
+
+def test_a_request_cancelled_under_way_keeps_its_place_until_its_time_is_over() -> None:
+    bench, _ = _cancelled_under_way()
+    due = bench.session.deadline()
+    assert due is not None
+    bench.session.tick(due)
+    assert numbers(bench.sent()) == [1], "and it is not repeated itself"
+    assert bench.events() == []
+
+
+def test_a_request_cancelled_under_way_makes_room_when_a_later_one_is_answered_first() -> None:
+    bench, requests = _cancelled_under_way(window=2, count=3)
+    bench.answer(requests[1], 0.2)
+    assert numbers(bench.sent()) == [2]
+    bench.answer(requests[0], 0.3)
+    assert bench.session.counters.stale == 1, "what was lost came late"
+    assert bench.answered() == [1]
+
+
+def test_a_request_known_to_be_lost_makes_room_as_soon_as_it_is_cancelled() -> None:
+    bench = Bench(2)
+    tickets = [bench.session.ask(numbered(number, ONCE), 0.0) for number in range(4)]
+    requests = bench.sent()
+    bench.answer(requests[1], 0.1)
+    assert numbers(bench.sent()) == [2]
+    bench.session.cancel(tickets[0], 0.2)
+    assert numbers(bench.sent()) == [3]
+
+
+def test_to_cancel_what_is_over_does_nothing() -> None:
+    bench, (request,) = _cancelled_under_way()
+    bench.session.cancel(0, 0.2)
+    bench.session.cancel(999, 0.2)
+    bench.answer(request, 0.3)
+    bench.session.cancel(0, 0.4)
+    assert bench.events() == []
+    assert numbers(bench.sent()) == [1]
 
 
 # numbers
 
-LINGER = Timeouts(linger_s=30.0)
+SHORT_S = 1e-3
+LINGER = Timeouts(initial_s=SHORT_S, least_s=SHORT_S, linger_s=30.0)
 
 
-def _cancelled(bench: Bench, now: float) -> int:
-    """The number of a request that was given up at once."""
-    ticket = bench.session.ask(ask(), now)
+def _given_up(bench: Bench, now: float) -> int:
+    """The number of a request that nobody answered in its short time."""
+    bench.session.ask(ask(ONCE), now - 2 * SHORT_S)
     (request,) = bench.sent()
+    bench.session.tick(now)
+    assert [type(event) for event in bench.events()] == [Expired]
+    return request.sequence
+
+
+def _overtaken(bench: Bench, now: float) -> int:
+    """The number of a request that was cancelled, and then a later one was answered."""
+    ticket = bench.session.ask(ask(), now)
+    bench.session.ask(ask(), now)
+    request, later = bench.sent()
     bench.session.cancel(ticket, now)
+    bench.answer(later, now)
     return request.sequence
 
 
@@ -224,7 +275,7 @@ def test_numbers_go_round() -> None:
 
 def test_a_number_given_up_is_not_used_until_a_late_reply_can_no_longer_come() -> None:
     bench = Bench(timeouts=LINGER)
-    resting = [_cancelled(bench, 0.0) for _ in range(200)]
+    resting = [_given_up(bench, 0.0) for _ in range(200)]
     assert len(set(resting)) == 200
     for number in range(300):
         bench.session.ask(ask(), 1.0)
@@ -242,15 +293,15 @@ def test_a_number_given_up_is_not_used_until_a_late_reply_can_no_longer_come() -
 
 def test_when_all_numbers_rest_the_one_given_up_longest_ago_is_taken() -> None:
     bench = Bench(timeouts=LINGER)
-    resting = [_cancelled(bench, at / 100) for at in range(256)]
+    resting = [_given_up(bench, at / 100) for at in range(256)]
     assert sorted(resting) == list(range(256))
-    assert [_cancelled(bench, 3.0) for _ in range(5)] == resting[:5]
+    assert [_given_up(bench, 3.0) for _ in range(5)] == resting[:5]
 
 
 def test_a_number_is_never_in_use_twice_while_others_rest() -> None:
-    """128 under way and more than 128 given up: the ones under way keep theirs."""
-    bench = Bench(128, timeouts=LINGER)
-    under_way = {packet.sequence for packet in bench.ask_many(127)}
+    """126 under way and more than 130 given up: the ones under way keep theirs."""
+    bench = Bench(128, timeouts=Timeouts(linger_s=30.0))
+    under_way = {packet.sequence for packet in bench.ask_many(126, tries=ONCE)}
     for at in range(200):
-        number = _cancelled(bench, at / 100)
+        number = _overtaken(bench, at / 1000)
         assert number not in under_way

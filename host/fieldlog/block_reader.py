@@ -124,17 +124,9 @@ class _Reader:
         return self._base.seq + (1 if self.whole else 0)
 
     def abandon(self) -> None:
-        """Take back what is still under way."""
+        """Take back what is still under way: newest first, or what waits would be sent in the place of what was."""
         while self._under_way:
             self._under_way.pop()[1].cancel()
-
-    def _run_out(self) -> None:
-        """Take back what still waits. What the device has been asked it will answer, and what is asked next would
-        find its buffers taken or, on raw framing, spoil it: so that keeps its place in the window."""
-        asked = [reply for _, reply in self._under_way if not reply.done()]
-        for reply in asked[self._client.window :]:
-            reply.cancel()
-        self._under_way.clear()
 
     def _fill(self) -> None:
         # as many wait as are sent: when several replies arrive together, as many requests leave together
@@ -160,7 +152,7 @@ class _Reader:
             self._base = _Base(newest, self._received - self._splitter.pending - len(blocks[-1]))
             self._ended = self._ended or newest >= self._stop - 1
         if self._ended:
-            self._run_out()
+            self.abandon()
         return Batch(blocks, answer.f, len(answer.d))
 
     def _rising(self, blocks: list[bytes]) -> bool:

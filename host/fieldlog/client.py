@@ -254,6 +254,7 @@ class Client:
         if len(self._seen) < _SEEN_LIMIT:
             self._seen += data[: _SEEN_LIMIT - len(self._seen)]
         self._session.receive(data, self._now())
+        self._flush()  # first of all: what waits for its turn is on its way while the answers are looked at
         self._settle()
 
     def lost(self, error: LinkError) -> None:
@@ -277,10 +278,11 @@ class Client:
                 self._answered(event)
             elif isinstance(event, Expired):
                 self._expired(event)
-        self._flush()
 
     def _flush(self) -> None:
         frames = self._session.outgoing()
+        if not frames and self._timer is not None:
+            return
         if len(frames) > 1 and self._transport.mtu is None:
             frames = [b"".join(frames)]  # a stream's frames delimit themselves, and a system call costs more than they
         for frame in frames:
@@ -295,6 +297,7 @@ class Client:
     def _tick(self) -> None:
         self._timer = None
         self._session.tick(self._now())
+        self._flush()
         self._settle()
 
     def _answered(self, event: Answered) -> None:

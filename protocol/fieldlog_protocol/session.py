@@ -94,6 +94,7 @@ class _Pending:
     ask: Ask
     tries_left: int
     tries_used: int = 0
+    cancelled: bool = False
     attempts: list[_Attempt] = field(default_factory=list[_Attempt])
 
 
@@ -114,7 +115,7 @@ class _RoundTrip:
 
 @dataclass(slots=True)
 class Counters:
-    """What happened on the link so far."""
+    """What happened on the link so far. `received_bytes` are the link's own, `message_bytes` those of whole messages."""
 
     sent: int = 0
     repeated: int = 0
@@ -122,6 +123,8 @@ class Counters:
     expired: int = 0
     stale: int = 0
     malformed: int = 0
+    received_bytes: int = 0
+    message_bytes: int = 0
 
 
 class Session:
@@ -146,6 +149,7 @@ class Session:
         self._sends = 0
         self._silent_expiries = 0
         self._answers_in_row = 0
+        self._tolerance = 1 if framing.ordered else _REORDER_TOLERANCE
         self._window_limit = 1
         self._window = 1
         self.set_window(window)
@@ -164,15 +168,22 @@ class Session:
         return ticket
 
     def cancel(self, ticket: int, now: float) -> None:
-        """Forget a request. Its number stays out of use until a late reply can no longer come."""
-        pending = self._pending.pop(ticket, None)
+        """Forget a request: no event will come of it. Sent already, it keeps its place until the device is done with it."""
+        pending = self._pending.get(ticket)
         if pending is None:
             return
         if ticket in self._waiting:
             self._waiting.remove(ticket)
         for attempt in pending.attempts:
-            self._abandon(attempt, now)
+            if attempt.overtaken >= self._tolerance:
+                self._abandon(attempt, now)
+        pending.cancelled, pending.tries_left = True, 0
+        if not self._is_in_air(pending):
+            del self._pending[ticket]
         self._fill(now)
+
+    def _is_in_air(self, pending: _Pending) -> bool:
+        return any(self._in_air.get(attempt.key[0]) is attempt for attempt in pending.attempts)
 
     def set_window(self, window: int) -> None:
         """How many requests may be under way; the framing may allow fewer."""
@@ -202,7 +213,9 @@ class Session:
 
     def receive(self, data: bytes, now: float) -> None:
         """Take bytes that the link delivered."""
+        self.counters.received_bytes += len(data)
         for frame in self._framing.feed(data, now):
+            self.counters.message_bytes += len(frame)
             try:
                 for packet in iter_packets(frame):
                     self._take(packet, now)
@@ -310,7 +323,8 @@ class Session:
         self.counters.answered += 1
         self._silent_expiries = 0
         self._widen()
-        self._events.append(Answered(attempt.ticket, packet, round_trip_s))
+        if not pending.cancelled:
+            self._events.append(Answered(attempt.ticket, packet, round_trip_s))
         self._find_overtaken(attempt, now)
 
     def _widen(self) -> None:
@@ -325,12 +339,12 @@ class Session:
 
     def _find_overtaken(self, answered: _Attempt, now: float) -> None:
         """Requests are answered in order, so one that a later one has overtaken was lost, or its reply was."""
-        tolerance = 1 if self._framing.ordered else _REORDER_TOLERANCE
         lost: list[_Attempt] = []
         for attempt in self._in_air.values():
             if attempt.number < answered.number:
                 attempt.overtaken += 1
-                if attempt.overtaken >= tolerance and self._pending[attempt.ticket].tries_left:
+                pending = self._pending[attempt.ticket]
+                if attempt.overtaken >= self._tolerance and (pending.tries_left or pending.cancelled):
                     lost.append(attempt)
         self._lose(lost, now)
 
@@ -348,6 +362,8 @@ class Session:
         if pending.tries_left:
             return True
         del self._pending[attempt.ticket]
+        if pending.cancelled:
+            return False
         self.counters.expired += 1
         self._events.append(Expired(attempt.ticket, pending.tries_used))
         return False
