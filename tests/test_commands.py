@@ -139,7 +139,7 @@ def test_every_number_has_a_unit_and_limits() -> None:
             if unit_beside and meta.unit is None:
                 continue
             if isinstance(meta.type, inspect.IntType):
-                assert meta.unit in {"1", "By", "s", "us", "mV", "uA", "mA.h", "%", "{tick}", "{word}"}, (
+                assert meta.unit in {"1", "By", "s", "us", "mV", "uA", "mA.h", "%", "[ppm]", "{tick}", "{word}"}, (
                     type_,
                     field.name,
                 )
@@ -160,11 +160,11 @@ def test_messages_of_the_logger_fit_the_smallest_buffer() -> None:
                 assert _size(_widest(inspect.type_info(type_), items=1)) <= BUFFER, type_
 
 
-@pytest.mark.parametrize("part", [slice(0, 12), slice(12, 28), slice(28, None)], ids=["who", "doing", "planned"])
+@pytest.mark.parametrize("part", [slice(0, 13), slice(13, 29), slice(29, None)], ids=["who", "doing", "planned"])
 def test_each_part_of_info_fits_the_smallest_buffer(part: slice) -> None:
     widest = _widest(inspect.type_info(logger.InfoResponse), items=8)
     names = logger.InfoResponse.__struct_fields__
-    assert (names[12], names[28]) == ("boot", "plan")
+    assert (names[13], names[29]) == ("boot", "plan")
     kept = {name: getattr(widest, name) for name in {"parts", *names[part]}}
     assert _size(logger.InfoResponse(**kept)) <= BUFFER
 

@@ -21,7 +21,7 @@ from fieldlog_sim.file_store import FileStore
 from fieldlog_sim.log_store import BLOCK_SIZE
 from fieldlog_sim.logger import Logger
 from fieldlog_sim.nor_flash import FLASH_SIZE, FlashMap, NorFlash, PowerCut
-from fieldlog_sim.oscillator import Oscillator
+from fieldlog_sim.oscillator import RC_PPM_PER_K, RC_TOLERANCE_PPM, Oscillator, Temperature
 from fieldlog_sim.port import Buffers
 from fieldlog_sim.profiles import MAX_AGE_KEY, NAME_KEY, SERIAL_KEY, Profile
 from fieldlog_sim.sensors import Sensor
@@ -41,7 +41,8 @@ _LOG_ID = "log/id"
 class DeviceConfig:
     """What makes one device differ from another. `state`: the file behind its flash, None for memory only.
 
-    `log_id`: drawn when the log is formatted, at first power-up; left out, it follows from the seed.
+    `log_id`: drawn when the log is formatted, at first power-up; left out, it follows from the seed. `temperature`: what
+    its clock feels.
     """
 
     profile: Profile
@@ -49,6 +50,8 @@ class DeviceConfig:
     seed: int = 0
     index: int = 0
     clock_ppm: float = 0.0
+    rc_clock: bool = False
+    temperature: Temperature | None = None
     log_id: int = 0
     state: Path | None = None
     flash_size: int = FLASH_SIZE
@@ -172,7 +175,17 @@ class Device:
         return boot_id
 
     def _oscillator(self) -> Oscillator:
-        return Oscillator(ppm=self.config.clock_ppm, boot_utc_us=self.now_us())
+        config = self.config
+        if not config.rc_clock:
+            return Oscillator(config.clock_ppm, self.now_us(), temperature=config.temperature)
+        return Oscillator(
+            config.clock_ppm,
+            self.now_us(),
+            temperature=config.temperature,
+            ppm_per_k2=0.0,
+            ppm_per_k=RC_PPM_PER_K,
+            tolerance_ppm=RC_TOLERANCE_PPM,
+        )
 
     # what a port asks of its server
 

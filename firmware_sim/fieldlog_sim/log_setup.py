@@ -47,9 +47,9 @@ class LogSetup:
             for stream in self._factory
         )
 
-    def schema(self, uid: bytes, log_id: int, firmware: str, product: str) -> Schema:
+    def schema(self, uid: bytes, log_id: int, firmware: str, product: str, clock_ppm: int | None) -> Schema:
         """The schema that blocks are written under now."""
-        return Schema(uid, log_id, firmware, product, self._now.schema_id, self.streams)
+        return Schema(uid, log_id, firmware, product, self._now.schema_id, self.streams, clock_ppm)
 
     @property
     def wrap(self) -> bool:

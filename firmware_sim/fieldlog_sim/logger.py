@@ -427,7 +427,8 @@ class Logger:
 
     def _new_recorder(self, session: int) -> Recorder:
         uid, log_id = self._firmware.log_identity
-        schema = self._setup.schema(uid, log_id, self._firmware.firmware_version, self._firmware.product)
+        said = uid, log_id, self._firmware.firmware_version, self._firmware.product
+        schema = self._setup.schema(*said, self._firmware.clock.oscillator.tolerance_ppm)
         return Recorder(self._store, schema, self, session=session, max_age_s=self._firmware.max_age_s)
 
     def _answer_of(self, key: str, request_id: int) -> bytes | None:

@@ -55,6 +55,7 @@ class Options:
     replay_period_us: int | None
     replay_units: dict[str, str]
     clock_ppm: float
+    rc_clock: bool
     power_cut_after: int | None
     json: bool
     until_eof: bool
@@ -99,6 +100,7 @@ def _options(words: argparse.Namespace) -> Options:
         replay_period_us=None if words.replay_period is None else parse_duration_us(words.replay_period),
         replay_units=dict(map(_unit, words.replay_unit)),
         clock_ppm=words.clock_ppm,
+        rc_clock=words.clock == "rc",
         power_cut_after=words.power_cut_after,
         json=words.json,
         until_eof=words.until_eof,
@@ -221,7 +223,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_number(float, -MOST_PPM, MOST_PPM, f"parts per million, at most {MOST_PPM:.0f}"),
         default=0.0,
         metavar="PPM",
-        help="error of the devices' crystals",
+        help="error of the devices' clocks",
+    )
+    add(
+        "--clock",
+        choices=("crystal", "rc"),
+        default="crystal",
+        help="what the devices say that their clock is: rc may be off by 5 %% (default: crystal)",
     )
     add("--power-cut-after", type=positive, metavar="N", help="cut power at the N-th flash operation after start")
     add("--json", action="store_true", help="print one JSON object a link when ready")

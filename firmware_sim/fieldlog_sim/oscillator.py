@@ -1,7 +1,7 @@
-"""The crystal behind a device's tick counter: 32 768 Hz, nearly.
+"""The crystal or RC oscillator behind a device's tick counter: 32 768 Hz, nearly.
 
 Rule of this module: ticks are a pure function of true time. The error in rate is constant but for temperature: a tuning
-fork crystal loses with the square of its distance from 25 degC.
+fork crystal loses with the square of its distance from 25 degC, an RC oscillator more or less in proportion to it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ Temperature: TypeAlias = Callable[[Microseconds], npt.NDArray[np.float64]]
 """degC at UTC microseconds."""
 
 TUNING_FORK_PPM_PER_K2 = -0.034
+RC_PPM_PER_K = -400.0
+RC_TOLERANCE_PPM = 50_000
 _TURNOVER_CEL = 25.0
 _STEP_US = 600_000_000  # the rate is taken as constant for so long: temperatures change slowly
 
 
 class Oscillator:
-    """Counts from 0 at `boot_utc_us`. `temperature` is what the crystal feels; without it the rate is constant."""
+    """Counts from 0 at `boot_utc_us`. `temperature` is what it feels; without it the rate is constant.
+
+    `tolerance_ppm` is what its data sheet says, None for a crystal.
+    """
 
     def __init__(
         self,
@@ -34,11 +39,15 @@ class Oscillator:
         *,
         temperature: Temperature | None = None,
         ppm_per_k2: float = TUNING_FORK_PPM_PER_K2,
+        ppm_per_k: float = 0.0,
+        tolerance_ppm: int | None = None,
     ) -> None:
         self._rate = ppm * 1e-6
         self._boot_us = boot_utc_us
         self._temperature = temperature
         self._per_k2 = ppm_per_k2 * 1e-6
+        self._per_k = ppm_per_k * 1e-6
+        self.tolerance_ppm = tolerance_ppm
         self._gained_s = np.zeros(1)  # by temperature, at each step since boot
 
     def tick(self, utc_us: int) -> int:
@@ -78,6 +87,7 @@ class Oscillator:
         if steps <= known:
             return
         middles = self._boot_us + np.arange(known, max(steps, 2 * known), dtype=np.int64) * _STEP_US + _STEP_US // 2
-        rate = self._per_k2 * (temperature(middles) - _TURNOVER_CEL) ** 2
+        warmth = temperature(middles) - _TURNOVER_CEL
+        rate = self._per_k2 * warmth**2 + self._per_k * warmth
         gained = self._gained_s[-1] + np.cumsum(rate) * (_STEP_US * 1e-6)
         self._gained_s = np.concatenate([self._gained_s, gained])

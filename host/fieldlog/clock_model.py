@@ -10,6 +10,7 @@ figures of its `Oscillator`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -50,13 +51,33 @@ class Oscillator:
     change_ppm: float
     """Rate now against a rate measured under other conditions."""
     daily_ppm: float
-    """Rate against the mean between two syncs, within half a day."""
+    """How far days and nights, sun and shade, take the rate off its mean; over a day they cancel out."""
     seasonal_ppm: float
-    """The same, beyond half a day, when days and nights have averaged out."""
+    """How far the mean of a day goes with weather and season, between two syncs."""
 
 
-CRYSTAL = Oscillator(limit_ppm=500, tolerance_ppm=100, change_ppm=70, daily_ppm=50, seasonal_ppm=15)
-RC = Oscillator(limit_ppm=50_000, tolerance_ppm=50_000, change_ppm=20_000, daily_ppm=20_000, seasonal_ppm=10_000)
+CRYSTAL = Oscillator(limit_ppm=500, tolerance_ppm=100, change_ppm=70, daily_ppm=30, seasonal_ppm=15)
+RC = Oscillator(limit_ppm=50_000, tolerance_ppm=50_000, change_ppm=20_000, daily_ppm=10_000, seasonal_ppm=5_000)
+_WORST_PPM = 100_000
+_DAY_US = 86_400e6
+
+
+def oscillator_of(ppm: float | None) -> Oscillator:
+    """What a clock does that may be off by `ppm`, as its device says; None: a crystal.
+
+    A crystal's temperature tells more than the figure on its package, and an RC clock's is in proportion to it.
+    """
+    if ppm is None or ppm <= CRYSTAL.limit_ppm:
+        return CRYSTAL
+    bound = min(ppm, _WORST_PPM)
+    share = bound / RC.tolerance_ppm
+    return Oscillator(
+        limit_ppm=max(bound, RC.limit_ppm),
+        tolerance_ppm=bound,
+        change_ppm=share * RC.change_ppm,
+        daily_ppm=share * RC.daily_ppm,
+        seasonal_ppm=share * RC.seasonal_ppm,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +155,20 @@ class _Line:
         return Times(origin.utc_us + np.rint(utc).astype(np.int64), np.ceil(error).astype(np.int64), quality)
 
     def _between(self, x: npt.NDArray[np.float64], knot_x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """What the rate can have wandered, in microseconds, by the distance to the nearer of the two knots around."""
+        """How far the truth can lie off the straight line between the two knots around, in microseconds.
+
+        A rate that changes by r once between two knots takes it off by r times `bow`, at most. What comes and goes with
+        the day adds up to no more than its integral over the better half of one.
+        """
         import numpy as np
 
-        right = np.clip(np.searchsorted(knot_x, x), 1, max(len(knot_x) - 1, 1))
         if len(knot_x) == 1:
             return np.zeros(len(x))
-        near = np.maximum(np.minimum(x - knot_x[right - 1], knot_x[right] - x), 0)
-        half_day_us = 43_200e6
-        fast = np.minimum(near, half_day_us) * self.oscillator.daily_ppm
-        return (fast + np.maximum(near - half_day_us, 0) * self.oscillator.seasonal_ppm) / 1e6
+        right = np.clip(np.searchsorted(knot_x, x), 1, len(knot_x) - 1)
+        since, until = x - knot_x[right - 1], knot_x[right] - x
+        bow = np.maximum(since * until, 0) / (knot_x[right] - knot_x[right - 1])
+        daily = np.minimum(2 * bow, _DAY_US / math.pi) * self.oscillator.daily_ppm
+        return (daily + bow * self.oscillator.seasonal_ppm) / 1e6
 
     def at(self, tick: int) -> tuple[int, int]:
         """(utc_us, error_us) of one tick."""

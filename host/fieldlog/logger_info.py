@@ -31,7 +31,7 @@ class LoggerInfo:
     """One snapshot of a logger. Texts are the device's and not fit for a terminal as they are.
 
     Seqs count blocks; `tick` counts 32768 Hz ticks since the boot `boot_id`; `utc_s` and `clock_set_s` are None while
-    the device's clock has not been set.
+    the device's clock has not been set. `clock_ppm`: how far off the tick's rate may be, None for a crystal.
     """
 
     protocol_version: int
@@ -60,6 +60,7 @@ class LoggerInfo:
     reset_reason: str
     utc_s: int | None
     clock_set_s: int | None
+    clock_ppm: int | None
     erase_token: int | None
 
     @property
@@ -100,6 +101,7 @@ def merge(parts: Sequence[InfoResponse]) -> LoggerInfo:
         reset_reason=whole.reset or "",
         utc_s=whole.utc or None,
         clock_set_s=whole.set or None,
+        clock_ppm=whole.ppm or None,
         erase_token=whole.token,
     )
 

@@ -126,6 +126,7 @@ class _Pages:
             fw=device.firmware_version,
             caps=self._logger.capabilities,
             block=device.block_size,
+            ppm=device.clock.oscillator.tolerance_ppm,
         )
 
     def _what(self) -> logger.InfoResponse:

@@ -7,16 +7,29 @@ from pathlib import Path
 
 from fieldlog.archive.database import in_words
 from fieldlog.archive.log import Log
-from fieldlog.clock_model import CRYSTAL, Belief, BootSpan, ClockModel, Oscillator
+from fieldlog.clock_model import Belief, BootSpan, ClockModel, oscillator_of
 from fieldlog.clock_sync import MAX_TICK, Sync
+from fieldlog_protocol.blocks.block import Kind
+from fieldlog_protocol.blocks.schema import parse_schema_part
+from fieldlog_protocol.errors import BlockError
 
 _US_PER_TICK = "30.517578125"  # 1e6 / 32768, exactly
 
 
-def clock_model(database: sqlite3.Connection, path: Path, log: Log, oscillator: Oscillator = CRYSTAL) -> ClockModel:
+def clock_model(database: sqlite3.Connection, path: Path, log: Log) -> ClockModel:
     """Times of every boot of `log`, as well as they are known now."""
     with in_words(path):
-        return ClockModel(*_known(database, log), oscillator)
+        return ClockModel(*_known(database, log), oscillator_of(clock_ppm(log)))
+
+
+def clock_ppm(log: Log) -> int | None:
+    """How far off the device's clock may be, as its newest readable SCHEMA block says; None: a crystal."""
+    for block in reversed(log.blocks(Kind.SCHEMA)):
+        try:
+            return parse_schema_part(block.payload).clock_ppm
+        except BlockError:
+            continue
+    return None
 
 
 def _known(database: sqlite3.Connection, log: Log) -> tuple[list[BootSpan], list[Sync]]:

@@ -237,7 +237,10 @@ class Stream(
 
 
 class Schema(msgspec.Struct, frozen=True):
-    """All that explains a log's blocks of one `schema_id`. `uid` is the hardware's, `log_id` the formatted store's."""
+    """All that explains a log's blocks of one `schema_id`. `uid` is the hardware's, `log_id` the formatted store's.
+
+    `clock_ppm`: how far off the rate of the ticks may be, temperature included; None for a crystal.
+    """
 
     uid: bytes
     log_id: int
@@ -245,6 +248,7 @@ class Schema(msgspec.Struct, frozen=True):
     product: str
     schema_id: int
     streams: tuple[Stream, ...]
+    clock_ppm: int | None = None
 
     def __post_init__(self) -> None:
         if len({stream.id for stream in self.streams}) < len(self.streams):
@@ -275,10 +279,11 @@ _PART_KEYS = {
     "product": "d",
     "schema_id": "y",
     "runs": "r",
+    "clock_ppm": "p",
 }
 
 
-class SchemaPart(msgspec.Struct, frozen=True, rename=_PART_KEYS):
+class SchemaPart(msgspec.Struct, frozen=True, omit_defaults=True, rename=_PART_KEYS):
     """What one SCHEMA block says: part of parts. A schema that fits one block is one part; else a part is one run.
 
     `stream` and `first` are those of the part's first run: they tell the parts of a schema apart.
@@ -292,6 +297,7 @@ class SchemaPart(msgspec.Struct, frozen=True, rename=_PART_KEYS):
     product: str
     schema_id: int
     runs: tuple[StreamRun, ...]
+    clock_ppm: int | None = None
 
     def __post_init__(self) -> None:
         if not self.runs:
@@ -347,6 +353,7 @@ def _part(schema: Schema, runs: Iterable[StreamRun], parts: int = 1) -> SchemaPa
         product=schema.product,
         schema_id=schema.schema_id,
         runs=tuple(runs),
+        clock_ppm=schema.clock_ppm,
     )
 
 
@@ -375,7 +382,8 @@ def merge_schema(parts: Iterable[SchemaPart]) -> Schema:
     streams = tuple(stream for _, found in sorted(runs.items()) if (stream := _join(found)) is not None)
     if newest is None or not streams:
         raise BlockError("no stream of the schema is described in full: SCHEMA blocks are missing")
-    return Schema(newest.uid, newest.log_id, newest.firmware, newest.product, newest.schema_id, streams)
+    said = (newest.uid, newest.log_id, newest.firmware, newest.product, newest.schema_id)
+    return Schema(*said, streams, newest.clock_ppm)
 
 
 def _join(found: dict[int, StreamRun]) -> Stream | None:

@@ -204,6 +204,7 @@ class InfoResponse(Message, frozen=True, kw_only=True):
     fw: Annotated[str, string("firmware version", max_length=LABEL_MAX)] | None = None
     caps: Annotated[int, u32("capability bits")] | None = None
     block: Annotated[int, u16("size of a log block on flash", "By")] | None = None
+    ppm: Annotated[int, u32("how far off the tick's rate may be; left out: a crystal", "[ppm]")] | None = None
     boot: Annotated[int, u16("boot counter")] | None = None
     tick: Annotated[int, u63("ticks since boot", "{tick}")] | None = None
     state: Annotated[int, u8("idle 0, armed 1, logging 2, full 3, fault 4")] | None = None

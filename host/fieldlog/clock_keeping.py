@@ -1,0 +1,102 @@
+"""What a pull does about time: a sync at its beginning and at its end, and now and then an anchor on the device.
+
+Every sync goes into the archive, believed or not: which computer was wrong may show later. The device is told only what
+nothing known contradicts, and at most once a day while its own belief is good to a second: an anchor costs a block of
+its flash, and serves the next computer, which does not have this archive. It moves no tick and no reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fieldlog.archive.log import Log
+from fieldlog.clock import read_ticks, write_anchor
+from fieldlog.clock_model import oscillator_of
+from fieldlog.clock_sync import TICK_HZ, US_PER_TICK, Reading, Sync, one_per_tick
+from fieldlog.clock_votes import judge
+from fieldlog.device import Device
+from fieldlog.logger_info import LoggerInfo
+from fieldlog_protocol.errors import RefusedError
+
+ANCHOR_EVERY_US = 86_400_000_000
+_GOOD_US = 1_000_000
+_BELIEF_ERROR_US = 2_000_000  # told in whole seconds, and set by nobody knows whom
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """`anchored`: the device wrote a block about it, which is yet to be read. `warnings` are sentences."""
+
+    sync: Sync
+    anchored: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+async def take_sync(device: Device, log: Log, *, known_us: float | None = None) -> Reading:
+    """Probe and keep the sync in the archive; VerificationError when no probe can be true.
+
+    Nothing else may be under way on the link. `known_us`: see `read_ticks`.
+    """
+    reading = await read_ticks(device, known_us=known_us)
+    log.add_syncs([reading.sync])
+    return reading
+
+
+async def anchor_device(device: Device, log: Log, info: LoggerInfo, reading: Reading) -> Kept:
+    """Let the device keep the sync of `reading`, if it is time for that and nothing that the archive holds contradicts it.
+
+    `info` is the device's as it was before `reading`.
+    """
+    sync = reading.sync
+    off_us = contradiction(sync, [*log.syncs(), *_belief(info, sync)], info.clock_ppm)
+    if off_us is not None:
+        return Kept(sync, warnings=(_doubtful(off_us),))
+    if not _due(info, reading):
+        return Kept(sync)
+    try:
+        await write_anchor(device, sync)
+    except RefusedError as error:
+        return Kept(sync, warnings=(f"the device did not keep the clock sync, the archive did: {error}",))
+    return Kept(sync, anchored=True)
+
+
+def _doubtful(off_us: float) -> str:
+    return (
+        f"this computer's clock is {abs(off_us) / 1e6:.3f} s {'ahead of' if off_us > 0 else 'behind'} all that is known "
+        "of the device's, more than its oscillator can have drifted: one of the two is wrong. The device's clock was left "
+        "as it is, the readings are not affected. Check this computer's clock; if it is right, `fieldlog clock sync` "
+        "sets the device's"
+    )
+
+
+def _belief(info: LoggerInfo, sync: Sync) -> list[Sync]:
+    """The sync that the device's belief rests on, if that was in this boot."""
+    if info.clock_set_s is None or info.utc_s is None or info.boot_id != sync.boot_id:
+        return []
+    tick = info.tick - (info.utc_s - info.clock_set_s) * TICK_HZ
+    return [Sync(sync.boot_id, tick, info.clock_set_s * 1_000_000, _BELIEF_ERROR_US, "device")] if tick >= 0 else []
+
+
+def _due(info: LoggerInfo, reading: Reading) -> bool:
+    if reading.offset_us is None or abs(reading.offset_us) > _GOOD_US or info.clock_set_s is None:
+        return True
+    since_us = reading.sync.utc_us - info.clock_set_s * 1_000_000
+    return since_us > min(ANCHOR_EVERY_US, reading.sync.tick * US_PER_TICK)
+
+
+def contradiction(sync: Sync, known: Sequence[Sync], clock_ppm: float | None) -> float | None:
+    """By how many microseconds a sync is off from those that rule it out; None when none do.
+
+    One that stands alone against one is ruled out: nobody knows which of them is wrong.
+    """
+    limit_ppm = oscillator_of(clock_ppm).limit_ppm
+    same_boot = one_per_tick([sync, *(other for other in known if other.boot_id == sync.boot_id)])
+    verdict = judge(same_boot, limit_ppm)
+    others = verdict.accepted if sync in verdict.rejected else verdict.rejected if verdict.undecided else ()
+    if others:
+        nearest = min(others, key=lambda other: abs(other.tick - sync.tick))
+        return sync.utc_us - nearest.utc_us - (sync.tick - nearest.tick) * US_PER_TICK
+    earliest_us = sync.utc_us + sync.error_us - sync.tick * US_PER_TICK * (1 - limit_ppm / 1e6)
+    before = max((o.utc_us - o.error_us for o in known if o.boot_id < sync.boot_id), default=earliest_us)
+    return earliest_us - before if before > earliest_us else None
