@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from fieldlog.client import Client, Reply
-from fieldlog_protocol.blocks.block import MAX_WIRE_LENGTH, parse_header
+from fieldlog_protocol.blocks.block import HEADER, MAX_WIRE_LENGTH
 from fieldlog_protocol.blocks.split import BlockSplitter
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.errors import ProtocolError
@@ -29,6 +29,14 @@ _WRONG_ANSWERS = 3
 _KEPT = "What had arrived is in the archive. Repeat the command; if it stays so, the device's firmware is at fault"
 
 
+_SEQ = HEADER.position("seq")
+
+
+def seq_in(wire: bytes) -> int:
+    """The seq of a block in wire form that was found whole."""
+    return int(HEADER.values(wire)[_SEQ])
+
+
 def chunk_size(max_reply: int) -> int:
     """Log bytes that a reply of at most `max_reply` bytes carries, whatever its numbers are."""
     empty = logger.BlocksResponse(q=_WIDEST, o=_WIDEST, f=_WIDEST, d=b"")
@@ -37,12 +45,13 @@ def chunk_size(max_reply: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Blocks in wire form, in the order of the log, and what else a reply told.
+    """Blocks in wire form with their seqs, in the order of the log, and what else the replies told.
 
     `first_held`: the first seq that the device holds. `size`: bytes of the log that arrived.
     """
 
     blocks: list[bytes]
+    seqs: list[int]
     first_held: int
     size: int
 
@@ -84,15 +93,17 @@ class _Reader:
         self._client = client
         self._stop = stop
         self._tolerant = tolerant
+        self._chunk = chunk_size(client.max_reply)
         self._base = _Base(start, 0)
         self._requested = 0  # stream position behind the last request
         self._received = 0  # stream position behind the last byte that came in order
         self._under_way: deque[tuple[logger.BlocksRequest, Reply[logger.BlocksResponse]]] = deque()
         self._splitter = BlockSplitter()
-        self._unsplit = bytearray()
         self._ended = False
         self._damaged = 0
         self._wrong_answers = 0
+        self._first_held = 0
+        self._moved = False  # the ring has overwritten what offsets counted from
         self.whole = False
         self.restart_at: int | None = None
         """The seq from which to start anew, when what offsets count has moved."""
@@ -100,16 +111,48 @@ class _Reader:
     async def batches(self) -> AsyncGenerator[Batch]:
         self._fill()
         while self._under_way:
-            request, reply = self._under_way.popleft()
-            answer = await reply
+            await self._under_way[0][1]
+            before = self._received
+            blocks = self._split(self._arrived())
+            seqs = [seq_in(wire) for wire in blocks]
+            if self._splitter.damaged > self._damaged or not self._rising(seqs):
+                blocks, seqs = self._after_damage(blocks, seqs)
+            if seqs:
+                self._advance(seqs[-1], len(blocks[-1]))
+            yield Batch(blocks, seqs, self._first_held, self._received - before)
+            if self._moved:
+                self.restart_at = max(self._first_held, self._behind)
+            if self._ended:
+                return
+            self._fill()
+
+    def _fill(self) -> None:
+        # as many wait as are sent: when several replies arrive together, as many requests leave together
+        while len(self._under_way) < 2 * self._client.window:
+            request = logger.BlocksRequest(q=self._base.seq, o=self._requested - self._base.at, n=self._chunk)
+            self._under_way.append((request, self._client.start(logger.BLOCKS, request)))
+            self._requested += self._chunk
+
+    def _arrived(self) -> bytes:
+        """The bytes of the replies that have arrived together; they are taken together, too."""
+        pieces: list[bytes] = []
+        while not self._ended and self._under_way and self._under_way[0][1].done():
+            request, reply = self._under_way[0]
+            if pieces and reply.exception() is not None:
+                break  # what came before it counts
+            self._under_way.popleft()
+            answer = reply.result()
             if (answer.q, answer.o) != (request.q, request.o) or len(answer.d) > request.n:
                 self._ask_again(request)
-                continue
-            if answer.f > request.q:
-                self.restart_at = max(answer.f, self._behind)
-                return
-            yield self._take(answer, request.n)
-            self._fill()
+                break
+            self._first_held = answer.f
+            self._moved = answer.f > request.q
+            if not self._moved:
+                pieces.append(answer.d)
+            self._ended = self._moved or len(answer.d) < request.n
+        data = b"".join(pieces)
+        self._received += len(data)
+        return data
 
     def _ask_again(self, request: logger.BlocksRequest) -> None:
         """A line without a check value may turn one position into another, now and then."""
@@ -118,55 +161,36 @@ class _Reader:
             raise ProtocolError(f"{self._client.name} answers positions of its log that were not asked for. {_KEPT}")
         self._under_way.appendleft((request, self._client.start(logger.BLOCKS, request)))
 
+    def _split(self, data: bytes) -> list[bytes]:
+        return self._splitter.feed(data, final=self._ended and not self._moved)
+
+    def _advance(self, newest: int, length: int) -> None:
+        """Count from the last whole block on: it is the one that the device holds longest."""
+        self.whole = True
+        self._base = _Base(newest, self._received - self._splitter.pending - length)
+        self._ended = self._ended or newest >= self._stop - 1
+
     @property
     def _behind(self) -> int:
         """The seq behind the last whole block."""
         return self._base.seq + (1 if self.whole else 0)
 
+    def _rising(self, seqs: list[int]) -> bool:
+        """The log is read in order of seq: what goes back or stays is not what was asked for."""
+        return all(before < after for before, after in pairwise([self._behind - 1, *seqs]))
+
+    def _after_damage(self, blocks: list[bytes], seqs: list[int]) -> tuple[list[bytes], list[int]]:
+        """Bytes that do not fit together: begin anew behind the last whole block before them, unless that was just
+        done; then what is found behind them is taken, and the next damage gets a second look again."""
+        self._damaged = self._splitter.damaged
+        if self._tolerant and self._damaged <= _MOST_DAMAGE and self._rising(seqs):
+            self._tolerant = not blocks
+            return blocks, seqs
+        self.restart_at = self._behind
+        self._ended = True
+        return [], []
+
     def abandon(self) -> None:
         """Take back what is still under way: newest first, or what waits would be sent in the place of what was."""
         while self._under_way:
             self._under_way.pop()[1].cancel()
-
-    def _fill(self) -> None:
-        # as many wait as are sent: when several replies arrive together, as many requests leave together
-        size = chunk_size(self._client.max_reply)
-        while not self._ended and len(self._under_way) < 2 * self._client.window:
-            request = logger.BlocksRequest(q=self._base.seq, o=self._requested - self._base.at, n=size)
-            self._under_way.append((request, self._client.start(logger.BLOCKS, request)))
-            self._requested += size
-
-    def _take(self, answer: logger.BlocksResponse, asked: int) -> Batch:
-        self._received += len(answer.d)
-        self._ended = len(answer.d) < asked
-        self._unsplit += answer.d
-        if not self._ended and self._under_way and self._under_way[0][1].done():
-            return Batch([], answer.f, len(answer.d))  # replies that arrived together are split together
-        blocks = self._splitter.feed(bytes(self._unsplit), final=self._ended)
-        self._unsplit.clear()
-        if self._splitter.damaged > self._damaged or not self._rising(blocks):
-            blocks = self._after_damage(blocks)
-        if blocks:
-            newest = parse_header(blocks[-1]).seq
-            self.whole = True
-            self._base = _Base(newest, self._received - self._splitter.pending - len(blocks[-1]))
-            self._ended = self._ended or newest >= self._stop - 1
-        if self._ended:
-            self.abandon()
-        return Batch(blocks, answer.f, len(answer.d))
-
-    def _rising(self, blocks: list[bytes]) -> bool:
-        """The log is read in order of seq: what goes back or stays is not what was asked for."""
-        seqs = [self._behind - 1, *(parse_header(wire).seq for wire in blocks)]
-        return all(before < after for before, after in pairwise(seqs))
-
-    def _after_damage(self, blocks: list[bytes]) -> list[bytes]:
-        """Bytes that do not fit together: begin anew behind the last whole block before them, unless that was just
-        done; then what is found behind them is taken, and the next damage gets a second look again."""
-        self._damaged = self._splitter.damaged
-        if self._tolerant and self._damaged <= _MOST_DAMAGE and self._rising(blocks):
-            self._tolerant = not blocks
-            return blocks
-        self.restart_at = self._behind
-        self._ended = True
-        return []

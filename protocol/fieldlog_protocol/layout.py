@@ -69,6 +69,10 @@ class Layout(Generic[T]):
             raise ProtocolError(f"{self._type.__name__}: {len(data) - offset} bytes where {self.size} belong")
         return self._struct.unpack_from(data, offset)
 
+    def position(self, name: str) -> int:
+        """Which of `values` is that of the field `name`."""
+        return self._names.index(name)
+
     def build(self, value: T) -> bytes:
         for name, length in self._byte_lengths.items():
             if (found := len(getattr(value, name))) != length:

@@ -2,7 +2,8 @@
 
 Rule of this module: nothing is believed that a CRC does not confirm. Without padding only the trailer tells a block's
 length, so its end is searched: a block that starts at s ends behind the position p where the u16 at p equals
-p - s - 34. All such pairs of a buffer are found in one vectorised pass; the CRC-32 decides among them.
+p - s - 34. All such pairs of a buffer are found in one vectorised pass; the CRC-32 decides among them. Where blocks lie
+end to end, as they do on a link that loses nothing, the next block's magic tells the end at a tenth of that cost.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from fieldlog_protocol.blocks.block import (
 )
 from fieldlog_protocol.errors import BlockError
 
+_MAGIC = MAGIC.to_bytes(2, "little")
 _LENGTH_AT = HEADER.size + 2  # of the trailer's payload_len behind the start, less the payload itself
 _BEHIND_LENGTH = OVERHEAD - _LENGTH_AT
 
@@ -96,10 +98,37 @@ class BlockSplitter:
 
     def feed(self, data: bytes, *, final: bool = False) -> list[bytes]:
         buffer = self._tail + data
-        split = split_blocks(buffer, final=final)
-        self._tail = buffer[split.consumed :]
-        self.damaged += sum(damage.length for damage in split.damage)
-        return split.blocks
+        blocks, position = _end_to_end(buffer)
+        rest = buffer[position:]
+        if rest and (final or not _may_begin_block(rest, 0)):
+            split = split_blocks(rest, final=final)
+            rest = rest[split.consumed :]
+            self.damaged += sum(damage.length for damage in split.damage)
+            blocks += split.blocks
+        self._tail = rest
+        return blocks
+
+
+def _end_to_end(buffer: bytes) -> tuple[list[bytes], int]:
+    """The whole blocks with which the buffer begins, and where the first thing is that may be something else."""
+    blocks: list[bytes] = []
+    position = 0
+    while has_header(buffer, position) and (wire := _up_to_next(buffer, position)) is not None:
+        blocks.append(wire)
+        position += len(wire)
+    return blocks, position
+
+
+def _up_to_next(buffer: bytes, start: int) -> bytes | None:
+    """The block at `start`, if another begins behind it or the buffer ends there."""
+    end = start + OVERHEAD - 1
+    while end < len(buffer):
+        found = buffer.find(_MAGIC, end + 1)
+        end = len(buffer) if found < 0 else found
+        length = int.from_bytes(buffer[end - _BEHIND_LENGTH : end - _BEHIND_LENGTH + 2], "little")
+        if length == end - start - OVERHEAD and is_whole(wire := buffer[start:end]):
+            return wire
+    return None
 
 
 def _candidates(buffer: bytes) -> tuple[list[int], dict[int, list[int]]]:
