@@ -32,9 +32,9 @@ def complete_sessions(
     found = {session.id: session for session in told}
     held = {item.session: item for item in recorded}
     starts, stops = _by_session(events)
-    for id in {*held, *starts} - found.keys():
-        found[id] = _pieced_together(id, starts.get(id), held.get(id))
-    return [_ended(session, stops.get(id), held.get(id)) for id, session in sorted(found.items())]
+    for number in {*held, *starts} - found.keys():
+        found[number] = _pieced_together(number, starts.get(number), held.get(number))
+    return [_ended(session, stops.get(number), held.get(number)) for number, session in sorted(found.items())]
 
 
 def _by_session(events: Iterable[LoggedEvent]) -> tuple[dict[int, LoggedEvent], dict[int, LoggedEvent]]:

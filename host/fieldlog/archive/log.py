@@ -10,24 +10,22 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from fieldlog.archive.accounts import Recorded, complete_sessions
-from fieldlog.archive.block_rows import COLUMNS, INSERT, block_row, is_sound
+from fieldlog.archive.block_rows import INSERT, block_row, is_sound
 from fieldlog.archive.database import in_words, transaction
+from fieldlog.archive.log_view import ASK_AGAIN, GONE, NOT_SENT, OVERWRITTEN, LogView
 from fieldlog.archive.ranges import difference, overlap, union
-from fieldlog.archive.records import Gap, LoggedEvent, LogInfo, Pull, Session
-from fieldlog.clock_sync import MAX_TICK, Sync
-from fieldlog_protocol.blocks.block import Block, Kind, parse_block
-from fieldlog_protocol.blocks.events import ClockSync, decode_events
-from fieldlog_protocol.errors import BlockError, FieldlogError, UsageError
+from fieldlog.archive.records import Pull, Session
+from fieldlog.clock_sync import Sync
+from fieldlog_protocol.errors import UsageError
+
+__all__ = ["ASK_AGAIN", "GONE", "IMPORTED", "NOT_SENT", "OVERWRITTEN", "Log", "now_us"]
 
 COMMIT_BLOCKS = 64
-GONE = "not on the device"
-OVERWRITTEN = "overwritten or erased before it was read"
-NOT_SENT = "not sent"
-ASK_AGAIN = frozenset({OVERWRITTEN, NOT_SENT})
+IMPORTED = "imported from"
 _RECHECKED = 1 << 16
 
 
@@ -36,22 +34,17 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-class Log:
+class Log(LogView):
     """Handle of one log; made by `Archive.log`. Reads see what was added before, stored or not."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, key: int, clock: Callable[[], int] = now_us) -> None:
-        self._db = connection
-        self._path = path
+        super().__init__(connection, path, key)
         self._clock = clock
-        self.key = key
         self.stored = 0
         self.repeated = 0
         self.conflicts: set[int] = set()
-        self.spoiled: dict[int, str] = {}
         self._again: list[range] = []
         self._waiting: list[tuple[int | bytes, ...]] = []
-
-    # -- adding -------------------------------------------------------------------------------------------------
 
     def describe(self, *, serial: str = "", label: str = "", product: str = "", firmware: str = "") -> None:
         """What the device says it is called now; empty leaves what was known."""
@@ -157,6 +150,19 @@ class Log:
         )
         return news
 
+    def add_pulls(self, pulls: Iterable[Pull]) -> None:
+        """Pulls that another archive tells of; one that is here already is the one that began at the same instant."""
+        known = {pull.started_us: pull for pull in self.pulls()}
+        news = [pull for pull in pulls if pull.started_us not in known]
+        self._write(
+            "INSERT INTO pulls (log, started_us, finished_us, blocks, bytes, outcome) VALUES (?, ?, ?, ?, ?, ?)",
+            [(self.key, *astuple(pull)) for pull in news],
+        )
+
+    def seen_since(self, first_seen_us: int) -> None:
+        """The log was known elsewhere at this time already."""
+        self._write("UPDATE logs SET first_seen_us = min(first_seen_us, ?) WHERE id = ?", [(first_seen_us, self.key)])
+
     def begin_pull(self) -> int:
         """Note that a pull begins; its number is for `end_pull`."""
         with in_words(self._path), transaction(self._db):
@@ -174,17 +180,9 @@ class Log:
         with in_words(self._path), transaction(self._db):
             self._db.executemany(statement, rows)
 
-    # -- asking -------------------------------------------------------------------------------------------------
-
-    def info(self) -> LogInfo:
-        return LogInfo(
-            *self._rows("SELECT uid, log_id, serial, label, product, firmware, first_seen_us FROM logs WHERE id = ?")[0]
-        )
-
     def missing(self, first_seq: int, next_seq: int, open_seqs: Iterable[int] = ()) -> list[range]:
         """Which seqs of `first_seq` up to before `next_seq` to ask for: not held, not known as gone, not still open."""
-        gone = [range(gap.first_seq, gap.last_seq + 1) for gap in self.gaps() if gap.reason not in ASK_AGAIN]
-        lacking = difference(self.absent(first_seq, next_seq), gone)
+        lacking = difference(self.absent(first_seq, next_seq), self.gone())
         again = overlap(self._again, range(first_seq, next_seq))
         return difference([*lacking, *again], [range(seq, seq + 1) for seq in open_seqs])
 
@@ -216,168 +214,3 @@ class Log:
                 (sound if is_sound(seq, crc, data) else spoiled).add(seq)
         self.ask_again(range(seq, seq + 1) for seq in spoiled - sound)
         return sorted(spoiled - sound)
-
-    def copies(self, seq: int) -> list[bytes]:
-        """The blocks held under this seq, in wire form, the first that came first; more than one is a conflict."""
-        self.flush()
-        return [
-            data for (data,) in self._rows("SELECT data FROM blocks WHERE log = ?2 AND seq = ?1 ORDER BY rowid", seq)
-        ]
-
-    def nearest_held(self, seq: int, within: range) -> int | None:
-        """The highest seq up to `seq` that is held, in `within`; None when there is none."""
-        self.flush()
-        rows = self._rows("SELECT max(seq) FROM blocks WHERE seq <= ? AND seq >= ? AND log = ?", seq, within.start)
-        found: int | None = rows[0][0]
-        return found
-
-    def absent(self, first_seq: int, next_seq: int) -> list[range]:
-        """The seqs in between of which no block is held."""
-        self.flush()
-        found = self._rows(
-            "SELECT seq + 1, following FROM (SELECT seq, lead(seq, 1, ?2) OVER (ORDER BY seq) AS following FROM "
-            "(SELECT ?1 - 1 AS seq UNION SELECT seq FROM blocks WHERE log = ?3 AND seq >= ?1 AND seq < ?2)) "
-            "WHERE following > seq + 1",
-            first_seq,
-            next_seq,
-        )
-        return [range(first, stop) for first, stop in found]
-
-    def held(self) -> range:
-        """From the first to the last seq held; empty when there is no block."""
-        self.flush()
-        first, last = self._rows("SELECT min(seq), max(seq) FROM blocks WHERE log = ?")[0]
-        return range(0) if first is None else range(first, last + 1)
-
-    def gaps(self) -> list[Gap]:
-        """Gaps as they were found, less what was had after all (from a dump of the flash, say), in order of seq."""
-        found = [
-            Gap(*row)
-            for row in self._rows(
-                "SELECT first_seq, last_seq, reason, found_us FROM gaps WHERE log = ? ORDER BY first_seq, last_seq"
-            )
-        ]
-        absent = self._absent_of([range(gap.first_seq, gap.last_seq + 1) for gap in found])
-        return [
-            Gap(part.start, part.stop - 1, gap.reason, gap.found_us)
-            for gap in found
-            for part in overlap(absent, range(gap.first_seq, gap.last_seq + 1))
-        ]
-
-    def _absent_of(self, parts: Sequence[range]) -> list[range]:
-        """What of these seqs is not held, found in one query."""
-        if not parts:
-            return []
-        absent = self.absent(min(part.start for part in parts), max(part.stop for part in parts))
-        return [piece for part in union(parts) for piece in overlap(absent, part)]
-
-    def lost(self) -> list[range]:
-        """The seqs of all gaps, joined where they touch."""
-        return union(range(gap.first_seq, gap.last_seq + 1) for gap in self.gaps())
-
-    def conflicting(self) -> list[int]:
-        """The seqs under which blocks of different content are held."""
-        self.flush()
-        return [seq for (seq,) in self._rows("SELECT seq FROM blocks WHERE log = ? GROUP BY seq HAVING count(*) > 1")]
-
-    def sessions(self) -> list[Session]:
-        """As the device told them when it was asked, completed by what its log tells."""
-        return complete_sessions(self.told_sessions(), self.events(), self.recorded())
-
-    def told_sessions(self) -> list[Session]:
-        """As the device told them when it was asked."""
-        rows = self._rows(
-            "SELECT id, label, boot_id, start_tick, stop_tick, first_seq, last_seq, frames, reason "
-            "FROM sessions WHERE log = ? ORDER BY id"
-        )
-        return [Session(*row) for row in rows]
-
-    def recorded(self) -> list[Recorded]:
-        """What is held of each session that has readings."""
-        self.flush()
-        rows = self._rows(
-            "SELECT session, min(seq) AS seq, max(seq) AS last_seq, sum(n_frames), boot_id, t0 FROM "
-            "(SELECT min(rowid), seq, session, n_frames, boot_id, t0 FROM blocks WHERE log = ? AND kind = 0 GROUP BY seq) "
-            "GROUP BY session ORDER BY session"
-        )
-        return [Recorded(*row) for row in rows]
-
-    def pulls(self) -> list[Pull]:
-        return [
-            Pull(*row)
-            for row in self._rows(
-                "SELECT started_us, finished_us, blocks, bytes, outcome FROM pulls WHERE log = ? ORDER BY id"
-            )
-        ]
-
-    def blocks(self, kind: Kind) -> list[Block]:
-        """All blocks of one kind in order of seq; of two with the same seq the one that came first.
-
-        One that was spoiled on this computer's disk is left out and noted in `spoiled`.
-        """
-        self.flush()
-        rows = self._rows(
-            "SELECT seq, data FROM blocks WHERE rowid IN "
-            "(SELECT min(rowid) FROM blocks WHERE log = ?1 AND kind = ?2 GROUP BY seq) ORDER BY seq",
-            int(kind),
-            log_last=False,
-        )
-        return [block for seq, data in rows if (block := self._parsed(seq, data)) is not None]
-
-    def _parsed(self, seq: int, data: bytes) -> Block | None:
-        try:
-            return parse_block(data)
-        except FieldlogError as error:
-            self.spoiled[seq] = f"block {seq} is damaged in the archive: {error}"
-            return None
-
-    def verify(self) -> tuple[int, list[str]]:
-        """How many blocks are whole, and a sentence for each that is not: every one is read again, one at a time."""
-        self.flush()
-        whole = 0
-        with in_words(self._path):
-            for *kept, data in self._db.execute(
-                f"SELECT {COLUMNS} FROM blocks WHERE log = ? ORDER BY seq", (self.key,)
-            ):
-                seq = kept[1]
-                if self._parsed(seq, data) is None:
-                    continue
-                if (*kept, data) == block_row(self.key, data, kept[-1]):
-                    whole += 1
-                else:
-                    self.spoiled[seq] = (
-                        f"block {seq} is damaged in the archive: what is noted of it is not what it says"
-                    )
-        return whole, list(self.spoiled.values())
-
-    def events(self) -> list[LoggedEvent]:
-        """What the device wrote down, in order; EVENT blocks that cannot be understood tell nothing."""
-        found: list[LoggedEvent] = []
-        for block in self.blocks(Kind.EVENT):
-            try:
-                events = decode_events(block.payload)
-            except BlockError:
-                continue
-            header = block.header
-            found += [LoggedEvent(header.seq, header.boot_id, tick, event) for tick, event in events]
-        return found
-
-    def syncs(self) -> list[Sync]:
-        """All clock syncs known: those of this and other hosts, and those the device kept."""
-        kept = [
-            Sync(logged.boot_id, logged.event.tick, logged.event.utc_us, logged.event.err_us, logged.event.source)
-            for logged in self.events()
-            if isinstance(logged.event, ClockSync)
-        ]
-        taken = self._rows("SELECT boot_id, tick, utc_us, error_us, source FROM syncs WHERE log = ?")
-        return [sync for sync in (*kept, *(Sync(*row) for row in taken)) if _plausible(sync)]
-
-    def _rows(self, query: str, *parameters: object, log_last: bool = True) -> list[tuple[Any, ...]]:
-        values = (*parameters, self.key) if log_last else (self.key, *parameters)
-        with in_words(self._path):
-            return self._db.execute(query, values).fetchall()
-
-
-def _plausible(sync: Sync) -> bool:
-    """A device may write anything: times in the years 1970 to 5000, ticks and errors that int64 can be reckoned with."""
-    return 0 <= sync.tick < MAX_TICK and 0 <= sync.utc_us < 10**17 and 0 <= sync.error_us < 10**15

@@ -1,0 +1,258 @@
+"""The memory of a logger that no longer answers, read from a dump of it into the archive.
+
+Rule of this module: a dump is gone through twice, a piece at a time. The first time tells whose blocks lie where: blocks
+do not name their log, only SCHEMA blocks do. The second time stores them. A block is never guessed to be of a log: what
+cannot be told apart is counted and left out. Whatever is in the archive already changes nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fieldlog.archive.log import IMPORTED, Log
+from fieldlog.archive.records import LogInfo
+from fieldlog.archive.store import Archive
+from fieldlog_protocol.blocks.block import HEADER, TRAILER, Kind
+from fieldlog_protocol.blocks.salvage import Salvage
+from fieldlog_protocol.blocks.schema import SchemaPart, parse_schema_part
+from fieldlog_protocol.errors import BlockError, UsageError, VerificationError
+
+Progress = Callable[[int, int], None]
+Identity = tuple[bytes, int]
+
+_PIECE = 1 << 20
+_REACH = 256  # blocks of one log that follow each other in its memory differ by no more, unless its ring ends between
+_SAMPLES = 4
+_MAX_UID = 64
+
+
+@dataclass(slots=True)
+class _Run:
+    """Blocks that follow each other in the dump and in seq: of one log. `samples` are (seq, crc) of a few."""
+
+    offset: int
+    first_seq: int
+    last_seq: int
+    whose: Identity | None = None
+    blocks: int = 0
+    samples: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+
+    def reaches(self, seq: int) -> bool:
+        return self.last_seq - _REACH <= seq <= self.last_seq + _REACH
+
+    def add(self, seq: int, crc: int) -> None:
+        self.blocks += 1
+        self.first_seq, self.last_seq = min(self.first_seq, seq), max(self.last_seq, seq)
+        if len(self.samples) < _SAMPLES:
+            self.samples.append((seq, crc))
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedLog:
+    """What a dump held of one log: `blocks` in it, of which `stored` were new; `missing` is what the archive lacks now
+    between the first and the last block of that log."""
+
+    info: LogInfo
+    blocks: int
+    stored: int
+    conflicts: list[int]
+    missing: list[range]
+
+
+@dataclass(slots=True)
+class Imported:
+    """What was found in a dump. `strangers` are blocks that nothing says the log of; they are not in the archive.
+
+    `torn`: headers without a whole block. `newer`: headers of a format that is not known here. `erased` and `other`:
+    bytes outside of blocks. `page_sizes`: sizes of the pages found, 0 for blocks without padding.
+    """
+
+    size: int = 0
+    logs: list[ImportedLog] = field(default_factory=list[ImportedLog])
+    strangers: int = 0
+    torn: int = 0
+    newer: int = 0
+    erased: int = 0
+    other: int = 0
+    page_sizes: list[int] = field(default_factory=list[int])
+
+
+def import_dump(
+    archive: Archive, dump: Path, *, block_size: int | None = None, progress: Progress | None = None
+) -> Imported:
+    """Take all whole blocks of a dump into the archive.
+
+    It may be the image of a flash, of its log partition alone, of a card, or blocks laid end to end, of several loggers
+    too. `block_size` keeps to pages of that size. VerificationError when no block is in it, or none whose log is known.
+    """
+    reader = _Reader(dump, block_size, progress)
+    survey = _Survey()
+    for offset, wire in reader.blocks():
+        survey.add(offset, wire)
+    if not survey.runs:
+        raise VerificationError(_nothing(dump, reader))
+    survey.settle(archive)
+    if not survey.found:
+        raise VerificationError(
+            f"{dump} holds blocks, {sum(run.blocks for run in survey.runs)} of them, but no description that says which "
+            "logger wrote them, and the archive holds none of them. Nothing was imported; a larger dump has one"
+        )
+    return _stored(archive, dump, survey, reader)
+
+
+def _stored(archive: Archive, dump: Path, survey: _Survey, reader: _Reader) -> Imported:
+    logs = {whose: archive.log(*whose) for whose in survey.found}
+    held = {whose: (log, log.stored, log.begin_pull()) for whose, log in logs.items()}
+    counts = dict.fromkeys(logs, 0)
+    strangers = 0
+    for offset, wire in reader.blocks():
+        whose = survey.whose(offset)
+        if whose is None:
+            strangers += 1
+            continue
+        logs[whose].add_blocks([wire])
+        counts[whose] += 1
+    found = reader.salvage
+    done = Imported(reader.size, [], strangers, found.torn, found.newer, found.erased, found.other, sorted(found.sizes))
+    for whose, (log, stored, number) in held.items():
+        log.end_pull(number, blocks=counts[whose], size=0, outcome=f"{IMPORTED} {dump.name}")
+        _name(log, survey.found[whose])
+        done.logs.append(
+            ImportedLog(log.info(), counts[whose], log.stored - stored, sorted(log.conflicts), _missing(log))
+        )
+    return done
+
+
+def _name(log: Log, part: SchemaPart | None) -> None:
+    """What a description says of the device, unless the device itself has told."""
+    if part is not None and not log.info().product:
+        log.describe(product=part.product, firmware=part.firmware)
+
+
+def _missing(log: Log) -> list[range]:
+    held = log.held()
+    return log.absent(held.start, held.stop)
+
+
+def _nothing(dump: Path, reader: _Reader) -> str:
+    found = reader.salvage
+    only = f" in pages of {found.block_size} bytes" if found.block_size else ""
+    torn = f", {found.torn} headers of blocks that are not whole" if found.torn else ""
+    newer = f", {found.newer} of a newer format: update fieldlog" if found.newer else ""
+    return (
+        f"{dump} holds no whole log block{only}: {reader.size} bytes, {found.erased} of them erased{torn}{newer}. "
+        "Nothing was imported; a dump must be the memory byte by byte, not packed and not as hexadecimal text"
+    )
+
+
+class _Reader:
+    """Goes through a dump, as often as is asked."""
+
+    def __init__(self, dump: Path, block_size: int | None, progress: Progress | None) -> None:
+        self._dump = dump
+        self._block_size = block_size
+        self._progress = progress
+        self._rounds = 0
+        self.size = 0
+        self.salvage = Salvage(block_size)
+
+    def blocks(self) -> Iterator[tuple[int, bytes]]:
+        """(offset, wire form) of each whole block."""
+        self.salvage = Salvage(self._block_size)
+        try:
+            with self._dump.open("rb") as file:
+                self.size = file.seek(0, 2)
+                file.seek(0)
+                while piece := file.read(_PIECE):
+                    yield from self.salvage.feed(piece)
+                    if self._progress is not None:
+                        self._progress(self._rounds * self.size + file.tell(), 2 * self.size)
+                yield from self.salvage.feed(b"", final=True)
+        except OSError as error:
+            raise UsageError(
+                f"{self._dump} cannot be read: {error.strerror}. What was imported before stays"
+            ) from error
+        self._rounds += 1
+
+
+class _Survey:
+    """Whose blocks lie where. `found`: the logs, each with a description of it if the dump has one."""
+
+    def __init__(self) -> None:
+        self.runs: list[_Run] = []
+        self.found: dict[Identity, SchemaPart | None] = {}
+        self._offsets: list[int] = []
+
+    def add(self, offset: int, wire: bytes) -> None:
+        seq, crc = int.from_bytes(wire[4:8], "little"), int.from_bytes(wire[-4:], "little")
+        part = _description(wire)
+        whose = None if part is None else (part.uid, part.log_id)
+        if whose is not None:
+            self.found[whose] = part
+        run = self.runs[-1] if self.runs else None
+        if run is None or not run.reaches(seq) or (whose is not None and run.whose not in (None, whose)):
+            run = self._begin(offset, seq)
+        run.whose = run.whose or whose
+        run.add(seq, crc)
+
+    def _begin(self, offset: int, seq: int) -> _Run:
+        """A new run; two before it that turned out to be of one log become one, lest a ring of many pieces take room."""
+        if len(self.runs) > 1 and self.runs[-1].whose is not None and self.runs[-1].whose == self.runs[-2].whose:
+            last = self.runs.pop()
+            kept = self.runs[-1]
+            kept.blocks += last.blocks
+            kept.first_seq, kept.last_seq = min(kept.first_seq, last.first_seq), max(kept.last_seq, last.last_seq)
+        self.runs.append(_Run(offset, seq, seq))
+        return self.runs[-1]
+
+    def settle(self, archive: Archive) -> None:
+        """Find the log of the runs that no description lies in."""
+        owned = [run for run in self.runs if run.whose is not None]
+        for at, run in enumerate(self.runs):
+            if run.whose is None:
+                run.whose = self._only() or _followed(run, owned) or self._between(at) or _archived(archive, run)
+        for run in self.runs:
+            if run.whose is not None:
+                self.found.setdefault(run.whose, None)
+        self._offsets = [run.offset for run in self.runs]
+
+    def _only(self) -> Identity | None:
+        return next(iter(self.found)) if len(self.found) == 1 else None
+
+    def _between(self, at: int) -> Identity | None:
+        """The log on both sides in the dump, if that is one."""
+        before = next((run.whose for run in reversed(self.runs[:at]) if run.whose is not None), None)
+        after = next((run.whose for run in self.runs[at + 1 :] if run.whose is not None), None)
+        return before if before == after else None
+
+    def whose(self, offset: int) -> Identity | None:
+        return self.runs[max(0, bisect_right(self._offsets, offset) - 1)].whose
+
+
+def _description(wire: bytes) -> SchemaPart | None:
+    if wire[2] & 0x0F != Kind.SCHEMA:
+        return None
+    try:
+        part = parse_schema_part(wire[HEADER.size : -TRAILER.size])
+    except BlockError:
+        return None
+    return part if 0 < len(part.uid) <= _MAX_UID and 0 <= part.log_id < 2**32 else None
+
+
+def _followed(run: _Run, owned: list[_Run]) -> Identity | None:
+    """The one log whose blocks these come straight before or after in seq: where the end of a ring lies between."""
+    near = {
+        other.whose
+        for other in owned
+        if 0 < other.first_seq - run.last_seq <= _REACH or 0 < run.first_seq - other.last_seq <= _REACH
+    }
+    return near.pop() if len(near) == 1 else None
+
+
+def _archived(archive: Archive, run: _Run) -> Identity | None:
+    """The one log in the archive that holds some of these very blocks."""
+    logs = [log.info() for log in archive.logs() if any(log.holds(seq, crc) for seq, crc in run.samples)]
+    return (bytes.fromhex(logs[0].uid), logs[0].log_id) if len(logs) == 1 else None

@@ -1,0 +1,123 @@
+"""Blocks in bytes of any kind: a dump of a whole chip or card, of a part of it, or blocks laid end to end.
+
+Rule of this module: nothing is believed of where a dump begins, of what else is in it or of how large its pages are.
+A header is looked for at every byte; where its CRC-16 holds, the CRC-32 says in which of its two forms a whole block
+stands there. The bytes of a whole block are not looked at again, so that no block inside another is taken for one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fieldlog_protocol.blocks.block import (
+    BLOCK_SIZES,
+    ERASED,
+    HEADER,
+    MAGIC,
+    MAX_WIRE_LENGTH,
+    OVERHEAD,
+    TRAILER,
+    VERSION,
+    has_header,
+    is_whole,
+)
+
+_MAGIC = MAGIC.to_bytes(2, "little")
+_LENGTH_AT = HEADER.size + 2  # of the trailer's payload_len behind the start, less the payload itself
+
+
+@dataclass(slots=True)
+class Salvage:
+    """Feed it a dump in pieces of any size.
+
+    `sizes` counts the blocks by the size of the page that they stood in, 0 for wire form. `torn` counts headers
+    without a whole block behind them, `newer` those of a format that is not known here, `erased` the bytes of 0xFF and
+    `other` all other bytes outside of whole blocks.
+    """
+
+    block_size: int | None = None
+    """Only pages of this size; None for any size, and for wire form."""
+    sizes: Counter[int] = field(default_factory=Counter[int])
+    torn: int = 0
+    newer: int = 0
+    erased: int = 0
+    other: int = 0
+    _tail: bytes = b""
+    _consumed: int = 0
+
+    def feed(self, data: bytes, *, final: bool = False) -> Iterator[tuple[int, bytes]]:
+        """(offset in the dump, wire form) of each block that is whole now. With `final` no more bytes follow."""
+        buffer = self._tail + data
+        position = 0
+        last = len(buffer) if final else len(buffer) - MAX_WIRE_LENGTH  # what begins behind it may not be all there
+        while True:
+            start = buffer.find(_MAGIC, position)
+            if start < 0 or start >= last:
+                break
+            self._pass_over(buffer, position, start)
+            length, wire = self._block_at(buffer, start)
+            if wire is not None:
+                yield self._consumed + start, wire
+            elif length == 1:
+                self._pass_over(buffer, start, start + 1)
+            position = start + length
+        rest = max(position, last)
+        self._pass_over(buffer, position, rest)
+        self._tail = buffer[rest:]
+        self._consumed += rest
+
+    def _block_at(self, buffer: bytes, start: int) -> tuple[int, bytes | None]:
+        """How many bytes are dealt with, and the block in them."""
+        if not has_header(buffer, start):
+            return 1, None
+        if buffer[start + 2] >> 4 != VERSION:
+            self.newer += 1
+            return 1, None
+        for size in self._likely_sizes():
+            wire = _page_at(buffer, start, size)
+            if wire is not None:
+                self.sizes[size] += 1
+                return size, wire
+        wire = None if self.block_size else _wire_at(buffer, start)
+        if wire is None:
+            self.torn += 1
+            return 1, None
+        self.sizes[0] += 1
+        return len(wire), wire
+
+    def _likely_sizes(self) -> list[int]:
+        if self.block_size:
+            return [self.block_size]
+        return sorted(BLOCK_SIZES, key=lambda size: -self.sizes[size])
+
+    def _pass_over(self, buffer: bytes, start: int, stop: int) -> None:
+        erased = buffer.count(ERASED, start, stop)
+        self.erased += erased
+        self.other += stop - start - erased
+
+
+def _page_at(buffer: bytes, start: int, size: int) -> bytes | None:
+    """The block in a page of `size` bytes, in wire form."""
+    end = start + size
+    payload_len = int.from_bytes(buffer[end - 14 : end - 12], "little")
+    if end > len(buffer) or payload_len > size - OVERHEAD:
+        return None
+    wire = buffer[start : start + HEADER.size + payload_len] + buffer[end - TRAILER.size : end]
+    return wire if is_whole(wire) else None
+
+
+def _wire_at(buffer: bytes, start: int) -> bytes | None:
+    """The block that stands here without padding: its trailer is where the distance from the start is what it says."""
+    import numpy as np
+
+    window = buffer[start + _LENGTH_AT : start + MAX_WIRE_LENGTH - (OVERHEAD - _LENGTH_AT) + 2]
+    if len(window) < 2:
+        return None
+    lengths = np.ndarray((len(window) - 1,), "<u2", window, strides=(1,))
+    for payload_len in np.flatnonzero(lengths == np.arange(len(lengths))).tolist():
+        wire = buffer[start : start + OVERHEAD + payload_len]
+        if is_whole(wire):
+            return wire
+    return None
