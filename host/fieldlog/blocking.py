@@ -13,14 +13,17 @@ import asyncio
 import concurrent.futures
 import inspect
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from fieldlog.archive.store import open_archive
 from fieldlog.client import Client
 from fieldlog.connection import connect as connect_async
 from fieldlog.device import Device
+from fieldlog.pull_many import Readout, pull_many
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -100,6 +103,23 @@ def connect(url: str | None = None) -> Generator[Blocking]:
             portal.run(manager.__aexit__(None, None, None))
     finally:
         portal.stop()
+
+
+def pull(urls: str | Sequence[str], folder: str | Path, *, seal: bool = True) -> list[Readout]:
+    """Read loggers out, side by side, into the archive in `folder`; see `fieldlog.pull_many.pull_many`.
+
+    What failed is in the `error` of its Readout.
+    """
+    portal = _Portal()
+    try:
+        return portal.run(_pull([urls] if isinstance(urls, str) else urls, folder, seal))
+    finally:
+        portal.stop()
+
+
+async def _pull(urls: Sequence[str], folder: str | Path, seal: bool) -> list[Readout]:
+    with open_archive(folder) as archive:  # here: an open archive belongs to its thread
+        return await pull_many(urls, archive, seal=seal)
 
 
 async def _settled(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

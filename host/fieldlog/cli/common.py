@@ -17,6 +17,7 @@ from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from fieldlog.device import Device
+    from fieldlog.url import DeviceUrl
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,7 +40,7 @@ class Common:
         return self.devices[0] if self.devices else None
 
     @asynccontextmanager
-    async def connect(self, url: str | None = None) -> AsyncGenerator[Device]:
+    async def connect(self, url: str | DeviceUrl | None = None) -> AsyncGenerator[Device]:
         """The device that is meant. What it printed meanwhile is shown with --verbose."""
         from fieldlog.connection import connect
 

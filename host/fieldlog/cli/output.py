@@ -18,6 +18,8 @@ import click
 from fieldlog.text import printable, printable_lines
 
 OnProgress = Callable[[int, int], None]
+OnBoard = Callable[[str, int, int, str], None]
+"""Called with what is transferred, bytes done, bytes in all (no more than are done: it has ended), and a note."""
 Say = Callable[[str], None]
 
 
@@ -46,6 +48,10 @@ class Output:
     def warn(self, text: str) -> None:
         """Something that must not be missed: shown even when quiet."""
         self._say(f"warning: {printable(text)}")
+
+    def complain(self, text: str) -> None:
+        """An error that does not end the command: shown even when quiet."""
+        self._say(f"error: {printable(text)}")
 
     def line(self, text: str) -> None:
         click.echo(printable(text))
@@ -90,15 +96,26 @@ class Output:
     @contextmanager
     def progress(self, what: str, unit: str = "B") -> Generator[OnProgress]:
         """Progress with rate and time left, on a terminal only; `unit` B means bytes."""
-        if self.quiet or self.as_json or not sys.stderr.isatty():
-            yield lambda _done, _total: None
-            return
-        from fieldlog.cli.progress import bar
+        with self._bars(unit, noted=False) as update:
+            yield lambda done, total: update(what, done, total, "")
 
-        with bar(printable(what), unit) as shown:
+    @contextmanager
+    def board(self) -> Generator[OnBoard]:
+        """Progress of several transfers at once, in bytes, each with a note such as what it has come to."""
+        with self._bars("B", noted=True) as update:
+            yield update
+
+    @contextmanager
+    def _bars(self, unit: str, *, noted: bool) -> Generator[OnBoard]:
+        if self.quiet or self.as_json or not sys.stderr.isatty():
+            yield lambda _what, _done, _total, _note: None
+            return
+        from fieldlog.cli.progress import board
+
+        with board(unit, noted=noted) as shown:
             self._above.append(shown.say)
             try:
-                yield shown.update
+                yield lambda what, done, total, note: shown.update(printable(what), done, total, note)
             finally:
                 self._above.pop()
 

@@ -1,67 +1,213 @@
-"""`fieldlog pull`."""
+"""`fieldlog pull`: of one device, of several, of all that are present."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
 from fieldlog.cli.common import Common, archive_option, options, run
-from fieldlog.pull import PullProgress, PullResult
-from fieldlog.pull import pull as read_out
+from fieldlog.cli.failure import FAILED, described, exit_code, sentence
+from fieldlog.cli.output import OnBoard, json_line
+from fieldlog.device import Device
+from fieldlog.logger_info import NoLogger
+from fieldlog.pull import PullResult
+from fieldlog.pull_many import Readout, Stage, distinct, pull_many
+from fieldlog.text import count
+from fieldlog.url import DeviceUrl, choose, parse
+from fieldlog_protocol.errors import DeviceNotFound, RequestTimeout
 
 
 @click.command()
 @options
 @archive_option
+@click.option("--all", "everything", is_flag=True, help="Every logger that answers at a port of `fieldlog devices`.")
 @click.option("--no-seal", is_flag=True, help="Leave blocks that are still open for a later pull.")
-def pull(common: Common, archive: Path, *, no_seal: bool) -> None:
-    """Read a logger out into the archive: only what it lacks. Break it off and repeat it at will."""
+def pull(common: Common, archive: Path, *, everything: bool, no_seal: bool) -> None:
+    """Read loggers out into the archive: only what it lacks. Break it off and repeat it at will.
+
+    Several devices (--device again and again, or --all) are read side by side, and one that fails stops no other. The
+    exit code then is the one of what failed, or 1 where several failed in different ways.
+    """
     from fieldlog import archive as archives
 
-    async def work() -> tuple[str, PullResult]:
-        async with common.connect() as device:
-            with archives.open(archive) as store, common.output.progress(f"reading {device.name}") as progress:
+    given = [parse(text) for text in common.devices]
+    urls = distinct([*given, *_present()] if everything else given or [choose(None)])
+    watch = _Watch(common, archive, frozenset(url.text for url in given), many=everything or len(urls) > 1)
 
-                def tell(done: PullProgress) -> None:
-                    progress(done.bytes, done.total_bytes)
+    async def work() -> None:
+        with archives.open(archive) as store, common.output.board() as watch.board:
+            await pull_many(urls, store, seal=not no_seal, told=watch.told, connect=watch.connect)
 
-                return device.name, await read_out(device, store, seal=not no_seal, progress=tell)
-
-    name, result = run(work())
-    common.output.result(_json(name, archive, result), lambda: _show(common, archive, result))
-    for warning in result.warnings:
-        common.output.warn(warning)
-    if result.conflicts:
-        common.output.warn(
-            f"{len(result.conflicts)} blocks of this device have other content than the archive holds under their "
-            "numbers. Both are kept, the first is shown. Was its flash copied or restored?"
-        )
+    try:
+        run(work())
+    finally:  # what became of each is told after Ctrl-C and after a failure of the archive too
+        watch.show()
+    watch.end()
 
 
-def _json(name: str, archive: Path, result: PullResult) -> dict[str, object]:
-    return {
-        "device": name,
-        "uid": result.info.uid.hex(),
-        "serial": result.info.serial,
-        "archive": str(archive),
-        "blocks": result.blocks,
-        "readings": result.readings,
-        "bytes": result.bytes,
-        "lost": [[part.start, part.stop - 1] for part in result.lost],
-        "open": list(result.open_seqs),
-        "conflicts": result.conflicts,
-        "sessions": result.sessions,
-        "clock_error_us": None if result.sync is None else result.sync.error_us,
-        "warnings": result.warnings,
-    }
+def _present() -> list[DeviceUrl]:
+    """A URL for every port that is present; raises DeviceNotFound when there is none."""
+    from fieldlog.transports import serial_ports
+
+    ports = serial_ports()
+    if not ports:
+        raise DeviceNotFound("no serial port is present: plug a device in, or name one with --device. Nothing was read")
+    return [parse(port.path) for port in ports]
 
 
-def _show(common: Common, archive: Path, result: PullResult) -> None:
+@dataclass(slots=True)
+class _Watch:
+    """Tells what becomes of the devices: bars and complaints meanwhile, results at their end."""
+
+    common: Common
+    archive: Path
+    named: frozenset[str]
+    """Devices that the user named: of these a failure counts. Of other ports nobody knows what is there."""
+    many: bool
+    board: OnBoard = lambda _what, _done, _total, _note: None
+    readouts: list[Readout] = field(default_factory=list[Readout])
+
+    def connect(self, url: DeviceUrl) -> AbstractAsyncContextManager[Device]:
+        return self.common.connect(url)
+
+    def told(self, readout: Readout) -> None:
+        if readout.stage is Stage.WAITING:
+            self.readouts.append(readout)
+            return
+        done = readout.progress
+        if readout.stage is Stage.READING and done is not None:
+            self.board(readout.name, done.bytes, done.total_bytes, count(done.readings, "reading"))
+        if readout.over:
+            self.board(readout.name, 0, 0, "")
+            if self.many:
+                self._tell(readout)
+
+    def _tell(self, readout: Readout) -> None:
+        """What is known of one of several devices as soon as its pull is over."""
+        output = self.common.output
+        if output.as_json:
+            click.echo(json_line(self._json(readout)))
+        if readout.error is None:
+            self._warn(readout, f"{readout.name}: ")
+        elif self._counts(readout):
+            output.complain(_of(readout, sentence(readout.error)))
+        else:
+            output.note(f"left out: {_of(readout, sentence(readout.error))}")
+
+    def show(self) -> None:
+        """The results: of several devices as a table."""
+        if not self.many:
+            return
+        if self.common.output.as_json:
+            for readout in self.readouts:
+                if not readout.over:
+                    click.echo(json_line(self._json(readout)))
+            return
+        columns = ["device", "name", "readings>", "blocks>", "lost>", "warnings>", "outcome"]
+        self.common.output.table(columns, map(self._row, self.readouts))
+
+    def end(self) -> None:
+        """The result of a single device, or the exit code of several."""
+        if self.many:
+            self._end_many()
+            return
+        (readout,) = self.readouts
+        if readout.error is not None:
+            raise readout.error
+        assert readout.result is not None
+        self.common.output.result(self._json(readout), lambda: _show(self.common, self.archive, readout.result))
+        self._warn(readout, "")
+
+    def _end_many(self) -> None:
+        codes = {exit_code(readout.error) for readout in self.readouts if readout.error and self._counts(readout)}
+        if codes:
+            raise click.exceptions.Exit(codes.pop() if len(codes) == 1 else FAILED)
+        if not any(readout.result for readout in self.readouts):
+            raise DeviceNotFound(
+                f"no logger answered at {count(len(self.readouts), 'port')}, so nothing was read. Check cables and "
+                "power, or name a device with --device to see more"
+            )
+
+    def _warn(self, readout: Readout, before: str) -> None:
+        for warning in _warnings(readout.result):
+            self.common.output.warn(before + warning)
+
+    def _counts(self, readout: Readout) -> bool:
+        """Whether this failure is one: a port that was not named may well have no logger at its end."""
+        absent = isinstance(readout.error, (RequestTimeout, NoLogger)) and readout.progress is None
+        return readout.error is not None and not (absent and readout.url.text not in self.named)
+
+    def _outcome(self, readout: Readout) -> str:
+        if readout.stage is Stage.SAME:
+            return f"same device as {readout.same_as}"
+        if readout.stage is Stage.FAILED and not self._counts(readout):
+            return "no logger" if isinstance(readout.error, NoLogger) else "no answer"
+        if readout.over:
+            return str(readout.stage)
+        return "not begun" if readout.stage is Stage.WAITING else "interrupted"
+
+    def _row(self, readout: Readout) -> tuple[object, ...]:
+        result, progress = readout.result, readout.progress
+        outcome = self._outcome(readout)
+        if result is not None:
+            info, lost = result.info, sum(map(len, result.lost))
+            name = info.name or info.serial or info.uid.hex()
+            return readout.name, name, result.readings, result.blocks, lost, len(_warnings(result)), outcome
+        if progress is not None:
+            return readout.name, None, progress.readings, progress.blocks, None, None, outcome
+        return readout.name, None, None, None, None, None, outcome
+
+    def _json(self, readout: Readout) -> dict[str, object]:
+        result, progress, error = readout.result, readout.progress, readout.error
+        arrived = result or progress
+        return {
+            "device": readout.name,
+            "url": readout.url.text,
+            "outcome": self._outcome(readout),
+            "uid": result and result.info.uid.hex(),
+            "serial": result and result.info.serial,
+            "archive": str(self.archive),
+            "blocks": arrived.blocks if arrived else 0,
+            "readings": arrived.readings if arrived else 0,
+            "bytes": arrived.bytes if arrived else 0,
+            "lost": [[part.start, part.stop - 1] for part in result.lost] if result else [],
+            "open": list(result.open_seqs) if result else [],
+            "conflicts": result.conflicts if result else [],
+            "sessions": result and result.sessions,
+            "clock_error_us": result and result.sync and result.sync.error_us,
+            "warnings": _warnings(result),
+            "error": error and described(error),
+        }
+
+
+def _of(readout: Readout, said: str) -> str:
+    """A sentence that says which device it is about."""
+    return said if readout.name in said else f"{readout.name}: {said}"
+
+
+def _warnings(result: PullResult | None) -> Sequence[str]:
+    if result is None:
+        return ()
+    if not result.conflicts:
+        return result.warnings
+    conflict = (
+        f"{count(len(result.conflicts), 'block')} of this device have other content than the archive holds under their "
+        "numbers. Both are kept, the first is shown. Was its flash copied or restored?"
+    )
+    return [*result.warnings, conflict]
+
+
+def _show(common: Common, archive: Path, result: PullResult | None) -> None:
+    if result is None:
+        return
     info = result.info
     what = info.name or info.serial or info.uid.hex()
     if result.blocks:
-        blocks = "1 block" if result.blocks == 1 else f"{result.blocks} blocks"
+        blocks = count(result.blocks, "block")
         common.output.line(f"{what}: {result.readings} readings in {blocks}, now in {archive}")
     else:
         common.output.line(f"{what}: nothing new; {archive} is up to date")
