@@ -10,10 +10,10 @@ figures of its `Oscillator`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fieldlog.clock_sync import MAX_TICK, US_PER_TICK, Sync, one_per_tick, spaced
@@ -23,6 +23,8 @@ from fieldlog.datetimes import MAX_UTC_US, utc_text
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from fieldlog.clock_pieces import Between, Beyond
 
 UNKNOWN_TIME = -(2**63)
 """In `utc_us`: no time is known. The same bits as numpy's NaT."""
@@ -59,7 +61,6 @@ class Oscillator:
 CRYSTAL = Oscillator(limit_ppm=500, tolerance_ppm=100, change_ppm=70, daily_ppm=30, seasonal_ppm=15)
 RC = Oscillator(limit_ppm=50_000, tolerance_ppm=50_000, change_ppm=20_000, daily_ppm=10_000, seasonal_ppm=5_000)
 _WORST_PPM = 100_000
-_DAY_US = 86_400e6
 
 
 def oscillator_of(ppm: float | None) -> Oscillator:
@@ -139,36 +140,48 @@ class _Line:
     def times(self, ticks: npt.NDArray[np.int64]) -> Times:
         import numpy as np
 
-        origin = self.knots[0]
-        x = np.multiply(ticks - origin.tick, US_PER_TICK, dtype=np.float64)
-        knot_x = np.array([(k.tick - origin.tick) * US_PER_TICK for k in self.knots])
-        utc = np.interp(x, knot_x, np.array([k.utc_us - origin.utc_us for k in self.knots], dtype=np.float64))
-        error = np.interp(x, knot_x, np.array([k.error_us for k in self.knots], dtype=np.float64))
-        error += self.doubt_us + self._between(x, knot_x)
-        inside = (x >= 0) & (x <= knot_x[-1])
-        for beyond, knots in ((-x, self.knots), (x - knot_x[-1], self.knots[::-1])):
-            slope = _slope_at(knots, self.oscillator)
-            far = np.maximum(beyond, 0)
-            utc += np.sign(x) * far * slope.rate
-            error += far * slope.growth_ppm / 1e6
-        quality = np.where(inside, Quality.INTERPOLATED, Quality.EXTRAPOLATED).astype(np.uint8)
-        return Times(origin.utc_us + np.rint(utc).astype(np.int64), np.ceil(error).astype(np.int64), quality)
+        if (ticks[1:] >= ticks[:-1]).all():
+            return self._ascending(ticks)
+        order = np.argsort(ticks, kind="stable")
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        times = self._ascending(ticks[order])
+        return Times(times.utc_us[place], times.error_us[place], times.quality[place])
 
-    def _between(self, x: npt.NDArray[np.float64], knot_x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """How far the truth can lie off the straight line between the two knots around, in microseconds.
-
-        A rate that changes by r once between two knots takes it off by r times `bow`, at most. What comes and goes with
-        the day adds up to no more than its integral over the better half of one.
-        """
+    def _ascending(self, ticks: npt.NDArray[np.int64]) -> Times:
         import numpy as np
 
-        if len(knot_x) == 1:
-            return np.zeros(len(x))
-        right = np.clip(np.searchsorted(knot_x, x), 1, len(knot_x) - 1)
-        since, until = x - knot_x[right - 1], knot_x[right] - x
-        bow = np.maximum(since * until, 0) / (knot_x[right] - knot_x[right - 1])
-        daily = np.minimum(2 * bow, _DAY_US / math.pi) * self.oscillator.daily_ppm
-        return (daily + bow * self.oscillator.seasonal_ppm) / 1e6
+        from fieldlog import clock_pieces
+
+        origin = self.knots[0]
+        since = ticks - origin.tick
+        utc, error = np.empty(len(ticks), np.int64), np.empty(len(ticks), np.int64)
+        edges: list[int] = np.searchsorted(ticks, [knot.tick for knot in self.knots]).tolist()
+        for number, (start, stop) in enumerate(pairwise([0, *edges, len(ticks)])):
+            if stop > start:
+                some = slice(start, stop)
+                clock_pieces.fill(self._piece(number), since[some], US_PER_TICK, utc[some], error[some])
+        utc += origin.utc_us
+        error += self.doubt_us
+        quality = np.full(len(ticks), Quality.EXTRAPOLATED, np.uint8)
+        quality[edges[0] : int(np.searchsorted(ticks, self.knots[-1].tick, side="right"))] = Quality.INTERPOLATED
+        return Times(utc, error, quality)
+
+    def _piece(self, number: int) -> Between | Beyond:
+        """What holds before the knot `number`, and from the one before it on."""
+        from fieldlog.clock_pieces import Between, Beyond
+
+        origin = self.knots[0]
+        if 0 < number < len(self.knots):
+            left, right = self.knots[number - 1 : number + 1]
+            first, last = ((knot.tick - origin.tick) * US_PER_TICK for knot in (left, right))
+            utc = (left.utc_us - origin.utc_us, right.utc_us - origin.utc_us)
+            error = (left.error_us, right.error_us)
+            return Between(first, last, utc, error, self.oscillator.daily_ppm, self.oscillator.seasonal_ppm)
+        knots = self.knots if number == 0 else self.knots[::-1]
+        slope, end = _slope_at(knots, self.oscillator), knots[0]
+        end_us = (end.tick - origin.tick) * US_PER_TICK
+        return Beyond(end_us, end.utc_us - origin.utc_us, end.error_us, slope.rate, slope.growth_ppm)
 
     def at(self, tick: int) -> tuple[int, int]:
         """(utc_us, error_us) of one tick."""
@@ -212,6 +225,8 @@ def _sensible(model: _Line | _Steps, ticks: npt.NDArray[np.int64]) -> Times:
     """Ticks that no device can have counted would overflow the arithmetic, and their times every calendar."""
     import numpy as np
 
+    if _lie_within(ticks, MAX_TICK - 1) and _lie_within((times := model.times(ticks)).utc_us, MAX_UTC_US):
+        return times
     times = model.times(np.clip(ticks, 0, MAX_TICK))
     strange = (ticks < 0) | (ticks >= MAX_TICK) | (times.utc_us < 0) | (times.utc_us > MAX_UTC_US)
     if not strange.any():
@@ -222,6 +237,10 @@ def _sensible(model: _Line | _Steps, ticks: npt.NDArray[np.int64]) -> Times:
         np.where(strange, none.error_us, times.error_us),
         np.where(strange, none.quality, times.quality),
     )
+
+
+def _lie_within(numbers: npt.NDArray[np.int64], greatest: int) -> bool:
+    return len(numbers) > 0 and 0 <= int(numbers.min()) and int(numbers.max()) <= greatest
 
 
 def _no_times(ticks: npt.NDArray[np.int64]) -> Times:
