@@ -240,7 +240,7 @@ def _sensible(model: _Line | _Steps, ticks: npt.NDArray[np.int64]) -> Times:
 
 
 def _lie_within(numbers: npt.NDArray[np.int64], greatest: int) -> bool:
-    return len(numbers) > 0 and 0 <= int(numbers.min()) and int(numbers.max()) <= greatest
+    return len(numbers) > 0 and int(numbers.min()) >= 0 and int(numbers.max()) <= greatest
 
 
 def _no_times(ticks: npt.NDArray[np.int64]) -> Times:
