@@ -10,6 +10,7 @@ from fieldlog_protocol.blocks.events import Boot, Mark, SessionStart, SessionSto
 from fieldlog_protocol.blocks.schema import merge_schema, schema_parts
 from fieldlog_protocol.commands import logger, os
 from fieldlog_protocol.commands.logger import LoggerError, StartMode, State, StopReason, StreamPeriod
+from fieldlog_sim.sensors import Environment, Motion
 
 
 def test_a_session_is_armed_recorded_and_stopped() -> None:
@@ -190,8 +191,11 @@ def test_erase_wants_the_token_of_the_present_log() -> None:
 
 
 def test_a_token_of_another_boot_is_stale() -> None:
-    """The seqs of blocks that were open when power went are given again: the same next seq, and another log."""
-    bench = Bench()
+    """The seqs of blocks that were open when power went are given again: the same next seq, and another log.
+
+    Three are open; a boot, the schema and the end of the session take their seqs.
+    """
+    bench = Bench(sensors=(Environment(0, 0), Motion(0, 1), Environment(1, 2)))
     bench.arm()
     bench.wait(15)
     before = bench.info()

@@ -129,8 +129,11 @@ class Recorder:
         self.event(tick, SessionStart(session, label))
 
     def end(self, tick: int, reason: str) -> None:
-        """Seal and say why. There is room for this in a log that is full."""
+        """Seal and say why: there is room for this in a log that is full. Where there is room for the schema too, it comes
+        behind the last blocks, so that they can be read when the ring has overwritten all that was before them."""
         self.seal()
+        if self._since_schema and self._has_room(len(self._description)):
+            self._write_schema(tick)
         self._write_event(tick, SessionStop(self.session, reason))
         self.session = 0
 
