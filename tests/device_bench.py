@@ -54,6 +54,7 @@ class Bench:
         settings: tuple[logger.SettingInfo, ...] = (),
         seed: int = 0,
         clock_ppm: float = 0.0,
+        battery_mah: float | None = None,
     ) -> None:
         own = PROFILES[profile]
         config = DeviceConfig(
@@ -62,6 +63,7 @@ class Bench:
             seed,
             clock_ppm=clock_ppm,
             flash_size=flash_with_log_of(log_sectors),
+            battery_mah=battery_mah,
         )
         self.now = 0.0
         self.request_ids = count(1000)

@@ -180,7 +180,7 @@ async def tour_logger(ask: Recording) -> None:
 
 async def _tour_readings(ask: Recording) -> None:
     who = await ask(logger.INFO, logger.InfoRequest())
-    assert (who.parts, who.product) == (2, "fieldlog-sim")
+    assert (who.parts, who.product) == (3, "fieldlog-sim")
     armed = await ask(logger.ARM, logger.ArmRequest(id=next(_numbers), label="tour", wrap=True))
     assert armed.state == State.LOGGING
     newest = logger.LatestResponse(s=1, c=0, n=0, d=b"")

@@ -14,6 +14,7 @@ from random import Random
 
 from fieldlog_protocol.image import ImageVersion, build_image
 from fieldlog_protocol.wire import Packet
+from fieldlog_sim.battery import CAPACITY_MAH, Battery
 from fieldlog_sim.boot_loader import BootLoader, BootReport
 from fieldlog_sim.device_clock import DeviceClock
 from fieldlog_sim.dispatch import Dispatcher, Limits
@@ -42,7 +43,7 @@ class DeviceConfig:
     """What makes one device differ from another. `state`: the file behind its flash, None for memory only.
 
     `log_id`: drawn when the log is formatted, at first power-up; left out, it follows from the seed. `temperature`: what
-    its clock feels.
+    its clock feels. `battery_mah`: what its battery holds; left out, somebody changes that in time.
     """
 
     profile: Profile
@@ -55,6 +56,7 @@ class DeviceConfig:
     log_id: int = 0
     state: Path | None = None
     flash_size: int = FLASH_SIZE
+    battery_mah: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class Device:
         self._now_s: float | None = None
         self._restart_pending = False
         self._console = bytearray()
+        self.battery = Battery(config.battery_mah or CAPACITY_MAH, self.now_us(), tended=config.battery_mah is None)
         self.flash = NorFlash(config.flash_size, path=config.state, seed=config.seed)
         self.power_on("power on")
 
@@ -287,8 +290,8 @@ class Device:
 
     @property
     def battery_mv(self) -> int:
-        """A lithium cell that sags a little as it ages."""
-        return max(2400, 3600 - self.clock.tick // (32768 * 86_400))
+        """What is measured at the battery."""
+        return self.battery.millivolts(self.now_us())
 
     @property
     def block_size(self) -> int:

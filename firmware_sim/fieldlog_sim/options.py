@@ -56,6 +56,7 @@ class Options:
     replay_units: dict[str, str]
     clock_ppm: float
     rc_clock: bool
+    battery_mah: float | None
     power_cut_after: int | None
     json: bool
     until_eof: bool
@@ -101,6 +102,7 @@ def _options(words: argparse.Namespace) -> Options:
         replay_units=dict(map(_unit, words.replay_unit)),
         clock_ppm=words.clock_ppm,
         rc_clock=words.clock == "rc",
+        battery_mah=words.battery_mah,
         power_cut_after=words.power_cut_after,
         json=words.json,
         until_eof=words.until_eof,
@@ -230,6 +232,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=("crystal", "rc"),
         default="crystal",
         help="what the devices say that their clock is: rc may be off by 5 %% (default: crystal)",
+    )
+    add(
+        "--battery-mah",
+        type=_number(float, 1e-3, 1e6, "what a battery may hold, from 0.001 to a million mA h"),
+        metavar="N",
+        help="what the devices' batteries hold when new; without it they are changed in time",
     )
     add("--power-cut-after", type=positive, metavar="N", help="cut power at the N-th flash operation after start")
     add("--json", action="store_true", help="print one JSON object a link when ready")

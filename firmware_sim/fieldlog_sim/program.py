@@ -103,6 +103,7 @@ def _build_device(options: Options, index: int, replay: Replay | None) -> Device
         seed=options.seed or 0,
         index=index,
         clock_ppm=options.clock_ppm,
+        battery_mah=options.battery_mah,
         rc_clock=options.rc_clock,
         log_id=secrets.randbits(32) if options.seed is None else 0,
         state=_state_file(options.state, index),

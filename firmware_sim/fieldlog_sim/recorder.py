@@ -23,10 +23,11 @@ from fieldlog_protocol.blocks.block import (
     Kind,
     block_format,
     build_block,
+    capacity,
     pad,
 )
 from fieldlog_protocol.blocks.encoder import BlockEncoder, Reading
-from fieldlog_protocol.blocks.events import Event, SessionStart, SessionStop, TimedEvent, encode_events
+from fieldlog_protocol.blocks.events import Event, SessionStart, SessionStop, TimedEvent, encode_events, event_payloads
 from fieldlog_protocol.blocks.schema import Schema, Stream, schema_blocks
 from fieldlog_protocol.blocks.timeline import Ticks
 from fieldlog_protocol.errors import UsageError
@@ -36,6 +37,7 @@ from fieldlog_sim.store_errors import StoreFull
 SCHEMA_EVERY = 64
 _NO_FLAG = Flag(0)
 _STOP_EVENT = 1  # room that stays free in a full log, to say why it ended
+_LONGEST_LABEL = 128  # bytes: 32 characters
 _GAP_TICKS = 2
 _GAP_OF_PERIOD = 1 / 64  # a sensor's own oscillator is off by less; a lost frame is a whole period
 
@@ -118,15 +120,18 @@ class Recorder:
 
     # sessions
 
-    def begin(self, session: int, label: str, tick: int, streams: Iterable[int] | None = None) -> None:
-        """Describe the streams and begin a session with those of these ids, or with all."""
-        self._require_room(len(self._description) + 1)
+    def begin(
+        self, session: int, label: str, tick: int, streams: Iterable[int] | None = None, also: Sequence[Event] = ()
+    ) -> None:
+        """Describe the streams and begin a session with those of these ids, or with all. `also` is noted beside it."""
+        beginning = (SessionStart(session, label), *also)
+        self._require_room(len(self._description) + len(self._payloads(tick, beginning)))
         self.seal()
         self.session = session
         wanted = [stream for stream in self.schema.streams if streams is None or stream.id in set(streams)]
         self._lanes = self._new_lanes(wanted, Flag.SESSION_FIRST)
         self._write_schema(tick)
-        self.event(tick, SessionStart(session, label))
+        self.events(tick, beginning)
 
     def end(self, tick: int, reason: str) -> None:
         """Seal and say why: there is room for this in a log that is full. Where there is room for the schema too, it comes
@@ -260,10 +265,10 @@ class Recorder:
         lane.opened = self._header(tick, flags=lane.flags, dropped=lane.dropped)
         lane.flags, lane.dropped = _NO_FLAG, 0
 
-    @property
-    def can_begin(self) -> bool:
-        """Whether the log has room for the beginning of a session, and for its end."""
-        return self._has_room(len(self._description) + 1)
+    def can_begin(self, also: Sequence[Event] = ()) -> bool:
+        """Whether the log has room for the beginning of a session with these events, and for its end."""
+        longest = SessionStart(0xFFFF, "x" * _LONGEST_LABEL)
+        return self._has_room(len(self._description) + len(self._payloads(0, (longest, *also))))
 
     def _require_room(self, blocks: int) -> None:
         if not self._has_room(blocks):
@@ -314,9 +319,22 @@ class Recorder:
         self._require_room(1)
         return self._write_event(tick, event)
 
+    def events(self, tick: int, events: Sequence[Event]) -> None:
+        """Commit events that belong together, in as few blocks as hold them."""
+        payloads = self._payloads(tick, events)
+        self._require_room(len(payloads))
+        for payload in payloads:
+            self._write_events(tick, payload)
+
+    def _payloads(self, tick: int, events: Sequence[Event]) -> list[bytes]:
+        return event_payloads([TimedEvent(tick, event) for event in events], capacity(self.store.block_size))
+
     def _write_event(self, tick: int, event: Event) -> int:
+        return self._write_events(tick, encode_events([TimedEvent(tick, event)]))
+
+    def _write_events(self, tick: int, payload: bytes) -> int:
         header = self._header(tick, kind=Kind.EVENT)
-        self._append(Block(header, 1, 0, encode_events([TimedEvent(tick, event)])))
+        self._append(Block(header, 1, 0, payload))
         return header.seq
 
     def erase(self, tick: int) -> None:

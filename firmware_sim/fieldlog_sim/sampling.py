@@ -11,13 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
+from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_protocol.blocks.timeline import Ticks
 from fieldlog_sim.sensors import Frames, Raw, Sensor
 
 LATEST_FRAMES = 256
 # Values that one stream may have due at once: what takes some 10 ms, so that requests never wait for long.
 MOST_DUE = 16 * 1024
+WATCHED = 1 << 16  # frames that are looked at for a threshold at a time
+IRREGULAR_US = 1_000_000  # taken for the period of a stream that has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,21 @@ class _Recent:
 
     cursor: int = 0
     frames: deque[bytes] = field(default_factory=lambda: deque[bytes](maxlen=LATEST_FRAMES))
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A raw value of a channel, by position, and on which side of it is what is waited for; the value itself is."""
+
+    channel: int
+    level: int
+    below: bool
+
+    def passed_by(self, raw: Raw, stream: Stream) -> npt.NDArray[np.bool_]:
+        """Which frames pass; a missing reading does not."""
+        values, missing = raw[:, self.channel], stream.channels[self.channel].missing
+        passed: npt.NDArray[np.bool_] = values <= self.level if self.below else values >= self.level
+        return passed if missing is None else passed & (values != missing)
 
 
 class Sampling:
@@ -67,6 +86,18 @@ class Sampling:
         most = max(1, MOST_DUE // len(sensor.stream.channels)) if hurried else None
         frames = sensor.frames_between(after_us, now_us, period_us, most)
         return frames if len(frames.utc_us) else None
+
+    def first_passing(self, threshold: Threshold, stream: Stream, now_us: int, *, hurried: bool) -> int | None:
+        """Read up to now, and no further than to a frame that passes the threshold; true time of that one."""
+        while (after_us := self._until_us[stream.id]) < now_us:
+            until_us = min(now_us, after_us + WATCHED * (stream.period_us or IRREGULAR_US))
+            frames = self.take(stream.id, until_us, stream.period_us, hurried=hurried)
+            if frames is None:
+                continue
+            found = np.flatnonzero(threshold.passed_by(frames.raw, stream))
+            if len(found):
+                return int(frames.utc_us[found[0]])
+        return None
 
     def next_at(self, stream: int, period_us: int) -> int:
         """True time of the next frame."""

@@ -66,12 +66,12 @@ class Sessions:
         if last is not None:
             self._by_id[last.id] = msgspec.structs.replace(last, last=last_seq, frames=frames)
 
-    def end(self, boot: int, tick: int, why: StopReason) -> SessionInfo:
-        """Store that the running session has ended."""
+    def end(self, boot: int, tick: int, why: StopReason, also: Mapping[str, bytes | None]) -> SessionInfo:
+        """Store that the running session has ended, in one record with what else its end changes."""
         running = self.running
         assert running is not None
         record = msgspec.structs.replace(running, eboot=boot, stop=tick, why=int(why))
-        self._store.put(_key(record.id), encode_body(record))
+        self._store.put_many({_key(record.id): encode_body(record), **also})
         self._by_id[record.id] = record
         return record
 

@@ -15,7 +15,8 @@ from fieldlog_protocol.wire import decode_body, encode_body
 from fieldlog_sim.device import Device
 from fieldlog_sim.device_clock import MAX_UTC_S
 from fieldlog_sim.dispatch import Dispatcher, Limits, Refusal
-from fieldlog_sim.logger import Logger, refuse
+from fieldlog_sim.logger import Logger
+from fieldlog_sim.plan import refuse
 from fieldlog_sim.settings_model import NoTransaction, TransactionOpen
 from fieldlog_sim.store_errors import StoreFull
 
@@ -23,6 +24,7 @@ T = TypeVar("T")
 Req = TypeVar("Req", bound=Message)
 Rsp = TypeVar("Rsp", bound=Message)
 
+_PARTS = 3
 _CLOCK_SOURCES = {int(source): source.name.lower() for source in logger.ClockSource}
 
 
@@ -105,7 +107,7 @@ class _Pages:
         self._limits = limits
 
     def info(self, request: logger.InfoRequest) -> logger.InfoResponse:
-        parts = (self._who, self._what)
+        parts = (self._who, self._what, self._planned)
         part = request.p or 0
         if part >= len(parts):
             raise refuse(LoggerError.OUT_OF_RANGE)
@@ -114,7 +116,7 @@ class _Pages:
     def _who(self) -> logger.InfoResponse:
         device, identity = self._device, self._device.identity
         return logger.InfoResponse(
-            parts=2,
+            parts=_PARTS,
             v=logger.PROTOCOL_VERSION,
             schema=self._logger.schema_hash(device.settings.table),
             uid=identity.uid,
@@ -133,7 +135,7 @@ class _Pages:
         device, recorder, clock = self._device, self._logger, self._device.clock
         last = recorder.sessions.last
         return logger.InfoResponse(
-            parts=2,
+            parts=_PARTS,
             boot=device.boot_id,
             tick=clock.tick,
             state=recorder.state,
@@ -150,6 +152,17 @@ class _Pages:
             utc=clock.believed_seconds(clock.tick),
             set=clock.last_set_s,
             token=recorder.token,
+        )
+
+    def _planned(self) -> logger.InfoResponse:
+        battery, now_us = self._device.battery, self._device.now_us()
+        return logger.InfoResponse(
+            parts=_PARTS,
+            plan=self._logger.plan,
+            left=self._logger.seconds_left,
+            pct=battery.percent(now_us),
+            mah=round(battery.left_mah(now_us)),
+            ua=round(battery.current_ua),
         )
 
     def streams(self, request: logger.StreamsRequest) -> logger.StreamsResponse:
