@@ -7,7 +7,6 @@ cannot be told apart is counted and left out. Whatever is in the archive already
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,39 +14,14 @@ from pathlib import Path
 from fieldlog.archive.log import IMPORTED, Log
 from fieldlog.archive.records import LogInfo
 from fieldlog.archive.store import Archive
-from fieldlog_protocol.blocks.block import HEADER, TRAILER, Kind
+from fieldlog.archive.survey import Survey
 from fieldlog_protocol.blocks.salvage import Salvage
-from fieldlog_protocol.blocks.schema import SchemaPart, parse_schema_part
-from fieldlog_protocol.errors import BlockError, UsageError, VerificationError
+from fieldlog_protocol.blocks.schema import SchemaPart
+from fieldlog_protocol.errors import UsageError, VerificationError
 
 Progress = Callable[[int, int], None]
-Identity = tuple[bytes, int]
 
 _PIECE = 1 << 20
-_REACH = 256  # blocks of one log that follow each other in its memory differ by no more, unless its ring ends between
-_SAMPLES = 4
-_MAX_UID = 64
-
-
-@dataclass(slots=True)
-class _Run:
-    """Blocks that follow each other in the dump and in seq: of one log. `samples` are (seq, crc) of a few."""
-
-    offset: int
-    first_seq: int
-    last_seq: int
-    whose: Identity | None = None
-    blocks: int = 0
-    samples: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-
-    def reaches(self, seq: int) -> bool:
-        return self.last_seq - _REACH <= seq <= self.last_seq + _REACH
-
-    def add(self, seq: int, crc: int) -> None:
-        self.blocks += 1
-        self.first_seq, self.last_seq = min(self.first_seq, seq), max(self.last_seq, seq)
-        if len(self.samples) < _SAMPLES:
-            self.samples.append((seq, crc))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +63,21 @@ def import_dump(
     too. `block_size` keeps to pages of that size. VerificationError when no block is in it, or none whose log is known.
     """
     reader = _Reader(dump, block_size, progress)
-    survey = _Survey()
+    survey = Survey()
     for offset, wire in reader.blocks():
         survey.add(offset, wire)
-    if not survey.runs:
+    if not survey.blocks:
         raise VerificationError(_nothing(dump, reader))
-    survey.settle(archive)
+    survey.settle(lambda samples: _archived(archive, samples))
     if not survey.found:
         raise VerificationError(
-            f"{dump} holds blocks, {sum(run.blocks for run in survey.runs)} of them, but no description that says which "
+            f"{dump} holds blocks, {survey.blocks} of them, but no description that says which "
             "logger wrote them, and the archive holds none of them. Nothing was imported; a larger dump has one"
         )
     return _stored(archive, dump, survey, reader)
 
 
-def _stored(archive: Archive, dump: Path, survey: _Survey, reader: _Reader) -> Imported:
+def _stored(archive: Archive, dump: Path, survey: Survey, reader: _Reader) -> Imported:
     logs = {whose: archive.log(*whose) for whose in survey.found}
     held = {whose: (log, log.stored, log.begin_pull()) for whose, log in logs.items()}
     counts = dict.fromkeys(logs, 0)
@@ -178,81 +152,7 @@ class _Reader:
         self._rounds += 1
 
 
-class _Survey:
-    """Whose blocks lie where. `found`: the logs, each with a description of it if the dump has one."""
-
-    def __init__(self) -> None:
-        self.runs: list[_Run] = []
-        self.found: dict[Identity, SchemaPart | None] = {}
-        self._offsets: list[int] = []
-
-    def add(self, offset: int, wire: bytes) -> None:
-        seq, crc = int.from_bytes(wire[4:8], "little"), int.from_bytes(wire[-4:], "little")
-        part = _description(wire)
-        whose = None if part is None else (part.uid, part.log_id)
-        if whose is not None:
-            self.found[whose] = part
-        run = self.runs[-1] if self.runs else None
-        if run is None or not run.reaches(seq) or (whose is not None and run.whose not in (None, whose)):
-            run = self._begin(offset, seq)
-        run.whose = run.whose or whose
-        run.add(seq, crc)
-
-    def _begin(self, offset: int, seq: int) -> _Run:
-        """A new run; two before it that turned out to be of one log become one, lest a ring of many pieces take room."""
-        if len(self.runs) > 1 and self.runs[-1].whose is not None and self.runs[-1].whose == self.runs[-2].whose:
-            last = self.runs.pop()
-            kept = self.runs[-1]
-            kept.blocks += last.blocks
-            kept.first_seq, kept.last_seq = min(kept.first_seq, last.first_seq), max(kept.last_seq, last.last_seq)
-        self.runs.append(_Run(offset, seq, seq))
-        return self.runs[-1]
-
-    def settle(self, archive: Archive) -> None:
-        """Find the log of the runs that no description lies in."""
-        owned = [run for run in self.runs if run.whose is not None]
-        for at, run in enumerate(self.runs):
-            if run.whose is None:
-                run.whose = self._only() or _followed(run, owned) or self._between(at) or _archived(archive, run)
-        for run in self.runs:
-            if run.whose is not None:
-                self.found.setdefault(run.whose, None)
-        self._offsets = [run.offset for run in self.runs]
-
-    def _only(self) -> Identity | None:
-        return next(iter(self.found)) if len(self.found) == 1 else None
-
-    def _between(self, at: int) -> Identity | None:
-        """The log on both sides in the dump, if that is one."""
-        before = next((run.whose for run in reversed(self.runs[:at]) if run.whose is not None), None)
-        after = next((run.whose for run in self.runs[at + 1 :] if run.whose is not None), None)
-        return before if before == after else None
-
-    def whose(self, offset: int) -> Identity | None:
-        return self.runs[max(0, bisect_right(self._offsets, offset) - 1)].whose
-
-
-def _description(wire: bytes) -> SchemaPart | None:
-    if wire[2] & 0x0F != Kind.SCHEMA:
-        return None
-    try:
-        part = parse_schema_part(wire[HEADER.size : -TRAILER.size])
-    except BlockError:
-        return None
-    return part if 0 < len(part.uid) <= _MAX_UID and 0 <= part.log_id < 2**32 else None
-
-
-def _followed(run: _Run, owned: list[_Run]) -> Identity | None:
-    """The one log whose blocks these come straight before or after in seq: where the end of a ring lies between."""
-    near = {
-        other.whose
-        for other in owned
-        if 0 < other.first_seq - run.last_seq <= _REACH or 0 < run.first_seq - other.last_seq <= _REACH
-    }
-    return near.pop() if len(near) == 1 else None
-
-
-def _archived(archive: Archive, run: _Run) -> Identity | None:
-    """The one log in the archive that holds some of these very blocks."""
-    logs = [log.info() for log in archive.logs() if any(log.holds(seq, crc) for seq, crc in run.samples)]
+def _archived(archive: Archive, samples: list[tuple[int, int]]) -> tuple[bytes, int] | None:
+    """The one log in the archive that holds some of these (seq, crc)."""
+    logs = [log.info() for log in archive.logs() if any(log.holds(seq, crc) for seq, crc in samples)]
     return (bytes.fromhex(logs[0].uid), logs[0].log_id) if len(logs) == 1 else None
