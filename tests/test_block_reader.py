@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from fieldlog.block_reader import read_blocks
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Kind, block_format, build_block
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.errors import ProtocolError
-from smp_peer import Peer, PtyPeer, pty_peer
+from smp_peer import Peer, PtyPeer, UdpPeer, pty_peer, udp_peer
 
 LOG = [
     build_block(Block(BlockHeader(format=block_format(Kind.EVENT), seq=seq, t0=0, boot_id=1), 0, 0, bytes([seq]) * 200))
@@ -56,6 +57,32 @@ async def test_a_reader_that_is_given_up_takes_its_requests_back() -> None:
             await reading.aclose()
             assert await device.echo("next") == "next"
             assert len(port.peer.asked(logger.BLOCKS)) <= 2 * device.client.window, "those that waited are never sent"
+
+
+@pytest.mark.parametrize("link", ["console", "raw", "udp"])
+@pytest.mark.parametrize("seed", range(3))
+async def test_of_what_is_lost_only_that_is_asked_for_again(link: str, seed: int) -> None:
+    """One request or reply in twenty is lost, and no more requests than that are repeated."""
+    chance, lost = Random(seed), 0
+
+    def lose() -> bool:
+        nonlocal lost
+        lost += (away := chance.random() < 0.05)
+        return away
+
+    with udp_peer() if link == "udp" else pty_peer(raw=link == "raw") as port:
+        serve(port.peer)
+        url = port.url if isinstance(port, UdpPeer) else url_of(port, raw=link == "raw")
+        async with fieldlog.connect(url) as device:
+            port.peer.lose = lose
+            for _ in range(1 if link == "raw" else 8):  # there each loss costs a timeout
+                blocks = [block async for batch in read_blocks(device.client, 0, 40) for block in batch.blocks]
+                assert blocks == LOG, f"seed {seed}"
+            await device.echo("what came too late or was not wanted any more is answered by now")
+            counters = device.client.counters
+            assert counters.repeated <= lost + 1, f"seed {seed}"
+            if link != "raw":
+                assert counters.repeated > 10, f"seed {seed}: hardly anything was lost"
 
 
 Lie = Callable[[int, dict[str, Any], int], None]

@@ -14,7 +14,7 @@ from fieldlog.connection import connect
 from fieldlog.pull import PullResult, pull
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Kind, block_format, build_block
 from fieldlog_protocol.blocks.events import Mark, TimedEvent, encode_events
-from fieldlog_protocol.commands import logger
+from fieldlog_protocol.commands import logger, os
 from fieldlog_protocol.errors import ProtocolError
 from smp_peer import PtyPeer, pty_peer
 
@@ -79,8 +79,8 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
         yield archive
 
 
-async def read_out(port: PtyPeer, archive: Archive) -> PullResult:
-    async with connect(f"serial:{port.path}") as device:
+async def read_out(port: PtyPeer, archive: Archive, *, raw: bool = False) -> PullResult:
+    async with connect(f"serial:{port.path}" + ("?framing=raw" if raw else "")) as device:
         return await pull(device, archive)
 
 
@@ -125,28 +125,58 @@ async def test_what_one_wrong_answer_hides_comes_with_the_next_pull(
     assert held(archive) == set(LOG)
 
 
-@pytest.mark.parametrize(
-    ("command", "change"),
-    [("state", {"first": 2**31}), ("identity", {"log": 8}), ("identity", {"uid": bytes(8)})],
-    ids=str,
-)
-async def test_what_makes_no_sense_leaves_the_archive_as_it_was(
-    port: PtyPeer, device: Logger, archive: Archive, command: str, change: dict[str, Any]
+async def test_a_state_that_makes_no_sense_leaves_the_archive_as_it_was(
+    port: PtyPeer, device: Logger, archive: Archive
 ) -> None:
     await read_out(port, archive)
     before = archive.digest()
-    told = 0
-
-    def second_time(asked: str, answer: dict[str, Any]) -> None:
-        nonlocal told
-        told += asked == command
-        if asked == command and told == (1 if command == "state" else 2):
-            answer.update(change)
-
-    device.lies = second_time
+    device.lies = once("state", {"first": 2**31})
     with pytest.raises(ProtocolError, match="Nothing was read"):
         await read_out(port, archive)
     assert archive.digest() == before
+
+
+@pytest.mark.parametrize("change", [{"log": 8}, {"uid": bytes(8)}], ids=str)
+async def test_on_a_line_without_check_values_whose_log_it_is_must_be_said_twice(
+    archive: Archive, change: dict[str, Any]
+) -> None:
+    with pty_peer(raw=True) as port:
+        device = Logger(port)
+        await read_out(port, archive, raw=True)
+        before = archive.digest()
+        device.lies = once("identity", change)
+        with pytest.raises(ProtocolError, match="Nothing was read"):
+            await read_out(port, archive, raw=True)
+        assert archive.digest() == before
+        await read_out(port, archive, raw=True)
+
+
+async def test_what_a_pull_has_to_know_first_is_asked_for_at_once(
+    port: PtyPeer, device: Logger, archive: Archive
+) -> None:
+    """Nothing waits for an answer that it does not need: with a window of three, that is one round trip and a bit."""
+    await read_out(port, archive)
+    asked = [key for key, _ in port.peer.log]
+    first = [os.PARAMS, logger.SEAL, logger.INFO, logger.INFO, logger.SESSIONS, logger.CLOCK_PROBE]
+    assert asked[:6] == [command.key for command in first]
+    assert set(asked[6:]) == {logger.CLOCK_PROBE.key, logger.BLOCKS.key}
+    assert asked[-1] == logger.CLOCK_PROBE.key, "before and behind the blocks"
+
+
+async def test_what_was_sealed_after_the_state_was_told_is_read_all_the_same(
+    port: PtyPeer, device: Logger, archive: Archive
+) -> None:
+    asked: list[Any] = []
+
+    def seal(body: dict[str, Any]) -> dict[str, Any] | None:
+        asked.append(body)
+        return {"next": SEQS} if len(asked) > 1 else None
+
+    port.peer.on(logger.SEAL, seal)
+    device.lies = lambda command, answer: answer.update(open=[28]) if command == "state" and len(asked) < 2 else None
+    result = await read_out(port, archive)
+    assert len(asked) == 2
+    assert (held(archive), result.open_seqs) == (set(LOG), ())
 
 
 async def test_a_clock_that_makes_no_sense_does_not_keep_the_readings(
@@ -155,6 +185,7 @@ async def test_a_clock_that_makes_no_sense_does_not_keep_the_readings(
     device.lies = lambda command, answer: answer.update(tx=2**40) if command == "clock" else None
     result = await read_out(port, archive)
     assert result.sync is None
+    assert len(result.warnings) == 1
     assert "no clock sync was taken" in result.warnings[0]
     assert held(archive) == set(LOG)
 

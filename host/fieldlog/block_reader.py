@@ -26,6 +26,7 @@ _MAX_CHUNK = 0xFFFF
 _FRUITLESS = 8  # so often may it be begun anew without a whole block between
 _MOST_DAMAGE = 2 * MAX_WIRE_LENGTH  # bytes without a whole block in them: no device has so long a block
 _WRONG_ANSWERS = 3
+_TRIES = 6  # a pull asks thousands of times, and shall not end because a bad line was silent four times in a row
 _KEPT = "What had arrived is in the archive. Repeat the command; if it stays so, the device's firmware is at fault"
 
 
@@ -130,7 +131,7 @@ class _Reader:
         # as many wait as are sent: when several replies arrive together, as many requests leave together
         while len(self._under_way) < 2 * self._client.window:
             request = logger.BlocksRequest(q=self._base.seq, o=self._requested - self._base.at, n=self._chunk)
-            self._under_way.append((request, self._client.start(logger.BLOCKS, request)))
+            self._under_way.append((request, self._ask(request)))
             self._requested += self._chunk
 
     def _arrived(self) -> bytes:
@@ -159,7 +160,10 @@ class _Reader:
         self._wrong_answers += 1
         if self._wrong_answers > _WRONG_ANSWERS:
             raise ProtocolError(f"{self._client.name} answers positions of its log that were not asked for. {_KEPT}")
-        self._under_way.appendleft((request, self._client.start(logger.BLOCKS, request)))
+        self._under_way.appendleft((request, self._ask(request)))
+
+    def _ask(self, request: logger.BlocksRequest) -> Reply[logger.BlocksResponse]:
+        return self._client.start(logger.BLOCKS, request, tries=_TRIES)
 
     def _split(self, data: bytes) -> list[bytes]:
         return self._splitter.feed(data, final=self._ended and not self._moved)

@@ -111,6 +111,11 @@ class Client:
         return self._transport.mtu is None
 
     @property
+    def checked(self) -> bool:
+        """Whether a check value keeps damaged messages out on this link."""
+        return self._checked
+
+    @property
     def counters(self) -> Counters:
         return self._session.counters
 

@@ -6,17 +6,20 @@ Rule: no wire and no bytes here; every method is one request, or as many as its 
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 
-from fieldlog.client import Client
+from fieldlog.client import Client, Reply
 from fieldlog.datetimes import from_device, to_device
 from fieldlog.logger_info import LoggerInfo, NoLogger, merge
 from fieldlog_protocol.commands import Command, Empty, Group, basic, enum, image, logger, os, settings, shell, stat
 from fieldlog_protocol.commands.base import Req, Rsp
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import RefusedError
+
+_USUAL_PARTS = 2
+"""So many parts of a logger's description are asked for at once; a device may have fewer, or more."""
 
 
 class Device:
@@ -143,15 +146,9 @@ class Device:
     async def has_logger(self) -> bool:
         """Whether the device has the FL group; asked once for each opening."""
         if self._has_logger is None:
-            try:
-                await self.client.request(logger.INFO, logger.InfoRequest())
-                self._has_logger = True
-            except RefusedError as error:
-                # old servers say rc 1 or 5 of groups that they do not know
-                if error.group == Group.LOGGER or error.code not in (Rc.NOT_SUPPORTED, Rc.NO_ENTRY, Rc.UNKNOWN):
-                    raise
-                self._has_logger = False
-        return self._has_logger
+            with suppress(NoLogger):
+                await self._said(self._ask_part(0))
+        return bool(self._has_logger)
 
     async def need_logger(self) -> None:
         """Raise NoLogger, which says what works instead, unless the device has the FL group."""
@@ -160,10 +157,37 @@ class Device:
 
     async def logger_info(self) -> LoggerInfo:
         """What the logger is and does now, all parts merged; raises NoLogger."""
-        await self.need_logger()
-        first = await self.client.request(logger.INFO, logger.InfoRequest())
-        others = [self.client.start(logger.INFO, logger.InfoRequest(p=part)) for part in range(1, first.parts)]
-        return merge([first, *(await asyncio.gather(*others))])
+        return await self.ask_logger_info()
+
+    def ask_logger_info(self) -> Awaitable[LoggerInfo]:
+        """`logger_info`, with its requests on their way when this returns: what is asked next comes behind them."""
+        return self._merged([] if self._has_logger is False else [self._ask_part(part) for part in range(_USUAL_PARTS)])
+
+    async def _merged(self, asked: list[Reply[logger.InfoResponse]]) -> LoggerInfo:
+        try:
+            if not asked:
+                raise NoLogger(self.name)
+            first = await self._said(asked[0])
+            asked += [self._ask_part(part) for part in range(_USUAL_PARTS, first.parts)]
+            return merge([first, *[await self._said(part) for part in asked[1 : first.parts]]])
+        finally:
+            for part in asked:
+                part.cancel()
+
+    def _ask_part(self, part: int) -> Reply[logger.InfoResponse]:
+        return self.client.start(logger.INFO, logger.InfoRequest(p=part or None))
+
+    async def _said(self, part: Reply[logger.InfoResponse]) -> logger.InfoResponse:
+        try:
+            answer = await part
+        except RefusedError as error:
+            # old servers say rc 1 or 5 of groups that they do not know
+            if error.group == Group.LOGGER or error.code not in (Rc.NOT_SUPPORTED, Rc.NO_ENTRY, Rc.UNKNOWN):
+                raise
+            self._has_logger = False
+            raise NoLogger(self.name) from error
+        self._has_logger = True
+        return answer
 
     async def identify(self, seconds: int | None = None) -> None:
         """Blink, so that a person finds the device."""

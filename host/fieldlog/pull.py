@@ -1,6 +1,6 @@
 """The pull: everything that a device has recorded and the archive does not hold yet.
 
-Rule: it reads and never destroys. It may be broken off anywhere and repeated at will: what the archive has is not asked
+Rule: it reads and never destroys, and what need not wait for an answer does not wait for one. It may be broken off anywhere and repeated at will: what the archive has is not asked
 for again, and what the device no longer has is recorded as a gap, once, by seq.
 """
 
@@ -14,12 +14,12 @@ from fieldlog.archive.ranges import difference, overlap
 from fieldlog.archive.records import Gap, Session
 from fieldlog.archive.store import Archive
 from fieldlog.block_reader import Batch, read_blocks
-from fieldlog.clock import probe_clock
-from fieldlog.clock_sync import Sync
+from fieldlog.clock import read_ticks
+from fieldlog.clock_sync import Reading, Sync
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
-from fieldlog.recording import read_sessions
-from fieldlog_protocol.blocks.block import frames_in, parse_header
+from fieldlog.recording import ask_sessions, read_sessions
+from fieldlog_protocol.blocks.block import frames_in
 from fieldlog_protocol.commands import Empty, logger
 from fieldlog_protocol.commands.logger import SessionInfo, StopReason
 from fieldlog_protocol.errors import FieldlogError, ProtocolError, VerificationError
@@ -29,11 +29,13 @@ Progress = Callable[["PullProgress"], None]
 
 @dataclass(frozen=True, slots=True)
 class PullProgress:
-    """How far a pull has come. `total_bytes` is an estimate: blocks differ in length."""
+    """How far a pull has come. `total_bytes` is an estimate: blocks differ in length. `total_blocks` may be more than
+    will come: those that the device turns out not to have are counted in."""
 
     bytes: int
     total_bytes: int
     blocks: int
+    total_blocks: int
     readings: int
 
 
@@ -62,20 +64,16 @@ async def pull(device: Device, archive: Archive, *, seal: bool = True, progress:
 
     Whatever happens, what had arrived is in the archive.
     """
-    await device.need_logger()
-    if seal:
-        await device.request(logger.SEAL, Empty())
-    info = await _identify(device)
+    info, sessions = await _ask(device, seal)
     log = archive.log(info.uid, info.log_id)
     log.describe(serial=info.serial, label=info.name, product=info.product, firmware=info.firmware)
-    result = PullResult(info, open_seqs=info.open_seqs)
+    result = PullResult(info, open_seqs=info.open_seqs, sessions=len(sessions))
     number = log.begin_pull()
     try:
-        await _probe(device, log, result)
+        before = await _probe(device, log, result)
         await _fetch(device, log, result, progress)
-        sessions = [_session(item) for item in await read_sessions(device)]
-        log.add_sessions(sessions)
-        result.sessions = len(sessions)
+        log.add_sessions(map(_session, sessions))
+        await _probe(device, log, result, before)
     except FieldlogError:
         log.end_pull(number, blocks=result.blocks, size=result.bytes, outcome="broken off")
         raise
@@ -84,11 +82,35 @@ async def pull(device: Device, archive: Archive, *, seal: bool = True, progress:
     return result
 
 
-async def _identify(device: Device) -> LoggerInfo:
-    """The logger's description, held against a second one: whose log it is decides where everything goes."""
-    info = await device.logger_info()
-    again = await device.request(logger.INFO, logger.InfoRequest())
-    if (again.uid, again.log) != (info.uid, info.log_id):
+async def _ask(device: Device, seal: bool) -> tuple[LoggerInfo, list[SessionInfo]]:
+    """All that is to be known first, asked for at once, in the order in which the device shall do it."""
+    client = device.client
+    if seal and not client.ordered:
+        await device.need_logger()
+        await device.request(logger.SEAL, Empty())
+    sealed = client.start(logger.SEAL, Empty()) if seal and client.ordered else None
+    described, sessions = device.ask_logger_info(), ask_sessions(device)
+    again = None if client.checked else client.start(logger.INFO, logger.InfoRequest())
+    try:
+        info = await described
+        if sealed is not None and _is_older(info, (await sealed).next):
+            info = await device.logger_info()
+        _require_sense(device, info, None if again is None else await again)
+        return info, await read_sessions(device, sessions)
+    finally:
+        for reply in (sealed, sessions, again):
+            if reply is not None:
+                reply.cancel()
+
+
+def _is_older(info: LoggerInfo, next_seq: int) -> bool:
+    """Whether this is how the log was before its blocks were sealed: that request was lost and came late."""
+    return info.next_seq < next_seq or any(seq < next_seq for seq in info.open_seqs)
+
+
+def _require_sense(device: Device, info: LoggerInfo, again: logger.InfoResponse | None) -> None:
+    """Whose log it is decides where everything goes: a line without a check value has to say it twice."""
+    if again is not None and (again.uid, again.log) != (info.uid, info.log_id):
         raise ProtocolError(
             f"{device.name} named itself in two ways, one after the other. Nothing was read; check the line, and repeat"
         )
@@ -97,40 +119,58 @@ async def _identify(device: Device) -> LoggerInfo:
             f"{device.name} says that its log begins at block {info.first_seq} and ends before block {info.next_seq}. "
             "Nothing was read or noted as lost; check the line, and repeat"
         )
-    return info
 
 
-async def _probe(device: Device, log: Log, result: PullResult) -> None:
+async def _probe(device: Device, log: Log, result: PullResult, before: Reading | None = None) -> Reading | None:
     """A clock that cannot be probed does not keep the readings from being read."""
     try:
-        result.sync = await probe_clock(device)
+        found = await read_ticks(device, known_us=before.round_trip_us if before else None)
     except VerificationError as error:
-        result.warnings.append(f"no clock sync was taken: {error}")
-        return
-    log.add_syncs([result.sync])
+        if not result.warnings:  # once is enough
+            result.warnings.append(f"no clock sync was taken: {error}")
+        return None
+    log.add_syncs([found.sync])
+    result.sync = result.sync or found.sync
+    return found
 
 
 async def _fetch(device: Device, log: Log, result: PullResult, progress: Progress | None) -> None:
     info = result.info
     wanted = log.missing(info.first_seq, info.next_seq, info.open_seqs)
-    count = sum(map(len, wanted))
+    count, first_held = sum(map(len, wanted)), info.first_seq
     for stretch in wanted:
-        seen: set[int] = set()
+        counted = stretch.start
         async for batch in read_blocks(device.client, stretch.start, stretch.stop):
             log.add_blocks(batch.blocks)
-            _count(result, stretch, seen, batch)
+            counted = _count(result, range(counted, stretch.stop), batch)
+            first_held = batch.first_held
             if progress is not None:
-                mean = result.bytes / result.blocks if result.blocks else info.block_size
-                total = max(round(mean * count), result.bytes)
-                progress(PullProgress(result.bytes, total, result.blocks, result.readings))
-    if wanted:
-        _note_lost(log, result, wanted, (await device.logger_info()).first_seq)
+                progress(_progress(result, count))
+    _note_lost(log, result, wanted, first_held)
     result.lost += log.add_gaps([range(info.first_seq)], OVERWRITTEN)
+
+
+def _count(result: PullResult, wanted: range, batch: Batch) -> int:
+    """Count what was asked for and came; the seq to count on from: the log is read in order of seq."""
+    result.bytes += batch.size
+    for seq, wire in zip(batch.seqs, batch.blocks, strict=True):
+        if seq in wanted:
+            result.blocks += 1
+            result.readings += frames_in(wire)
+    return max(wanted.start, batch.seqs[-1] + 1) if batch.seqs else wanted.start
+
+
+def _progress(result: PullResult, wanted: int) -> PullProgress:
+    mean = result.bytes / result.blocks if result.blocks else result.info.block_size
+    total = max(round(mean * wanted), result.bytes)
+    return PullProgress(result.bytes, total, result.blocks, wanted, result.readings)
 
 
 def _note_lost(log: Log, result: PullResult, wanted: list[range], first_held: int) -> None:
     """What was asked for and did not come: overwritten meanwhile, or not there. The latter is asked for once more, by
     the next pull, before it counts as gone."""
+    if not wanted:
+        return
     bounds = range(wanted[0].start, wanted[-1].stop)
     absent = log.missing(bounds.start, bounds.stop, result.info.open_seqs)
     overwritten = overlap(absent, range(bounds.start, max(bounds.start, min(first_held, bounds.stop))))
@@ -143,16 +183,6 @@ def _note_lost(log: Log, result: PullResult, wanted: list[range], first_held: in
 
 def _seqs(gap: Gap) -> range:
     return range(gap.first_seq, gap.last_seq + 1)
-
-
-def _count(result: PullResult, stretch: range, seen: set[int], batch: Batch) -> None:
-    result.bytes += batch.size
-    for wire in batch.blocks:
-        seq = parse_header(wire).seq
-        if seq in stretch and seq not in seen:
-            seen.add(seq)
-            result.blocks += 1
-            result.readings += frames_in(wire)
 
 
 def _session(info: SessionInfo) -> Session:

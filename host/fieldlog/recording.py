@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fieldlog.client import Reply
 from fieldlog.device import Device
 from fieldlog_protocol.blocks.schema import Channel, ChannelType
 from fieldlog_protocol.commands import logger
@@ -81,12 +82,17 @@ def _channel(info: logger.ChannelInfo) -> Channel:
         raise ProtocolError(f"the device's description makes no sense: {error}") from error
 
 
-async def read_sessions(device: Device) -> list[SessionInfo]:
-    """All sessions that the device remembers, in order of id."""
+def ask_sessions(device: Device, first: int | None = None) -> Reply[logger.SessionsResponse]:
+    """The first page for `read_sessions`, or that from session `first` on; it is on its way when this returns."""
+    return device.client.start(logger.SESSIONS, logger.SessionsRequest(i=first))
+
+
+async def read_sessions(device: Device, first_page: Reply[logger.SessionsResponse] | None = None) -> list[SessionInfo]:
+    """All sessions that the device remembers, in order of id; `first_page` when that was asked for before."""
     sessions: list[SessionInfo] = []
-    first: int | None = None
+    asked = first_page or ask_sessions(device)
     while True:
-        page = await device.request(logger.SESSIONS, logger.SessionsRequest(i=first))
+        page = await asked
         for session in page.s:
             if sessions and session.id <= sessions[-1].id:
                 raise ProtocolError(
@@ -97,7 +103,7 @@ async def read_sessions(device: Device) -> list[SessionInfo]:
             return sessions
         if not page.s or sessions[-1].id == _LAST_SESSION:
             raise ProtocolError(f"{device.name} announces more sessions than the {len(sessions)} that it lists")
-        first = sessions[-1].id + 1
+        asked = ask_sessions(device, sessions[-1].id + 1)
 
 
 _LAST_SESSION = 0xFFFF

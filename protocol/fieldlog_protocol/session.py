@@ -23,6 +23,10 @@ SMP_V2 = 1
 _SEQUENCES = 256
 _MOST_IN_FLIGHT = _SEQUENCES // 2  # the other half is for numbers whose late reply may still come
 _REORDER_TOLERANCE = 3
+_MOST_OVERTAKEN = 12
+_MEMORY = 8
+"""About so many outcomes tell what share of the requests is lost now."""
+_NO_CHANCE = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,9 @@ class Timeouts:
 class Ask:
     """A request to be sent: all of a packet but its sequence number.
 
-    `tries`: how often it may be sent in all; 1 for what must not be repeated. `service_s`: time that the device may
-    need before it answers, beyond the round trip.
+    `tries`: how often it may be sent and meet with silence; 1 for what must not be repeated. What is lost while others
+    are answered shows a line that loses, not a device that is gone, and is repeated oftener, without more patience.
+    `service_s`: time that the device may need before it answers, beyond the round trip.
     """
 
     op: Op
@@ -94,6 +99,7 @@ class _Pending:
     ask: Ask
     tries_left: int
     tries_used: int = 0
+    overtaken: int = 0
     cancelled: bool = False
     attempts: list[_Attempt] = field(default_factory=list[_Attempt])
 
@@ -149,6 +155,7 @@ class Session:
         self._sends = 0
         self._silent_expiries = 0
         self._answers_in_row = 0
+        self._share_lost = 0.0
         self._tolerance = 1 if framing.ordered else _REORDER_TOLERANCE
         self._window_limit = 1
         self._window = 1
@@ -253,7 +260,7 @@ class Session:
             self._silent_expiries += 1
             self._answers_in_row = 0
             if self._silent_expiries >= 2:  # twice in a row nothing at all came back: perhaps it cannot take so many
-                self._narrow()
+                self._narrow(1)
         self._lose(expired, now)
         self._fill(now)
 
@@ -266,7 +273,7 @@ class Session:
         ask = pending.ask
         sequence = self._free_sequence(now)
         packet = Packet(ask.op, self._version, ask.group, ask.id, sequence, ask.payload)
-        timeout_s = self._timeout_s() * 2**pending.tries_used + ask.service_s
+        timeout_s = self._timeout_s() * 2 ** (pending.tries_used - pending.overtaken) + ask.service_s
         attempt = _Attempt(ticket, packet.reply_key, self._sends, now, now + timeout_s)
         self._sends += 1
         pending.tries_used += 1
@@ -328,14 +335,16 @@ class Session:
         self._find_overtaken(attempt, now)
 
     def _widen(self) -> None:
+        self._share_lost -= self._share_lost / _MEMORY
         self._answers_in_row += 1
         if self._window < self._window_limit and self._answers_in_row >= 16:
             self._window += 1
             self._answers_in_row = 0
 
-    def _narrow(self) -> None:
-        self._window = 1
+    def _narrow(self, window: int) -> None:
+        self._window = window
         self._answers_in_row = 0
+        self._share_lost = 0.0
 
     def _find_overtaken(self, answered: _Attempt, now: float) -> None:
         """Requests are answered in order, so one that a later one has overtaken was lost, or its reply was."""
@@ -345,8 +354,19 @@ class Session:
                 attempt.overtaken += 1
                 pending = self._pending[attempt.ticket]
                 if attempt.overtaken >= self._tolerance and (pending.tries_left or pending.cancelled):
+                    if not pending.cancelled:
+                        self._pardon(pending)
                     lost.append(attempt)
         self._lose(lost, now)
+
+    def _pardon(self, pending: _Pending) -> None:
+        """Lost, while others are answered: a line loses some, a device that cannot take so many loses most."""
+        self._share_lost += (1 - self._share_lost) / _MEMORY
+        if self._share_lost > _NO_CHANCE:
+            self._narrow(max(1, self._window // 2))
+        if pending.overtaken < _MOST_OVERTAKEN:
+            pending.overtaken += 1
+            pending.tries_left += 1
 
     def _lose(self, attempts: list[_Attempt], now: float) -> None:
         """Give up attempts, oldest first; what may be repeated goes before all that waits, in the same order."""
@@ -357,8 +377,8 @@ class Session:
         """Whether the request is to be sent again."""
         self._abandon(attempt, now)
         pending = self._pending[attempt.ticket]
-        if pending.tries_used >= 2:  # one loss is chance; a device that cannot take so many loses the same one again
-            self._narrow()
+        if pending.tries_used - pending.overtaken >= 2:  # one loss is chance, but this one met with silence twice
+            self._narrow(max(1, self._window - 1))
         if pending.tries_left:
             return True
         del self._pending[attempt.ticket]
