@@ -6,35 +6,54 @@ each fills in what the one before left open. A dump of a dead logger, or a pull 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
 from fieldlog.archive.records import LoggedEvent, Session
-from fieldlog_protocol.blocks.events import SessionStart, SessionStop
+from fieldlog_protocol.blocks.events import Metadata, SessionStart, SessionStop
+from fieldlog_protocol.blocks.metadata import decode_metadata, last_metadata
+from fieldlog_protocol.errors import BlockError
 
 
 class Recorded(NamedTuple):
-    """What the blocks of a session show: its readings, and where the first of them lies."""
+    """What the blocks of a session show: how many frames, and in which blocks and at which ticks the first and last are."""
 
     session: int
     first_seq: int
-    last_seq: int
-    frames: int
     boot_id: int
     t0: int
+    last_seq: int
+    last_boot_id: int
+    last_tick: int
+    frames: int
 
 
 def complete_sessions(
-    told: Iterable[Session], events: Iterable[LoggedEvent], recorded: Iterable[Recorded]
+    told: Iterable[Session], events: Sequence[LoggedEvent], recorded: Iterable[Recorded]
 ) -> list[Session]:
-    """All sessions known, in order of id."""
+    """All sessions known, in order of id, each with the deployment's metadata that its log holds."""
     found = {session.id: session for session in told}
     held = {item.session: item for item in recorded}
     starts, stops = _by_session(events)
     for number in {*held, *starts} - found.keys():
         found[number] = _pieced_together(number, starts.get(number), held.get(number))
-    return [_ended(session, stops.get(number), held.get(number)) for number, session in sorted(found.items())]
+    metadata = _metadata(events)
+    return [
+        replace(_ended(session, stops.get(number), held.get(number)), metadata=metadata.get(number, {}))
+        for number, session in sorted(found.items())
+    ]
+
+
+def _metadata(events: Sequence[LoggedEvent]) -> dict[int, dict[str, str]]:
+    """Of each session the texts that were told last. What is no such thing tells nothing."""
+    found: dict[int, dict[str, str]] = {}
+    for number in dict.fromkeys(logged.session for logged in events if isinstance(logged.event, Metadata)):
+        blob = last_metadata(logged.event for logged in events if logged.session == number)
+        with suppress(BlockError):
+            found[number] = decode_metadata(blob or b"")
+    return found
 
 
 def _by_session(events: Iterable[LoggedEvent]) -> tuple[dict[int, LoggedEvent], dict[int, LoggedEvent]]:
@@ -42,17 +61,18 @@ def _by_session(events: Iterable[LoggedEvent]) -> tuple[dict[int, LoggedEvent], 
     stops: dict[int, LoggedEvent] = {}
     for logged in events:
         if isinstance(logged.event, SessionStart):
-            starts[logged.event.id] = logged
+            starts.setdefault(logged.event.id, logged)  # told again after a power cut in its beginning
         elif isinstance(logged.event, SessionStop):
             stops[logged.event.id] = logged
     return starts, stops
 
 
 def _pieced_together(id: int, start: LoggedEvent | None, held: Recorded | None) -> Session:
-    if start is not None and isinstance(start.event, SessionStart):
-        return Session(id, start.event.label, start.boot_id, start.tick, None, start.seq, None, 0, "")
+    label = start.event.label if start is not None and isinstance(start.event, SessionStart) else ""
+    if start is not None and (held is None or start.seq <= held.first_seq):
+        return Session(id, label, start.boot_id, start.tick, None, start.seq, None, 0, "")
     assert held is not None
-    return Session(id, "", held.boot_id, held.t0, None, held.first_seq, None, 0, "")
+    return Session(id, label, held.boot_id, held.t0, None, held.first_seq, None, 0, "")
 
 
 def _ended(session: Session, stop: LoggedEvent | None, held: Recorded | None) -> Session:

@@ -146,12 +146,14 @@ class LogView:
     def recorded(self) -> list[Recorded]:
         """What is held of each session that has readings."""
         self.flush()
-        rows = self._rows(
-            "SELECT session, min(seq) AS seq, max(seq) AS last_seq, sum(n_frames), boot_id, t0 FROM "
-            "(SELECT min(rowid), seq, session, n_frames, boot_id, t0 FROM blocks WHERE log = ? AND kind = 0 "
+        held = (
+            "FROM (SELECT min(rowid), session, seq, boot_id, t0, span, n_frames FROM blocks WHERE log = ? AND kind = 0 "
             "GROUP BY stream, session, seq) GROUP BY session ORDER BY session"
         )
-        return [Recorded(*row) for row in rows]
+        first = self._rows(f"SELECT session, min(seq) AS seq, boot_id, t0 {held}")  # of the row with the least seq
+        last = self._rows(f"SELECT max(seq) AS seq, boot_id, t0 + span AS tick {held}")
+        frames = self._rows(f"SELECT sum(n_frames) {held}")
+        return [Recorded(*start, *end, *total) for start, end, total in zip(first, last, frames, strict=True)]
 
     def pulls(self) -> list[Pull]:
         return [
@@ -210,7 +212,7 @@ class LogView:
             except BlockError:
                 continue
             header = block.header
-            found += [LoggedEvent(header.seq, header.boot_id, tick, event) for tick, event in events]
+            found += [LoggedEvent(header.seq, header.boot_id, tick, event, header.session) for tick, event in events]
         return found
 
     def syncs(self) -> list[Sync]:

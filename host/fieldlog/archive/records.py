@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fieldlog_protocol.blocks.events import Event
 
@@ -27,7 +27,7 @@ class LogInfo:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One run of logging, as the device tells it; `stop_tick` and `last_seq` are None while it goes on."""
+    """One run of logging; `stop_tick` and `last_seq` are None while it goes on. `metadata`: texts of the deployment."""
 
     id: int
     label: str
@@ -38,6 +38,7 @@ class Session:
     last_seq: int | None
     frames: int
     reason: str
+    metadata: dict[str, str] = field(default_factory=dict[str, str], hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class LoggedEvent:
     boot_id: int
     tick: int
     event: Event
+    session: int = 0
 
 
 @dataclass(frozen=True, slots=True)

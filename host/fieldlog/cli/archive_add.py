@@ -1,0 +1,173 @@
+"""`fieldlog archive merge` and `fieldlog archive import`: what did not come through a link."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fieldlog.cli.common import archive_option, on_interrupt, output_options
+from fieldlog.cli.output import Output
+from fieldlog.text import count
+from fieldlog_protocol.blocks.block import BLOCK_SIZES
+from fieldlog_protocol.errors import UsageError
+
+if TYPE_CHECKING:
+    from fieldlog.archive.dump import Imported, ImportedLog
+    from fieldlog.archive.merge import Merged, MergedLog
+
+_INTERRUPTED = "what was taken over so far is in the archive. Repeat the command to go on"
+
+
+@click.command()
+@click.argument("other", type=click.Path(path_type=Path))
+@output_options
+@archive_option
+def merge(output: Output, archive: Path, other: Path) -> None:
+    """Take over all that the archive OTHER holds. OTHER is only read; repeat it at will."""
+    from fieldlog import archive as archives
+    from fieldlog.archive.merge import merge as merge_archives
+
+    with (
+        on_interrupt(_INTERRUPTED),
+        archives.open(other, writable=False) as source,
+        archives.open(archive) as store,
+        output.progress(f"merging {other}", "block") as progress,
+    ):
+        done = merge_archives(store, source, progress)
+    output.result(_merged_json(archive, other, done), lambda: _show_merged(output, archive, done))
+    for log in done.logs:
+        _warn_of_conflicts(output, log.info.name, log.conflicts)
+        for text in log.damaged:
+            output.warn(f"{log.info.name}: {text}")
+
+
+def _merged_json(archive: Path, other: Path, done: Merged) -> dict[str, object]:
+    return {
+        "archive": str(archive),
+        "other": str(other),
+        "blocks": done.blocks,
+        "devices": [
+            {
+                "device": log.info.name,
+                "uid": log.info.uid,
+                "log_id": log.info.log_id,
+                "new": log.is_new,
+                "blocks": log.blocks,
+                "filled": _seqs(log.filled),
+                "conflicts": log.conflicts,
+                "damaged": log.damaged,
+            }
+            for log in done.logs
+        ],
+    }
+
+
+def _show_merged(output: Output, archive: Path, done: Merged) -> None:
+    for log in done.logs:
+        output.line(_merged_line(log))
+    if not done.blocks:
+        output.line(f"no new blocks; {archive} holds all of it")
+
+
+def _merged_line(log: MergedLog) -> str:
+    filled = sum(map(len, log.filled))
+    kind = "new device or log" if log.is_new else "known"
+    closed = f", {count(filled, 'block')} of them where some were missing" if filled else ""
+    return f"{log.info.name} ({kind}): {count(log.blocks, 'new block')}{closed}"
+
+
+@click.command("import")
+@click.argument("dump", type=click.Path(path_type=Path))
+@click.option(
+    "--block-size",
+    type=click.Choice(list(map(str, BLOCK_SIZES))),
+    help="Take only pages of this many bytes; else blocks of any size, and those without padding.",
+)
+@output_options
+@archive_option
+def import_(output: Output, archive: Path, dump: Path, block_size: str | None) -> None:
+    """Take over the readings in DUMP, the memory of a logger that no longer answers.
+
+    DUMP is the image of its flash or card, or of a part of it, byte by byte. Repeat it at will.
+    """
+    from fieldlog import archive as archives
+    from fieldlog.archive.dump import import_dump
+
+    size = None if block_size is None else int(block_size)
+    if not dump.exists() or dump.is_dir():  # before an archive is made for it
+        raise UsageError(f"there is no file {dump}. Nothing was imported")
+    with (
+        on_interrupt(_INTERRUPTED),
+        archives.open(archive) as store,
+        output.progress(f"reading {dump}") as progress,
+    ):
+        done = import_dump(store, dump, block_size=size, progress=progress)
+    output.result(_imported_json(archive, dump, done), lambda: _show_imported(output, archive, done))
+    for log in done.logs:
+        _warn_of_conflicts(output, log.info.name, log.conflicts)
+    if done.strangers:
+        output.warn(
+            f"{count(done.strangers, 'block')} could be of more than one log in the dump and were left out. Cut the dump "
+            "into one file for each logger, and import each"
+        )
+    if done.newer:
+        output.warn(f"{count(done.newer, 'block')} of a newer format were left out: update fieldlog, and import again")
+
+
+def _imported_json(archive: Path, dump: Path, done: Imported) -> dict[str, object]:
+    return {
+        "archive": str(archive),
+        "dump": str(dump),
+        "size_bytes": done.size,
+        "logs": [
+            {
+                "device": log.info.name,
+                "uid": log.info.uid,
+                "log_id": log.info.log_id,
+                "blocks": log.blocks,
+                "new": log.stored,
+                "missing": _seqs(log.missing),
+                "conflicts": log.conflicts,
+            }
+            for log in done.logs
+        ],
+        "unknown_blocks": done.strangers,
+        "torn": done.torn,
+        "newer": done.newer,
+        "erased_bytes": done.erased,
+        "other_bytes": done.other,
+    }
+
+
+def _show_imported(output: Output, archive: Path, done: Imported) -> None:
+    for log in done.logs:
+        output.line(_imported_line(log, archive))
+        if log.missing:
+            lacking = sum(map(len, log.missing))
+            output.line(f"{count(lacking, 'block')} between them are not in the archive: {_listed(log.missing)}")
+    if done.torn:
+        output.line(f"{count(done.torn, 'block')} in the dump are not whole, and were left out")
+
+
+def _imported_line(log: ImportedLog, archive: Path) -> str:
+    return f"{log.info.name}: {count(log.blocks, 'block')}, {log.stored} of them new, now in {archive}"
+
+
+def _listed(parts: Sequence[range]) -> str:
+    shown = [f"{part.start} to {part.stop - 1}" if len(part) > 1 else str(part.start) for part in parts[:5]]
+    return ", ".join([*shown, "..."] if len(parts) > len(shown) else shown)
+
+
+def _warn_of_conflicts(output: Output, name: str, conflicts: list[int]) -> None:
+    if conflicts:
+        output.warn(
+            f"{name}: {count(len(conflicts), 'block')} (first: {conflicts[0]}) have other content than the archive holds "
+            "under their numbers. Both are kept, the first is shown: was the device's memory copied or restored?"
+        )
+
+
+def _seqs(parts: Sequence[range]) -> list[list[int]]:
+    return [[part.start, part.stop - 1] for part in parts]
