@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 _CURSORS = 8
+_AT_HAND = 32  # a host has several requests under way, and each asks for the end of what the one before asked for
 
 
 @dataclass(slots=True)
@@ -87,7 +88,7 @@ class LogIndex:
         wire = self._read_last.get(seq)
         if wire is None:
             wire = self._read_last[seq] = self.block(seq) or b""
-            if len(self._read_last) > _CURSORS:
+            if len(self._read_last) > _AT_HAND:
                 self._read_last.popitem(last=False)
         return wire
 
