@@ -8,57 +8,24 @@ its archive is held against the truth.
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import TypeVar
-
-import numpy as np
 
 import fieldlog.archive
+from campaign_owner import Dice, Owner
 from campaign_truth import Truth
-from device_bench import Bench, PowerLost
+from device_bench import Bench
 from fieldlog.device import Device
 from fieldlog.pull import PullResult, pull
-from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
-from fieldlog_protocol.commands import logger, os, settings
-from fieldlog_protocol.commands.logger import State, StreamPeriod
-from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, RequestTimeout
-from fieldlog_sim.noise import Integers, bits, stream_seed
+from fieldlog_protocol.commands import logger
+from fieldlog_protocol.errors import LinkError, ProtocolError, RequestTimeout
 from fieldlog_sim.port import Buffers
-from fieldlog_sim.sensors import Raw, Synthetic
 from virtual_link import LinkKind, VirtualTransport, run
 
-T = TypeVar("T")
-_MS = 1000
-_TYPES = (ChannelType.I8, ChannelType.I16, ChannelType.I32, ChannelType.U8, ChannelType.U16, ChannelType.U32)
 _TRIES = 40
-
-
-class Dice(Synthetic):
-    """Channels of all widths that tell their time: no two samples are likely to be the same."""
-
-    period_range_us = (_MS, 10**12)
-
-    def __init__(self, seed: int, stream_id: int, dice: Random) -> None:
-        self._seed = stream_seed(seed, "dice", stream_id)
-        types = [dice.choice(_TYPES) for _ in range(dice.randint(1, 4))]
-        self._widths = [dice.randint(1, 8 * np.dtype(kind.dtype).itemsize) for kind in types]
-        types[0], self._widths[0] = ChannelType.I32, dice.randint(12, 32)
-        self.bytes_a_frame = sum(self._widths) / 8
-        channels = tuple(Channel(name=f"c{i}", unit="V", type=kind) for i, kind in enumerate(types))
-        self.stream = Stream(id=stream_id, name=f"dice {stream_id}", period_us=_MS, channels=channels)
-
-    def sample(self, utc_us: Integers) -> Raw:
-        raw = np.empty((len(utc_us), len(self._widths)), np.int64)
-        for index, (width, channel) in enumerate(zip(self._widths, self.stream.channels, strict=True)):
-            noise = (bits(self._seed + index, utc_us) >> np.uint64(64 - width)).astype(np.int64)
-            raw[:, index] = noise + max(channel.type.minimum, -(1 << width - 1))
-        return raw
+_FAST_US = (5_000, 10_000, 20_000)
 
 
 @dataclass
@@ -93,21 +60,19 @@ class Life:
         self.seed = seed
         self.outcome = Outcome()
         self.cuts_left = plan.cuts
-        self.sensors = [Dice(seed, id_, self.dice) for id_ in range(self.dice.randint(1, 4))]
+        sensors = [Dice(seed, id_, self.dice) for id_ in range(self.dice.randint(1, 4))]
         buffers = Buffers(self.dice.choice((384, 512, 1024, 2048)), self.dice.randint(2, 8))
         self.bench = Bench(
             buffers=buffers,
             log_sectors=self.dice.randint(*plan.sectors),
-            sensors=self.sensors,
+            sensors=sensors,
             seed=seed,
             clock_ppm=self.dice.choice((0.0, 18.0, -60.0)),
         )
         self.truth = Truth(self.bench)
-        self.wrap = self.dice.random() < 0.6
+        self.owner = Owner(self.bench, sensors, self.truth, self.dice, _FAST_US)
         self.folders = [folder / f"host{index}" for index in range(plan.hosts)]
         self.told: list[set[int]] = [set() for _ in self.folders]
-        self.recorded: tuple[int, ...] = ()
-        self.block_s = 1.0
         self.pulling = 0
         self.failed_pulls = [0] * plan.hosts
         self._watch_power()
@@ -136,12 +101,12 @@ class Life:
         except BaseException as error:
             error.add_note(f"seed {self.seed}, {self.plan}, so far {dict(self.outcome.seen + self.truth.seen)}")
             raise
-        self.outcome.seen += self.truth.seen
+        self.outcome.seen += self.truth.seen + self.owner.seen
         return self.outcome
 
     def _live(self) -> None:
-        self.set_age()
-        self.arm()
+        self.owner.set_age()
+        self.owner.arm()
         self._plan_cut(250)
         for _ in range(self.plan.rounds):
             self.some_time()
@@ -151,7 +116,7 @@ class Life:
         self.bench.device.flash.cut_after = None
         self.some_time()
         if self.dice.random() < 0.5:
-            self.stop()
+            self.owner.stop()
         for index in range(self.plan.hosts):
             run(self.bench, self.end(index))
         self.truth.check_device()
@@ -159,14 +124,14 @@ class Life:
     def some_time(self) -> None:
         """From nothing to more than a lap of a ring."""
         laps = self.dice.choice((0.0, 0.1, 0.3, 0.8, 1.5))
-        self.bench.wait(laps * self.truth.pages * self.block_s + self.dice.random(), self.dice.randint(1, 4))
+        self.bench.wait(laps * self.truth.pages * self.owner.block_s + self.dice.random(), self.dice.randint(1, 4))
 
     def between(self) -> None:
         """What an owner does after a pull: what is held by all may be overwritten, at times everything is erased."""
         if self.dice.random() < 0.7:
             kept = min(self.held_up_to(folder) for folder in self.folders)
-            self.steady(lambda: self.bench.ask(logger.RELEASE, logger.ReleaseRequest(q=kept)))
-        self.act(self.dice.choice(("nothing", "nothing", "arm", "erase", "reset", "power")))
+            self.owner.steady(lambda: self.bench.ask(logger.RELEASE, logger.ReleaseRequest(q=kept)))
+        self.owner.act(self.dice.choice(("nothing", "nothing", "arm", "erase", "reset", "power")))
 
     def held_up_to(self, folder: Path) -> int:
         """The seq up to which nothing is wanted any more."""
@@ -176,94 +141,10 @@ class Life:
             absent = log.unread(0, held.stop)
             return absent[0].start if absent else held.stop
 
-    # the device's owner
-
-    def steady(self, ask: Callable[[], T]) -> T:
-        """Ask again whenever power went before there was an answer."""
-        while True:
-            try:
-                return ask()
-            except PowerLost:
-                continue
-
-    def act(self, action: str) -> None:
-        """Do something to the device; that it may refuse is part of life."""
-        try:
-            getattr(self, action)()
-        except RefusedError:
-            self.outcome.seen[f"refused: {action}"] += 1
-        else:
-            self.outcome.seen[action] += 1
-
-    def nothing(self) -> None:
-        pass
-
-    def set_age(self) -> None:
-        age = settings.SettingWriteRequest(
-            name="log/max_age", val=struct.pack("<I", self.dice.choice((0, 3, 60, 86_400)))
-        )
-        self.bench.ask(settings.WRITE, age)
-        self.bench.ask(settings.SAVE, settings.SettingSaveRequest())
-
-    def arm(self) -> None:
-        """Streams and periods drawn anew; the first of them fills blocks, the others keep theirs open."""
-        self.stop()
-        sensors = self.dice.sample(self.sensors, self.dice.randint(1, len(self.sensors)))
-        periods = {sensor.stream.id: self.period_us(index) for index, sensor in enumerate(sensors)}
-        streams = tuple(StreamPeriod(s=id_, us=period) for id_, period in periods.items())
-        request = next(self.bench.request_ids)
-
-        def begin() -> logger.ArmResponse:
-            self.truth.armed()
-            return self.bench.arm(id=request, label="life", wrap=self.wrap, streams=streams)
-
-        session = self.steady(begin).session
-        self.truth.periods_us |= {(session, id_): period for id_, period in periods.items()}
-        self.recorded = tuple(periods)
-        bytes_s = sum(sensor.bytes_a_frame * 1e6 / periods[sensor.stream.id] for sensor in sensors)
-        self.block_s = 1000 / bytes_s
-
-    def period_us(self, index: int) -> int:
-        return self.dice.choice((5, 10, 20) if index == 0 else (7, 30, 100, 1000, 7000, 60_000)) * _MS
-
-    def stop(self) -> None:
-        request = logger.StopRequest(id=next(self.bench.request_ids))
-        while self.steady(self.bench.state) is State.LOGGING:
-            with suppress(PowerLost):
-                session = self.bench.ask(logger.STOP, request).session
-                self.truth.stopped(session)
-
-    def erase(self) -> None:
-        self.stop()
-        request = next(self.bench.request_ids)
-
-        def ask() -> None:
-            token = self.bench.info().token
-            assert token is not None
-            self.bench.ask(logger.ERASE, logger.EraseRequest(id=request, token=token))
-
-        self.steady(ask)
-        self.arm()
-
-    def mark(self) -> None:
-        text = f"mark {self.dice.random()}"
-        request = next(self.bench.request_ids)
-        self.steady(lambda: self.bench.ask(logger.MARK, logger.MarkRequest(id=request, text=text)))
-
-    def seal(self) -> None:
-        self.steady(self.bench.seal)
-
-    def reset(self) -> None:
-        with suppress(PowerLost):
-            self.bench.ask(os.RESET, os.ResetRequest())
-
-    def power(self) -> None:
-        self.bench.power_cycle()
-
     async def operate(self) -> None:
         while True:
             await asyncio.sleep(self.dice.uniform(0.02, 5.0))
-            self.act(self.dice.choice(("mark", "mark", "seal", "seal", "arm", "stop", "reset", "power", "erase")))
+            self.owner.act(self.dice.choice(("mark", "mark", "seal", "seal", "arm", "stop", "reset", "power", "erase")))
 
     # the hosts
 
@@ -313,7 +194,7 @@ class Life:
         missed = before & self.truth.on_flash() - held
         assert not missed, f"blocks {missed} were there all the time, and are not held"
         if (boot, begun) == (self.bench.device.boot_id, self.session) and begun is not None:
-            self.truth.check_reaches(begun, boot, began_us, self.recorded)
+            self.truth.check_reaches(begun, boot, began_us, self.owner.recorded)
         told = {seq for part in result.lost for seq in part}
         assert not told & self.told[index], "told as lost twice"
         self.told[index] |= told

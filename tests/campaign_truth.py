@@ -123,7 +123,7 @@ class Truth:
 
     def _booted(self) -> None:
         self.seen["boots"] += 1
-        self.boots_us[self.bench.device.boot_id] = self.bench.device.now_us()
+        self.boots_us[self.bench.device.boot_id] = self.bench.device.clock.oscillator.utc_us(0)
 
     def _look(self, page: int) -> None:
         block = committed_in(self._cells(page, _PAGE))
@@ -263,15 +263,16 @@ class Truth:
         boots = series.boot_id.astype(np.int64)
         times = np.empty(len(series), np.int64)
         for boot in np.unique(boots).tolist():
-            times[boots == boot] = self.times_of(boot, series.tick[boots == boot], period_us)
+            this = boots == boot
+            times[this] = self.times_of(boot, series.tick[this], period_us)
+            given = sensor.frames_between(int(times[this][0]) - 1, int(times[this][-1]), period_us)
+            at = np.searchsorted(given.utc_us, times[this])
+            assert (given.utc_us[at] == times[this]).all()
+            assert (given.raw[at] == np.column_stack(series.raw)[this]).all(), "readings that no sensor gave"
         steps = np.diff(times)
         assert (steps > 0).all(), "readings out of order, or twice"
         broken = np.flatnonzero((steps != period_us) | (np.diff(boots) != 0)) + 1
         assert set(broken.tolist()) == set(np.flatnonzero(series.starts).tolist()) - {0}, "a gap that is not marked"
-        given = sensor.frames_between(int(times[0]) - 1, int(times[-1]), period_us)
-        at = np.searchsorted(given.utc_us, times)
-        assert (given.utc_us[at] == times).all()
-        assert (given.raw[at] == np.column_stack(series.raw)).all(), "readings that no sensor gave"
         self._check_times(series, times)
         return times
 
