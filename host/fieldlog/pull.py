@@ -18,6 +18,7 @@ from fieldlog.clock import read_ticks
 from fieldlog.clock_sync import Reading, Sync
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
+from fieldlog.recognise import recognise
 from fieldlog.recording import ask_sessions, read_sessions
 from fieldlog_protocol.blocks.block import frames_in
 from fieldlog_protocol.commands import Empty, logger
@@ -71,6 +72,7 @@ async def pull(device: Device, archive: Archive, *, seal: bool = True, progress:
     number = log.begin_pull()
     try:
         before = await _probe(device, log, result)
+        result.warnings += await recognise(device, archive, log, info)
         await _fetch(device, log, result, progress)
         log.add_sessions(map(_session, sessions))
         await _probe(device, log, result, before)

@@ -78,6 +78,15 @@ class LogView:
         found: int | None = rows[0][0]
         return found
 
+    def first_held(self, within: range) -> int | None:
+        """The lowest seq held, in `within`; None when there is none."""
+        self.flush()
+        rows = self._rows(
+            "SELECT min(seq) FROM blocks WHERE seq >= ? AND seq < ? AND log = ?", within.start, within.stop
+        )
+        found: int | None = rows[0][0]
+        return found
+
     def absent(self, first_seq: int, next_seq: int) -> list[range]:
         """The seqs in between of which no block is held."""
         self.flush()

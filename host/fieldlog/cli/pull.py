@@ -20,6 +20,9 @@ from fieldlog.text import count
 from fieldlog.url import DeviceUrl, choose, parse
 from fieldlog_protocol.errors import DeviceNotFound, RequestTimeout
 
+_CONFLICT = 5
+"""The exit code when everything was read, and does not go together with what the archive holds: verification failed."""
+
 
 @click.command()
 @options
@@ -121,9 +124,13 @@ class _Watch:
         assert readout.result is not None
         self.common.output.result(self._json(readout), lambda: _show(self.common, self.archive, readout.result))
         self._warn(readout, "")
+        if readout.result.conflicts:
+            raise click.exceptions.Exit(_CONFLICT)
 
     def _end_many(self) -> None:
         codes = {exit_code(readout.error) for readout in self.readouts if readout.error and self._counts(readout)}
+        if any(readout.result and readout.result.conflicts for readout in self.readouts):
+            codes.add(_CONFLICT)
         if codes:
             raise click.exceptions.Exit(codes.pop() if len(codes) == 1 else FAILED)
         if not any(readout.result for readout in self.readouts):
