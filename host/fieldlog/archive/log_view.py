@@ -196,6 +196,7 @@ class LogView:
     def verify(self) -> tuple[int, list[str]]:
         """How many blocks are whole, and a sentence for each that is not: every one is read again, one at a time."""
         self.flush()
+        self.spoiled.clear()
         whole = 0
         with in_words(self._path):
             for *kept, data in self._db.execute(
