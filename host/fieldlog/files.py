@@ -1,40 +1,50 @@
 """Files on a device: fetch, store, measure, hash.
 
 Rule: a path on this computer comes from the user alone, never from a device. A file appears under its name only when
-it is whole; until then it is a partial file beside it.
+it is whole and checked; until then it is a partial file beside it, which the next call continues.
 """
 
 from __future__ import annotations
 
 import hashlib
 import zlib
-from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from fieldlog.client import Client, Reply
 from fieldlog.device import Device
-from fieldlog.transfer import AHEAD, Lost, OnProgress, ignore_progress, upload
+from fieldlog.download import Beginning, look, read, read_on, read_piece
+from fieldlog.partial import Partial
+from fieldlog.transfer import Lost, OnProgress, ignore_progress, upload
 from fieldlog_protocol.commands import Empty, Group, fs
 from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import FieldlogError, ProtocolError, RefusedError, UsageError, VerificationError
+from fieldlog_protocol.errors import (
+    LinkError,
+    ProtocolError,
+    RefusedError,
+    UsageError,
+    VerificationError,
+)
+
+__all__ = ["Transferred", "check_target", "digest", "fetch", "hash_kinds", "read", "size", "store"]
 
 _NO_SUCH_COMMAND = (Rc.NOT_SUPPORTED, Rc.NO_ENTRY, Rc.UNKNOWN)
-_READ_SIZE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
     """A file that was fetched or stored. `verified` names the hash that both sides agree on, None if none is offered.
 
-    `announced` is the size that the device named at the start: it differs when the file shrank meanwhile.
+    `announced` is the size that the device named at the start, `now` the one at the end: files grow and shrink.
+    `resumed` bytes were kept from an earlier call. `dropped`: some were, and were not those of this file.
     """
 
     size: int
     announced: int
     verified: str | None
+    now: int
+    resumed: int = 0
+    dropped: bool = False
 
 
 async def size(device: Device, name: str) -> int:
@@ -60,24 +70,94 @@ async def hash_kinds(device: Device) -> tuple[str, ...]:
 async def fetch(
     device: Device, name: str, target: Path, *, force: bool = False, progress: OnProgress = ignore_progress
 ) -> Transferred:
-    """Fetch a file; an existing target is replaced only with `force`. What was fetched is checked by the device's hash."""
+    """Fetch a file; an existing target is replaced only with `force`.
+
+    Broken off anywhere, it goes on there when it is called again: what is kept is checked against the device first, and
+    the whole in the end, by the device's hash where it offers one and by single pieces where it does not. A file that
+    grows meanwhile is fetched as long as it was; one that was replaced is a VerificationError.
+    """
     check_target(target, force=force)
     _require_plain(target)
-    partial = target.with_name(target.name + ".partial")
-    try:
-        with _writing(target), partial.open("wb") as file:
-            announced, done = await read(device, name, file.write, progress)
-        if announced and not done:
+    kinds = await hash_kinds(device)
+    # where no hash tells two devices' files apart, the link must
+    with Partial(target, name if kinds else f"{name} {device.name}") as partial:
+        source = _Source(device, name, await look(device, name), kinds[0] if kinds else None)
+        had = partial.size
+        if had and not await source.agrees(partial):
+            partial.clear()
+        resumed = partial.size
+        try:
+            done = await read_on(device, name, source.beginning, partial.write, done=resumed, progress=progress)
+            verified, now = await source.verify(partial)
+        except VerificationError:
+            partial.clear()
+            raise
+        except (LinkError, ProtocolError) as error:
+            raise type(error)(f"{error}. {partial.state(source.beginning.size)}") from error
+        partial.finish()
+    return Transferred(done, source.beginning.size, verified, now, resumed, dropped=had > resumed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The file on the device, as it was when its fetching began."""
+
+    device: Device
+    name: str
+    beginning: Beginning
+    kind: str | None
+
+    async def agrees(self, partial: Partial) -> bool:
+        """Whether what was kept is how the file begins."""
+        if partial.size > self.beginning.size or not _begins_so(partial, self.beginning):
+            return False
+        equal = await self._hash_agrees(partial)
+        return await self._end_agrees(partial) if equal is None else equal
+
+    async def verify(self, partial: Partial) -> tuple[str | None, int]:
+        """Check what arrived; answers the kind of hash that agrees, and the file's size by now."""
+        announced = self.beginning.size
+        if announced and not partial.size:
             raise VerificationError(
-                f"{name} has {announced} bytes, says the device, and it sent none of them. Nothing was kept; fetch it again"
+                f"{self.name} has {announced} bytes, says the device, and it sent none of them. Nothing was kept; "
+                "fetch it again"
             )
-        verified = await _verify(device, name, done, lambda kind: _file_hash(partial, kind))
-        with _writing(target):
-            partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    return Transferred(done, announced, verified)
+        now = await look(self.device, self.name)
+        if partial.size < announced <= now.size:
+            raise ProtocolError(f"the device sends nothing of {self.name} at byte {partial.size} of {announced}")
+        equal = await self._hash_agrees(partial)
+        if now.size < partial.size or equal is False or not _begins_so(partial, now):
+            raise VerificationError(self._other(now.size))
+        if equal is None and partial.size < announced and not await self._end_agrees(partial):
+            raise VerificationError(self._other(now.size))
+        return self.kind if equal else None, now.size
+
+    def _other(self, now: int) -> str:
+        if now < self.beginning.size:
+            how = f"{self.name} had {self.beginning.size} bytes and has {now} now: it was replaced while it was fetched"
+        else:
+            how = f"what arrived of {self.name} differs from what the device holds"
+            how += f", says its {self.kind}" if self.kind else ""
+            how += ": the file changed meanwhile or was damaged on its way"
+        return f"{how}. Nothing was kept; fetch it again"
+
+    async def _hash_agrees(self, partial: Partial) -> bool | None:
+        """None where the device offers no hash of just these bytes."""
+        if self.kind is None:
+            return None
+        return await _compare(self.device, self.name, partial.size, self.kind, partial.digest(self.kind))
+
+    async def _end_agrees(self, partial: Partial) -> bool:
+        """Whether the last bytes are on the device at the same place."""
+        offset = max(0, partial.size - max(1, len(self.beginning.data) // 2))
+        there = await read_piece(self.device, self.name, offset)
+        kept = partial.piece(offset, partial.size - offset)
+        return bool(there) and there[: len(kept)] == kept[: len(there)]
+
+
+def _begins_so(partial: Partial, beginning: Beginning) -> bool:
+    size = min(partial.size, len(beginning.data))
+    return partial.piece(0, size) == beginning.data[:size]
 
 
 def check_target(target: Path, *, force: bool) -> None:
@@ -103,113 +183,14 @@ async def store(device: Device, data: bytes, name: str, *, progress: OnProgress 
         raise VerificationError(
             f"{name} has {there} bytes on the device, {len(data)} were sent. Its content is not to be trusted: store it again"
         )
-    verified = await _verify(device, name, len(data), lambda kind: _hash(kind, data))
-    return Transferred(len(data), len(data), verified)
-
-
-async def read(
-    device: Device, name: str, take: Callable[[bytes], object], progress: OnProgress = ignore_progress
-) -> tuple[int, int]:
-    """Fetch a file piece by piece; returns its size as announced and where it really ended."""
-    try:
-        first = await device.request(fs.READ, fs.FileReadRequest(name=name, off=0))
-    except RefusedError as error:
-        if (error.group, error.code) == (Group.FS, fs.FILE_EMPTY):
-            return 0, 0
-        raise
-    _require_offset(first, 0)
-    total = len(first.data) if first.len is None else first.len
-    data = first.data[:total]
-    take(data)
-    done = len(data)
-    progress(done, total)
-    if data:
-        done = await _read_on(_Reader(device.client, name, total, done), take, progress)
-    return total, done
-
-
-@dataclass(slots=True)
-class _ChunkSizes:
-    """How many bytes a reply brings: fewer at offsets that take more bytes of CBOR themselves."""
-
-    sizes: dict[int, int] = field(default_factory=dict[int, int])
-
-    def learn(self, offset: int, size: int) -> None:
-        width = _width(offset)
-        self.sizes[width] = max(size, self.sizes.get(width, 0))
-
-    def expect(self, offset: int) -> int:
-        """Rather too little than too much: an overlap costs some bytes, a hole another request."""
-        width = _width(offset)
-        if width in self.sizes:
-            return self.sizes[width]
-        return max(1, *(size - max(0, width - known) for known, size in self.sizes.items()))
-
-
-def _width(number: int) -> int:
-    """Bytes that CBOR needs for a number."""
-    return 1 if number < 24 else 2 if number < 0x100 else 3 if number < 0x1_0000 else 5
-
-
-@dataclass(slots=True)
-class _Reader:
-    client: Client
-    name: str
-    total: int
-    done: int
-    sizes: _ChunkSizes = field(default_factory=_ChunkSizes)
-    under_way: deque[tuple[int, Reply[fs.FileReadResponse]]] = field(
-        default_factory=deque[tuple[int, Reply[fs.FileReadResponse]]]
-    )
-
-    def ask(self, offset: int) -> tuple[int, Reply[fs.FileReadResponse]]:
-        return offset, self.client.start(fs.READ, fs.FileReadRequest(name=self.name, off=offset))
-
-    def fill(self, wanted: int) -> int:
-        """Ask ahead at the offsets that the coming replies should reach."""
-        while len(self.under_way) < self.client.window + AHEAD and wanted < self.total:
-            self.under_way.append(self.ask(wanted))
-            wanted += self.sizes.expect(wanted)
-        return wanted
-
-
-async def _read_on(reader: _Reader, take: Callable[[bytes], object], progress: OnProgress) -> int:
-    reader.sizes.learn(0, reader.done)
-    wanted = reader.done
-    try:
-        while reader.done < reader.total:
-            wanted = reader.fill(max(wanted, reader.done))
-            offset, reply = reader.under_way.popleft()
-            arrived = await _piece(offset, reply)
-            if not arrived:
-                break  # the file is shorter than it was
-            reader.sizes.learn(offset, len(arrived))
-            data = arrived[reader.done - offset : reader.total - offset]
-            take(data)
-            reader.done += len(data)
-            progress(reader.done, reader.total)
-            if reader.done < reader.total and (not reader.under_way or reader.under_way[0][0] > reader.done):
-                reader.under_way.appendleft(reader.ask(reader.done))
-    finally:
-        for _, reply in reader.under_way:
-            reply.cancel()
-    return reader.done
-
-
-async def _piece(offset: int, reply: Reply[fs.FileReadResponse]) -> bytes:
-    try:
-        answer = await reply
-    except RefusedError as error:
-        if error.group == Group.FS and error.code in (fs.OFFSET_LARGER_THAN_FILE, fs.FILE_EMPTY):
-            return b""
-        raise
-    _require_offset(answer, offset)
-    return answer.data
-
-
-def _require_offset(answer: fs.FileReadResponse, offset: int) -> None:
-    if answer.off != offset:
-        raise ProtocolError(f"the device was asked for byte {offset} and sent what begins at byte {answer.off}")
+    kind = next(iter(await hash_kinds(device)), None)
+    equal = kind and await _compare(device, name, len(data), kind, _hash(kind, data))
+    if equal is False:
+        raise VerificationError(
+            f"the {kind} of {name} differs between the device and what was sent: it was damaged on its way, or another "
+            "program writes to it. Its content is not to be trusted: store it again"
+        )
+    return Transferred(len(data), len(data), kind if equal else None, there)
 
 
 @dataclass(slots=True)
@@ -256,41 +237,15 @@ class _FileTarget:
         return offset
 
 
-@contextmanager
-def _writing(target: Path) -> Generator[None]:
-    """Errors of this computer's disk as a sentence; those of the link are OSErrors too and pass."""
-    try:
-        yield
-    except FieldlogError:
-        raise
-    except OSError as error:
-        raise FieldlogError(f"{target} cannot be written: {error.strerror or error}. Nothing was kept") from error
-
-
-async def _verify(device: Device, name: str, length: int, local: Callable[[str], int | bytes]) -> str | None:
+async def _compare(device: Device, name: str, length: int, kind: str, ours: int | bytes) -> bool | None:
     """Compare hashes over the first `length` bytes; None where the device offers none that covers just these."""
-    kinds = await hash_kinds(device) if length else ()
-    if not kinds:
+    if not length:
         return None
-    theirs = await digest(device, name, kinds[0], length)
+    theirs = await digest(device, name, kind, length)
     if theirs.len != length or (theirs.off or 0) != 0:
         return None
-    if theirs.output != local(kinds[0]):
-        raise VerificationError(
-            f"the {kinds[0]} of {name} differs between the device and what was transferred: the file changed meanwhile "
-            "or was damaged on its way. Nothing was kept; transfer it again"
-        )
-    return kinds[0]
+    return theirs.output == ours
 
 
 def _hash(kind: str, data: bytes) -> int | bytes:
     return zlib.crc32(data) if kind == "crc32" else hashlib.sha256(data).digest()
-
-
-def _file_hash(path: Path, kind: str) -> int | bytes:
-    crc, sha = 0, hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(_READ_SIZE):
-            crc = zlib.crc32(data, crc)
-            sha.update(data)
-    return crc if kind == "crc32" else sha.digest()

@@ -10,6 +10,7 @@ import click
 from fieldlog import files
 from fieldlog.cli.common import Common, on_interrupt, options, run
 from fieldlog.files import Transferred
+from fieldlog.partial import partials
 from fieldlog_protocol.errors import UsageError
 
 
@@ -27,7 +28,10 @@ def fs() -> None:
 @click.option("--output", "-o", "target", type=click.Path(path_type=Path), help="Where to; else its own name, here.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def get(common: Common, name: str, target: Path | None, force: bool) -> None:
-    """Fetch the file NAME, checked by the device's hash where it offers one."""
+    """Fetch the file NAME, checked by the device's hash where it offers one.
+
+    What arrives is kept beside the file until it is whole; after a break the same command goes on there.
+    """
     path = _target(name, target)
     files.check_target(path, force=force)
 
@@ -36,12 +40,19 @@ def get(common: Common, name: str, target: Path | None, force: bool) -> None:
             with common.output.progress(f"fetching {name}") as progress:
                 return await files.fetch(device, name, path, force=force, progress=progress)
 
-    with on_interrupt(f"nothing of {name} was kept here. Repeat the command to fetch it"):
+    with on_interrupt(lambda: _kept(name, path)):
         done = run(work())
-    data = {"name": name, "file": str(path), "size": done.size, "verified": done.verified}
+    data = {
+        "name": name,
+        "file": str(path),
+        "size": done.size,
+        "verified": done.verified,
+        "announced": done.announced,
+        "now": done.now,
+        "resumed": done.resumed,
+    }
     common.output.result(data, lambda: common.output.line(f"{path}: {done.size} bytes{_checked(done)}"))
-    if done.size < done.announced:
-        common.output.warn(f"{name} shrank from {done.announced} bytes while it was fetched")
+    _remark(common, name, done)
 
 
 @fs.command()
@@ -93,6 +104,27 @@ def hash_(common: Common, name: str, kind: str | None) -> None:
     used, length, output = run(work())
     data = {"name": name, "type": used, "size": length, "hash": output}
     common.output.result(data, lambda: common.output.line(f"{used} {output}"))
+
+
+def _kept(name: str, target: Path) -> str:
+    """What an interrupted fetch leaves here."""
+    for partial in partials(target):
+        return f"{partial.stat().st_size} bytes of {name} are kept in {partial}. Repeat the command to go on there"
+    return f"nothing of {name} was kept here. Repeat the command to fetch it"
+
+
+def _remark(common: Common, name: str, done: Transferred) -> None:
+    if done.resumed:
+        common.output.note(f"{done.resumed} bytes of it were here from an earlier call")
+    elif done.dropped:
+        common.output.note(f"what an earlier call had kept is no longer how {name} begins: all of it was fetched anew")
+    if done.size < done.announced:
+        common.output.warn(f"{name} shrank from {done.announced} bytes while it was fetched")
+    elif done.now > done.size:
+        common.output.warn(
+            f"{name} has grown to {done.now} bytes while it was fetched; here are the {done.size} of the start. "
+            "Fetch it again, with --force, for the rest"
+        )
 
 
 def _checked(done: Transferred) -> str:

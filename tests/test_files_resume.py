@@ -1,0 +1,467 @@
+"""Fetching a file that is broken off, or that is not what it was: what is kept, what is not, and what is said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fieldlog
+from fieldlog import files
+from fieldlog.cli.main import invoke
+from fieldlog.files import Transferred
+from fieldlog.partial import partials
+from fieldlog_protocol.commands import fs
+from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, VerificationError
+from simulator import Simulator, simulator
+from smp_peer import Answer, PtyPeer, pty_peer, udp_peer
+from test_files import CHUNK, Store, names, noise
+
+NAME = "/lfs/x"
+HASHED, BARE = True, False
+CLI = [sys.executable, "-m", "fieldlog.cli", "fs", "get"]
+
+
+def store_of(content: bytes, hashed: bool) -> Store:
+    store = Store(content)
+    if not hashed:
+        store.hashes = {}
+    return store
+
+
+async def fetch(peer: PtyPeer, target: Path) -> Transferred:
+    async with fieldlog.connect(peer.path) as device:
+        return await files.fetch(device, NAME, target)
+
+
+async def break_off(peer: PtyPeer, store: Store, target: Path, at: int = 10_000) -> int:
+    """Fetch until the device answers no more at a byte; how many bytes are kept."""
+
+    class Enough(Exception):
+        pass
+
+    def stop(done: int, _total: int) -> None:
+        if done >= at:
+            raise Enough
+
+    async with fieldlog.connect(peer.path) as device:
+        with suppress(Enough):
+            await files.fetch(device, NAME, target, progress=stop)
+    peer.peer.log.clear()
+    (partial,) = partials(target)
+    kept = partial.stat().st_size
+    assert kept >= at
+    assert partial.read_bytes() == store.content[:kept]
+    return kept
+
+
+def offsets(peer: PtyPeer) -> list[int]:
+    return [body["off"] for body in peer.peer.asked(fs.READ)]
+
+
+@pytest.mark.parametrize("hashed", [HASHED, BARE])
+async def test_the_next_call_goes_on_where_the_last_one_ended(tmp_path: Path, hashed: bool) -> None:
+    store = store_of(noise(30_000), hashed)
+    with pty_peer(store.handlers()) as peer:
+        kept = await break_off(peer, store, tmp_path / "x")
+        done = await fetch(peer, tmp_path / "x")
+        read_again = [offset for offset in offsets(peer) if 0 < offset <= kept - CHUNK]
+    assert (tmp_path / "x").read_bytes() == store.content
+    assert (done.resumed, done.dropped, done.size) == (kept, False, 30_000)
+    assert read_again == []
+    assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("hashed", [HASHED, BARE])
+async def test_a_file_that_is_all_there_need_only_be_checked(tmp_path: Path, hashed: bool) -> None:
+    store = store_of(noise(30_000), hashed)
+    with pty_peer(store.handlers()) as peer:
+        await break_off(peer, store, tmp_path / "x", at=30_000)
+        await fetch(peer, tmp_path / "x")
+        assert len(offsets(peer)) <= 3
+    assert (tmp_path / "x").read_bytes() == store.content
+
+
+async def test_a_link_that_is_lost_leaves_what_had_arrived_and_says_so(tmp_path: Path) -> None:
+    store = Store(noise(30_000))
+    with pty_peer(store.handlers()) as peer:
+
+        def unplug(body: dict[str, Any]) -> Answer:
+            if body["off"] > 10_000:
+                peer.unplug()
+                return None
+            return store.read(body)
+
+        peer.peer.on(fs.READ, unplug)
+        with pytest.raises(LinkError, match=r"of 30000 bytes are kept in .*x\.[0-9a-f]{8}\.part: repeat the command"):
+            await fetch(peer, tmp_path / "x")
+    with pty_peer(store.handlers()) as peer:
+        assert (await fetch(peer, tmp_path / "x")).resumed > 9000
+    assert (tmp_path / "x").read_bytes() == store.content
+
+
+def replaced(content: bytes) -> bytes:
+    return noise(len(content), seed=2)
+
+
+def rewritten_after_its_head(content: bytes) -> bytes:
+    return content[:CHUNK] + noise(len(content), seed=2)[CHUNK:]
+
+
+def cut(content: bytes) -> bytes:
+    return content[:5000]
+
+
+@pytest.mark.parametrize("hashed", [HASHED, BARE])
+@pytest.mark.parametrize("change", [replaced, rewritten_after_its_head, cut])
+async def test_what_is_no_longer_how_the_file_begins_is_not_continued(
+    tmp_path: Path, hashed: bool, change: Callable[[bytes], bytes]
+) -> None:
+    store = store_of(noise(30_000), hashed)
+    with pty_peer(store.handlers()) as peer:
+        await break_off(peer, store, tmp_path / "x")
+        store.content = change(store.content)
+        done = await fetch(peer, tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == store.content
+    assert (done.resumed, done.dropped) == (0, True)
+    assert names(tmp_path) == ["x"]
+
+
+async def test_one_changed_byte_is_found_where_there_is_a_hash(tmp_path: Path) -> None:
+    store = Store(noise(30_000))
+    with pty_peer(store.handlers()) as peer:
+        await break_off(peer, store, tmp_path / "x")
+        store.content = store.content[:5000] + bytes([store.content[5000] ^ 1]) + store.content[5001:]
+        await fetch(peer, tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == store.content
+
+
+@pytest.mark.parametrize("hashed", [HASHED, BARE])
+async def test_a_file_that_grew_since_is_fetched_to_its_new_end(tmp_path: Path, hashed: bool) -> None:
+    store = store_of(noise(30_000), hashed)
+    with pty_peer(store.handlers()) as peer:
+        kept = await break_off(peer, store, tmp_path / "x")
+        store.content += noise(5000, seed=3)
+        done = await fetch(peer, tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == store.content
+    assert (done.resumed, done.size) == (kept, 35_000)
+
+
+async def test_without_a_hash_one_devices_file_is_never_continued_from_anothers(tmp_path: Path) -> None:
+    """They may begin and end alike."""
+    ends = bytes(2 * CHUNK)
+    mine, other = (store_of(ends + noise(10_000, seed) + ends, BARE) for seed in (1, 2))
+    with pty_peer(mine.handlers()) as one, pty_peer(other.handlers()) as two:
+        await break_off(one, mine, tmp_path / "x", at=10_000 + 3 * CHUNK)
+        assert (await fetch(two, tmp_path / "x")).resumed == 0
+    assert (tmp_path / "x").read_bytes() == other.content
+
+
+async def test_two_files_into_one_target_are_kept_apart(tmp_path: Path) -> None:
+    store = Store(noise(30_000))
+    with pty_peer(store.handlers()) as peer:
+        await break_off(peer, store, tmp_path / "x")
+        async with fieldlog.connect(peer.path) as device:
+            assert (await files.fetch(device, "/lfs/other", tmp_path / "x")).resumed == 0
+    assert len(partials(tmp_path / "x")) == 1
+
+
+@contextmanager
+def little_disk(room: int) -> Generator[None]:
+    """No file may grow beyond so many bytes: the disk is full after that."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_full_disk_is_one_sentence_and_with_room_it_goes_on(tmp_path: Path) -> None:
+    store = Store(noise(50_000))
+    with pty_peer(store.handlers()) as peer:
+        with little_disk(1000), pytest.raises(FieldlogError, match=r"x cannot be written: .*\. 1000 bytes are kept in"):
+            await fetch(peer, tmp_path / "x")
+        assert not (tmp_path / "x").exists()
+        assert (await fetch(peer, tmp_path / "x")).resumed == 1000
+    assert (tmp_path / "x").read_bytes() == store.content
+
+
+async def test_nothing_is_left_where_nothing_arrived(tmp_path: Path) -> None:
+    peer = pty_peer(Store(noise(5000)).handlers())
+    with peer as port, little_disk(0), pytest.raises(FieldlogError, match="Nothing was kept"):
+        await fetch(port, tmp_path / "x")
+    assert names(tmp_path) == []
+
+
+async def test_two_programs_do_not_write_one_file(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    store = Store(noise(30_000))
+    with pty_peer(store.handlers()) as one, udp_peer(store.handlers()) as two:
+        said: list[str] = []
+
+        async def meanwhile() -> None:
+            async with fieldlog.connect(two.url) as device:
+                with pytest.raises(FieldlogError, match="another program is fetching into") as refused:
+                    await files.fetch(device, NAME, tmp_path / "x")
+                said.append(str(refused.value))
+
+        async with fieldlog.connect(one.path) as device:
+            beginning = asyncio.Event()
+            task = asyncio.create_task(
+                files.fetch(device, NAME, tmp_path / "x", progress=lambda _done, _total: beginning.set())
+            )
+            await beginning.wait()
+            one.peer.lose = lambda: not said  # it goes on when the other has been turned away
+            await meanwhile()
+            await task
+    assert (tmp_path / "x").read_bytes() == store.content
+
+
+# a file that changes while it is fetched
+
+
+@pytest.mark.parametrize("hashed", [HASHED, BARE])
+async def test_a_file_that_is_replaced_while_it_is_fetched_is_told(tmp_path: Path, hashed: bool) -> None:
+    """As by a logger that begins a new file of the same name: an old beginning and a new end make no file."""
+    store = store_of(noise(30_000), hashed)
+
+    def rotate(body: dict[str, Any]) -> Answer:
+        if body["off"] > 10_000:
+            store.content = noise(25_000, seed=2)
+        return store.read(body)
+
+    with pty_peer(store.handlers()) as peer:
+        peer.peer.on(fs.READ, rotate)
+        with pytest.raises(VerificationError, match="Nothing was kept"):
+            await fetch(peer, tmp_path / "x")
+    assert names(tmp_path) == []
+
+
+async def test_a_file_that_is_emptied_while_it_is_fetched_is_told(tmp_path: Path) -> None:
+    store = store_of(noise(30_000), BARE)
+
+    def empty(body: dict[str, Any]) -> Answer:
+        if body["off"] > 10_000:
+            store.content = store.content[:40]
+        return store.read(body)
+
+    with pty_peer(store.handlers()) as peer:
+        peer.peer.on(fs.READ, empty)
+        with pytest.raises(VerificationError, match="had 30000 bytes and has 40 now: it was replaced"):
+            await fetch(peer, tmp_path / "x")
+    assert names(tmp_path) == []
+
+
+async def test_a_device_that_stops_in_the_middle_of_a_file_is_told(tmp_path: Path) -> None:
+    store = Store(noise(30_000))
+
+    def stop(body: dict[str, Any]) -> Answer:
+        return {"off": body["off"], "data": b""} if body["off"] > 10_000 else store.read(body)
+
+    with pty_peer(store.handlers()) as peer:
+        peer.peer.on(fs.READ, stop)
+        with pytest.raises(ProtocolError, match=r"sends nothing of /lfs/x at byte \d+ of 30000\. \d+ of 30000 .* kept"):
+            await fetch(peer, tmp_path / "x")
+
+
+async def test_a_file_without_end_is_fetched_as_far_as_it_was_announced(tmp_path: Path) -> None:
+    """It grows faster than anybody could read."""
+    store = Store(noise(3000))
+
+    def grow(body: dict[str, Any]) -> Answer:
+        answer = store.read(body)
+        store.content += noise(3000, len(store.content))
+        return answer
+
+    with pty_peer(store.handlers()) as peer:
+        peer.peer.on(fs.READ, grow)
+        done = await asyncio.wait_for(fetch(peer, tmp_path / "x"), 20)
+        assert max(offsets(peer)) < 3000
+    assert (done.size, done.announced, done.verified) == (3000, 3000, "sha256")
+    assert done.now > 3000
+    assert (tmp_path / "x").read_bytes() == store.content[:3000]
+
+
+# the command
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FIELDLOG_DEVICE", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_command_tells_what_was_there_and_that_it_grew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(noise(30_000))
+    with pty_peer(store.handlers()) as peer:
+        kept = asyncio.run(break_off(peer, store, tmp_path / "x"))
+
+        def grow(body: dict[str, Any]) -> Answer:
+            answer = store.read(body)
+            store.content += b"more" if body["off"] > 20_000 else b""
+            return answer
+
+        peer.peer.on(fs.READ, grow)
+        assert invoke(["fs", "get", NAME, "-d", peer.path]) == 0
+        peer.peer.on(fs.READ, store.read)
+        out, err = capsys.readouterr()
+        assert out.startswith("x: 30000 bytes, sha256 agrees")
+        assert f"{kept} bytes of it were here" in err
+        assert "has grown to" in err
+        assert invoke(["fs", "get", NAME, "-d", peer.path, "--force", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["size"], found["announced"], found["resumed"]) == (len(store.content),) * 2 + (0,)
+
+
+def test_an_interrupt_tells_what_is_kept(tmp_path: Path) -> None:
+    store = Store(noise(30_000))
+    with pty_peer(store.handlers()) as peer:
+        peer.peer.on(fs.READ, lambda body: None if body["off"] > 10_000 else store.read(body))
+        child = subprocess.Popen([*CLI, NAME, "-d", peer.path], stderr=subprocess.PIPE, text=True)
+        while not any(offset > 10_000 for offset in offsets(peer)):
+            assert child.poll() is None
+            peer.peer.asked_something.wait(0.1)
+            peer.peer.asked_something.clear()
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=30)
+    (partial,) = partials(tmp_path / "x")
+    assert child.returncode == 130
+    assert f"interrupted: {partial.stat().st_size} bytes of {NAME} are kept in {partial.name}. Repeat" in err
+
+
+# campaigns: killed and cut at any moment
+
+
+@pytest.fixture(scope="module")
+def device() -> Iterator[Simulator]:
+    """A simulated device whose file is put there without delay and fetched over a slow line."""
+    with simulator("--pty", "--baud", "460800", "--udp", "0", links=2) as running:
+        yield running
+
+
+def _links(device: Simulator) -> tuple[str, str]:
+    slow, fast = sorted(device.urls, key=lambda url: url.startswith("udp"))
+    return slow, fast
+
+
+def _put(url: str, content: bytes) -> None:
+    async def work() -> None:
+        async with fieldlog.connect(url) as device:
+            await files.store(device, content, "/lfs/k")
+
+    asyncio.run(work())
+
+
+def _kept(target: Path) -> int:
+    with suppress(FileNotFoundError):
+        return sum(path.stat().st_size for path in partials(target))
+    return 0
+
+
+def _killed(url: str, folder: Path, dice: random.Random) -> bool:
+    """Run the command and kill it a random time after it began to write; False when it was done before."""
+    before = _kept(folder / "k")
+    child = subprocess.Popen([*CLI, "/lfs/k", "-d", url], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while child.poll() is None and _kept(folder / "k") == before:
+        os.sched_yield()
+    try:
+        child.wait(dice.uniform(0, 0.7))
+    except subprocess.TimeoutExpired:
+        child.kill()
+    _, err = child.communicate(timeout=30)
+    assert child.returncode in (0, -signal.SIGKILL), err
+    return child.returncode != 0
+
+
+def _kill_until_done(device: Simulator, folder: Path, seed: int) -> int:
+    """How often it was killed before it had the whole file, which is what was put on the device."""
+    slow, fast = _links(device)
+    dice = random.Random(seed)
+    content = dice.randbytes(dice.randrange(20_000, 60_000))
+    _put(fast, content)
+    folder.mkdir()
+    kills = 0
+    while _killed(slow, folder, dice):
+        kills += 1
+        if (folder / "k").exists():  # killed between its last step and its end
+            break
+    assert (folder / "k").read_bytes() == content, f"seed {seed}: the file differs after {kills} kills"
+    assert names(folder) == ["k"], f"seed {seed}: something was left"
+    return kills
+
+
+def test_a_fetch_killed_at_any_moment_and_repeated_gives_the_same_file(device: Simulator, tmp_path: Path) -> None:
+    assert _kill_until_done(device, tmp_path / "folder", 1) > 0
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1200)
+def test_many_fetches_killed(device: Simulator, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    kills = sum(_kill_until_done(device, tmp_path / str(seed), seed) for seed in range(100, 130))
+    assert kills > 40
+    record_property("counted", f"fs get: {kills} processes killed, 0 files differ")
+
+
+def relink(link: Path, path: str) -> None:
+    link.unlink(missing_ok=True)
+    link.symlink_to(path)
+
+
+async def _cut_until_done(folder: Path, seed: int) -> int:
+    """Fetch over a line that loses messages and is cut again and again, until the file is there; the number of cuts."""
+    dice = random.Random(seed)
+    store = store_of(noise(dice.randrange(1000, 40_000), seed), dice.random() < 0.5)
+    port = folder / "port"  # the name that udev gives it: without a hash, another name is another device
+    for cuts in range(1000):
+        with pty_peer(store.handlers()) as peer:
+            relink(port, peer.path)
+            left = dice.randrange(5, 60)
+
+            def read(body: dict[str, Any]) -> Answer:
+                nonlocal left
+                left -= 1
+                if not left:
+                    peer.unplug()
+                    return None
+                return store.read(body)
+
+            peer.peer.on(fs.READ, read)
+            peer.peer.lose = lambda: dice.random() < 0.02
+            try:
+                async with fieldlog.connect(f"{port}?timeout=0.35") as device:
+                    await files.fetch(device, NAME, folder / "x")
+            except LinkError:
+                continue
+        assert (folder / "x").read_bytes() == store.content, f"seed {seed}: the file differs after {cuts} cuts"
+        assert sorted(names(folder)) == ["port", "x"], f"seed {seed}: something was left"
+        return cuts
+    raise AssertionError(f"seed {seed}: it never came to an end")
+
+
+async def test_a_fetch_cut_anywhere_and_repeated_gives_the_same_file(tmp_path: Path) -> None:
+    for seed in range(5):
+        (tmp_path / str(seed)).mkdir()
+        await _cut_until_done(tmp_path / str(seed), seed)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1200)
+async def test_many_fetches_cut(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    cuts = 0
+    for seed in range(1000, 1060):
+        (tmp_path / str(seed)).mkdir()
+        cuts += await _cut_until_done(tmp_path / str(seed), seed)
+    assert cuts > 60
+    record_property("counted", f"fs get: {cuts} links cut, 0 files differ")
