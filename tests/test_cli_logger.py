@@ -110,9 +110,10 @@ def test_everything_else_works_there(stock: Simulator, capsys: pytest.CaptureFix
 
 def test_a_session_from_arming_to_the_picture(run: Terminal, tmp_path: Path) -> None:
     assert run.json("log", "status")["state"] == "idle"
-    assert run.json("log", "arm", "--label", "attic", "--stream", "environment", "--period", "100ms") == {"session": 1}
+    armed = run.json("log", "arm", "--label", "attic", "--stream", "environment", "--period", "100ms")
+    assert (armed["session"], armed["state"]) == (1, "logging")
     assert run("log", "arm") == 4
-    assert "is being recorded" in run.err
+    assert "being recorded; stop it first" in run.err
     status = run.json("log", "status")
     assert (status["state"], status["session"]) == ("logging", 1)
     assert run.json("log", "mark", "window opened")["tick"] > 0
@@ -120,7 +121,7 @@ def test_a_session_from_arming_to_the_picture(run: Terminal, tmp_path: Path) -> 
     recorded = 0
     while not recorded:  # the device samples in its own time
         recorded = run.json("log", "sessions")["sessions"][0]["frames"]
-    assert run.json("log", "stop") == {"session": 1}
+    assert run.json("log", "stop") == {"session": 1, "was_armed": False}
     assert run("log", "stop") == 4
     pulled = run.json("pull")
     assert pulled["readings"] >= recorded
@@ -139,8 +140,17 @@ def test_a_session_from_arming_to_the_picture(run: Terminal, tmp_path: Path) -> 
 def test_what_is_archived_may_go(run: Terminal) -> None:
     assert run("log", "release") == 2
     assert "Pull first" in run.err
+    assert run("log", "release", "--before", "1") == 2
+    assert "1 block before 1 is not in the archive" in run.err
     run("pull")
-    assert run.json("log", "release")["before"] == run.json("log", "status")["next_seq"]
+    used = run.json("log", "status")["used_bytes"]
+    released = run.json("log", "release")
+    status = run.json("log", "status")
+    assert (released["before"], released["freed_bytes"]) == (status["next_seq"], used)
+    assert status["released_seq"] == released["before"]
+    run("log", "mark", "one more")
+    assert run("log", "release", "--before", str(status["next_seq"] + 1)) == 2
+    assert run.json("log", "release", "--force")["freed_bytes"] == 1024
 
 
 def test_nothing_is_erased_unasked(run: Terminal) -> None:
@@ -158,7 +168,7 @@ def test_what_no_archive_holds_is_not_erased(run: Terminal) -> None:
     run("pull")
     run("log", "mark", "after the pull")
     assert run("log", "erase", "--yes") == 2
-    assert "1 block of this log" in run.err
+    assert "1 block of this log is not in the archive" in run.err
     assert "nothing was erased" in run.err
     assert run("log", "erase", "--yes", "--unread") == 0
 

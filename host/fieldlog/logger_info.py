@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from fieldlog_protocol.commands.logger import Capability, InfoResponse, State
+from fieldlog_protocol.commands.logger import ArmRequest, Capability, InfoResponse, State
 from fieldlog_protocol.errors import ProtocolError, RefusedError
 
 T = TypeVar("T")
@@ -31,7 +31,9 @@ class LoggerInfo:
     """One snapshot of a logger. Texts are the device's and not fit for a terminal as they are.
 
     Seqs count blocks; `tick` counts 32768 Hz ticks since the boot `boot_id`; `utc_s` and `clock_set_s` are None while
-    the device's clock has not been set. `clock_ppm`: how far off the tick's rate may be, None for a crystal.
+    the device's clock has not been set. `plan` is how the session armed or recorded was asked for, and `starts_in_s` when
+    it begins, if that is known. `current_ua` is what is drawn from the battery on average in the present state.
+    `clock_ppm`: how far off the tick's rate may be, None for a crystal.
     """
 
     protocol_version: int
@@ -56,7 +58,12 @@ class LoggerInfo:
     released_seq: int
     wrap: bool
     session: int
+    plan: ArmRequest | None
+    starts_in_s: int | None
     battery_mv: int | None
+    battery_percent: int | None
+    battery_mah: int | None
+    current_ua: int | None
     reset_reason: str
     utc_s: int | None
     clock_set_s: int | None
@@ -97,7 +104,12 @@ def merge(parts: Sequence[InfoResponse]) -> LoggerInfo:
         released_seq=whole.released or 0,
         wrap=whole.wrap or False,
         session=whole.session or 0,
+        plan=whole.plan,
+        starts_in_s=whole.left,
         battery_mv=whole.mv,
+        battery_percent=whole.pct,
+        battery_mah=whole.mah,
+        current_ua=whole.ua,
         reset_reason=whole.reset or "",
         utc_s=whole.utc or None,
         clock_set_s=whole.set or None,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.image import slot_flags, slot_json
@@ -15,14 +15,12 @@ from fieldlog.cli.output import Output
 from fieldlog.datetimes import utc_text
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
-from fieldlog_protocol.commands import GROUP_NAMES, Empty, logger
+from fieldlog.self_test import self_test
+from fieldlog_protocol.commands import GROUP_NAMES, logger
 from fieldlog_protocol.commands.os import BOOTLOADER_MODES
-from fieldlog_protocol.errors import RefusedError, RequestTimeout
+from fieldlog_protocol.errors import RefusedError
 
 T = TypeVar("T")
-
-_SELF_TEST_S = 60.0
-_POLL_S = 0.2
 
 
 @click.command()
@@ -81,7 +79,8 @@ def logger_json(info: LoggerInfo) -> Mapping[str, object]:
     """The logger's description as JSON shows it: states and capabilities by name."""
     state = info.state.name.lower() if isinstance(info.state, logger.State) else info.state
     names = [capability.name.lower() for capability in info.capabilities if capability.name]
-    return asdict(info) | {"state": state, "capabilities": names}
+    plan = None if info.plan is None else msgspec.to_builtins(info.plan)
+    return asdict(info) | {"state": state, "capabilities": names, "plan": plan}
 
 
 def _show(output: Output, found: dict[str, Any]) -> None:
@@ -117,10 +116,15 @@ def _logger_fields(info: dict[str, Any]) -> list[tuple[str, object]]:
         ("uid", info["uid"]),
         ("state", info["state"]),
         ("log", f"{info['used_bytes']} of {info['total_bytes']} bytes {share}".rstrip()),
-        ("battery", None if battery is None else f"{battery / 1000:.3f} V"),
+        ("battery", None if battery is None else battery_text(battery, info["battery_percent"])),
         ("clock set", _utc(info["clock_set_s"])),
         ("last restart", info["reset_reason"]),
     ]
+
+
+def battery_text(millivolts: int, percent: int | None) -> str:
+    """Voltage, and charge where the device tells it."""
+    return f"{millivolts / 1000:.3f} V" + ("" if percent is None else f", {percent} %")
 
 
 def _utc(seconds: int | None) -> str:
@@ -149,7 +153,7 @@ def selftest(common: Common) -> None:
 
     async def work() -> list[logger.TestResult]:
         async with common.connect() as device:
-            return await _self_test(device)
+            return await self_test(device)
 
     results = run(work())
     passed = all(result.ok for result in results)
@@ -158,22 +162,3 @@ def selftest(common: Common) -> None:
     common.output.result(data, lambda: common.output.table(["test", "result", "measured"], rows))
     if not passed:
         raise click.exceptions.Exit(1)
-
-
-async def _self_test(device: Device) -> list[logger.TestResult]:
-    await device.need_logger()
-    await device.request(logger.SELF_TEST_START, Empty())
-    deadline = asyncio.get_running_loop().time() + _SELF_TEST_S
-    while (page := await device.request(logger.SELF_TEST_RESULT, logger.SelfTestRequest())).run:
-        if asyncio.get_running_loop().time() > deadline:
-            raise RequestTimeout(
-                f"the self test of {device.name} still runs after {_SELF_TEST_S:.0f} s. Ask again later"
-            )
-        await asyncio.sleep(_POLL_S)
-    results = list(page.r)
-    while len(results) < page.n:
-        more = await device.request(logger.SELF_TEST_RESULT, logger.SelfTestRequest(i=len(results)))
-        if not more.r:
-            break
-        results += more.r
-    return results

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,12 @@ from typing import Any
 import click
 
 from fieldlog.cli.common import Common, archive_option, options, run
-from fieldlog.device import Device
-from fieldlog.export.layout import labelled
+from fieldlog.cli.log_arm import arm_command, request_id
+from fieldlog.cli.log_status import status
 from fieldlog.logger_info import LoggerInfo
-from fieldlog.recording import StreamInfo, read_sessions, read_streams
+from fieldlog.recording import read_sessions
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.commands.logger import State, StopReason
-from fieldlog_protocol.durations import duration_text, parse_duration_us
 from fieldlog_protocol.errors import UsageError
 
 
@@ -25,109 +23,25 @@ def log() -> None:
     """Arm, stop and watch a logger."""
 
 
-def _request_id() -> int:
-    """Names one request, so that a repetition of it acts only once."""
-    return secrets.randbits(32)
-
-
-@log.command()
-@options
-def status(common: Common) -> None:
-    """Show whether it records, what, and how full its log is."""
-
-    async def work() -> tuple[LoggerInfo, list[StreamInfo]]:
-        async with common.connect() as device:
-            return await device.logger_info(), await read_streams(device)
-
-    info, streams = run(work())
-    state = info.state.name.lower() if isinstance(info.state, State) else f"state {info.state}"
-    data = {
-        "state": state,
-        "session": info.session,
-        "used_bytes": info.used_bytes,
-        "total_bytes": info.total_bytes,
-        "wrap": info.wrap,
-        "first_seq": info.first_seq,
-        "next_seq": info.next_seq,
-        "streams": [_stream_json(stream) for stream in streams],
-    }
-
-    def show() -> None:
-        share = 100 * info.used_bytes / info.total_bytes if info.total_bytes else 0
-        when_full = "overwrites the oldest" if info.wrap else "stops"
-        common.output.fields(
-            [
-                ("state", state),
-                ("session", info.session or None),
-                ("log", f"{info.used_bytes} of {info.total_bytes} bytes ({share:.1f} %); when full it {when_full}"),
-                ("blocks", f"{info.first_seq} to {info.next_seq - 1}" if info.used_bytes else "none"),
-            ]
-        )
-        for stream in streams:
-            channels = ", ".join(labelled(channel.name, channel.unit) for channel in stream.channels)
-            period = f"every {duration_text(stream.period_us)}" if stream.period_us else "as it comes"
-            common.output.line(f"stream {stream.id}  {stream.name}, {period}: {channels}")
-
-    common.output.result(data, show)
-
-
-def _stream_json(stream: StreamInfo) -> dict[str, object]:
-    channels = [{"name": channel.name, "unit": channel.unit} for channel in stream.channels]
-    return {"id": stream.id, "name": stream.name, "period_us": stream.period_us, "channels": channels}
-
-
-@log.command()
-@options
-@click.option("--label", default="", metavar="TEXT", help="Label of the session.")
-@click.option("--wrap", is_flag=True, help="When the log is full, overwrite the oldest; else recording stops.")
-@click.option("--stream", "names", multiple=True, metavar="NAME", help="Record this stream; repeatable. Else all.")
-@click.option("--period", metavar="TIME", help="Sampling period of the streams recorded, such as 10s or 1min.")
-def arm(common: Common, label: str, *, wrap: bool, names: tuple[str, ...], period: str | None) -> None:
-    """Begin recording a session."""
-    period_us = None if period is None else parse_duration_us(period)
-    if len(label.encode()) > logger.LABEL_MAX:
-        raise UsageError(f"a label has at most {logger.LABEL_MAX} bytes, this one has {len(label.encode())}")
-
-    async def work() -> logger.ArmResponse:
-        async with common.connect() as device:
-            await device.need_logger()
-            chosen = await _chosen(device, names, period_us)
-            return await device.request(
-                logger.ARM, logger.ArmRequest(id=_request_id(), label=label or None, wrap=wrap or None, streams=chosen)
-            )
-
-    done = run(work())
-    common.output.result(
-        {"session": done.session}, lambda: common.output.line(f"session {done.session} is being recorded")
-    )
-
-
-async def _chosen(
-    device: Device, names: tuple[str, ...], period_us: int | None
-) -> tuple[logger.StreamPeriod, ...] | None:
-    if not names and period_us is None:
-        return None
-    streams = await read_streams(device)
-    known = {stream.name: stream for stream in streams}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise UsageError(f"there is no stream {unknown[0]!r}. Streams of this device: {', '.join(known)}")
-    wanted = [known[name] for name in names] if names else streams
-    return tuple(logger.StreamPeriod(s=stream.id, us=period_us) for stream in wanted)
+log.add_command(status)
+log.add_command(arm_command)
 
 
 @log.command()
 @options
 def stop(common: Common) -> None:
-    """End the session; its readings stay in the log."""
+    """End the session, or do not wait for it any more; its readings stay in the log."""
 
-    async def work() -> logger.StopResponse:
+    async def work() -> tuple[bool, logger.StopResponse]:
         async with common.connect() as device:
-            await device.need_logger()
-            return await device.request(logger.STOP, logger.StopRequest(id=_request_id()))
+            armed = (await device.logger_info()).state == State.ARMED
+            return armed, await device.request(logger.STOP, logger.StopRequest(id=request_id()))
 
-    done = run(work())
-    common.output.result({"session": done.session}, lambda: common.output.line(f"session {done.session} has ended"))
+    armed, done = run(work())
+    what = "is not waited for any more: nothing of it was recorded" if armed else "has ended"
+    common.output.result(
+        {"session": done.session, "was_armed": armed}, lambda: common.output.line(f"session {done.session} {what}")
+    )
 
 
 @log.command()
@@ -167,7 +81,7 @@ def mark(common: Common, text: str) -> None:
     async def work() -> logger.MarkResponse:
         async with common.connect() as device:
             await device.need_logger()
-            return await device.request(logger.MARK, logger.MarkRequest(id=_request_id(), text=text))
+            return await device.request(logger.MARK, logger.MarkRequest(id=request_id(), text=text))
 
     done = run(work())
     common.output.result({"tick": done.tick}, lambda: common.output.line(f"noted at tick {done.tick}"))
@@ -177,28 +91,48 @@ def mark(common: Common, text: str) -> None:
 @options
 @archive_option
 @click.option("--before", type=click.IntRange(0), metavar="SEQ", help="First block to keep; else what is not archived.")
-def release(common: Common, archive: Path, before: int | None) -> None:
+@click.option("--force", is_flag=True, help="Release even what no archive holds yet.")
+def release(common: Common, archive: Path, before: int | None, *, force: bool) -> None:
     """Let the device overwrite what the archive holds already."""
 
-    async def work() -> int:
+    async def work() -> tuple[int, LoggerInfo]:
         async with common.connect() as device:
-            await device.need_logger()
-            seq = before if before is not None else _archived_until(archive, await device.logger_info())
+            info = await device.logger_info()
+            seq = _releasable(archive, info, before, force=force)
             await device.request(logger.RELEASE, logger.ReleaseRequest(q=seq))
-            return seq
+            return seq, info
 
-    seq = run(work())
-    common.output.result({"before": seq}, lambda: common.output.line(f"blocks before {seq} may be overwritten"))
+    seq, info = run(work())
+    freed = max(0, min(seq, info.next_seq) - max(info.first_seq, info.released_seq)) * info.block_size
+    ring = ". This log overwrites its oldest blocks anyhow" if info.wrap else ""
+    common.output.result(
+        {"before": seq, "freed_bytes": freed},
+        lambda: common.output.line(f"blocks before {seq} may be overwritten, {freed} bytes more than before{ring}"),
+    )
 
 
-def _archived_until(folder: Path, info: LoggerInfo) -> int:
-    """The first block that the archive lacks: everything before it may go."""
+def _releasable(folder: Path, info: LoggerInfo, before: int | None, *, force: bool) -> int:
+    """The first block to keep: the one asked for, else the first that the archive lacks."""
+    if force:
+        return info.next_seq if before is None else before
     unread = _unread(folder, info)
+    if before is not None:
+        lacking = sum(len(range(part.start, min(part.stop, before))) for part in unread)
+        if lacking:
+            raise UsageError(
+                f"{_blocks(lacking)} before {before} {'is' if lacking == 1 else 'are'} not in the archive {folder}, so "
+                "nothing was released. Pull first; --force releases them all the same"
+            )
+        return before
     if unread and unread[0].start == info.first_seq:
         raise UsageError(
             f"the archive {folder} lacks the oldest block of this log, so nothing was released. Pull first"
         )
     return unread[0].start if unread else info.next_seq
+
+
+def _blocks(number: int) -> str:
+    return "1 block" if number == 1 else f"{number} blocks"
 
 
 def _unread(folder: Path, info: LoggerInfo) -> list[range]:
@@ -219,7 +153,7 @@ def _unread(folder: Path, info: LoggerInfo) -> list[range]:
 @options
 @archive_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--unread", is_flag=True, help="Erase even what no archive holds yet.")
+@click.option("--force", "--unread", "unread", is_flag=True, help="Erase even what no archive holds yet.")
 def erase(common: Common, archive: Path, *, yes: bool, unread: bool) -> None:
     """Erase the log for good: what the archive holds. A device that has recorded something since refuses."""
 
@@ -232,7 +166,7 @@ def erase(common: Common, archive: Path, *, yes: bool, unread: bool) -> None:
                 _require_archived(archive, info)
             if not yes:
                 _confirm(info)
-            request = logger.EraseRequest(id=_request_id(), token=info.erase_token)
+            request = logger.EraseRequest(id=request_id(), token=info.erase_token)
             return (await device.request(logger.ERASE, request)).next
 
     seq = run(work())
@@ -242,10 +176,9 @@ def erase(common: Common, archive: Path, *, yes: bool, unread: bool) -> None:
 def _require_archived(folder: Path, info: LoggerInfo) -> None:
     lacking = sum(map(len, _unread(folder, info)))
     if lacking:
-        some = "1 block" if lacking == 1 else f"{lacking} blocks"
         raise UsageError(
-            f"{some} of this log are not in the archive {folder}, so nothing was erased. "
-            "Pull first; --unread erases them all the same"
+            f"{_blocks(lacking)} of this log {'is' if lacking == 1 else 'are'} not in the archive {folder}, so nothing "
+            "was erased. Pull first; --force erases them all the same"
         )
 
 

@@ -1,0 +1,180 @@
+"""`fieldlog log arm`: begin recording a session, now or later, and say what there is to know before one walks away."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import Any
+
+import click
+import msgspec
+
+from fieldlog.arming import Preflight, Wish, arm, prepare, recorded_streams
+from fieldlog.cli.common import Common, options, run
+from fieldlog.cli.log_words import (
+    battery_json,
+    clock_field,
+    clock_json,
+    estimate_fields,
+    estimate_json,
+    metadata_field,
+    start_field,
+    start_json,
+    stop_field,
+    stop_json,
+)
+from fieldlog.device import Device
+from fieldlog.estimate import estimate
+from fieldlog.logger_info import LoggerInfo
+from fieldlog.recording import StreamInfo, read_streams
+from fieldlog_protocol.commands import logger
+from fieldlog_protocol.commands.logger import LABEL_MAX, State
+from fieldlog_protocol.durations import parse_duration_us
+from fieldlog_protocol.errors import RefusedError, UsageError
+
+
+def request_id() -> int:
+    """Names one request, so that a repetition of it acts only once."""
+    return secrets.randbits(32)
+
+
+def _seconds(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    whole, rest = divmod(parse_duration_us(text), 1_000_000)
+    if rest or not 0 < whole < 2**32:
+        raise UsageError(f"{option} takes whole seconds, from 1 s on, not {text}")
+    return whole
+
+
+def _streams(words: tuple[str, ...]) -> dict[str, int | None]:
+    chosen: dict[str, int | None] = {}
+    for word in words:
+        name, equals, period = word.partition("=")
+        if name in chosen:
+            raise UsageError(f"stream {name!r} is named twice")
+        chosen[name] = parse_duration_us(period) if equals else None
+    return chosen
+
+
+def _metadata(words: tuple[str, ...]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--meta takes NAME=TEXT, not {word!r}")
+        texts[key] = text
+    return texts
+
+
+def _wish(words: dict[str, Any]) -> Wish:
+    label: str = words["label"]
+    if len(label.encode()) > LABEL_MAX:
+        raise UsageError(f"a label has at most {LABEL_MAX} bytes, this one has {len(label.encode())}")
+    period: str | None = words["period"]
+    return Wish(
+        label=label,
+        streams=_streams(words["streams"]),
+        period_us=None if period is None else parse_duration_us(period),
+        at=words["at"],
+        after_s=_seconds("--after", words["after"]),
+        above=words["above"],
+        below=words["below"],
+        on_button=words["on_button"],
+        until=words["until"],
+        for_s=_seconds("--for", words["for_"]),
+        frames=words["frames"],
+        wrap=words["wrap"],
+        metadata=_metadata(words["meta"]),
+    )
+
+
+@click.command(name="arm")
+@options
+@click.option("--label", default="", metavar="TEXT", help="Label of the session.")
+@click.option(
+    "--stream", "streams", multiple=True, metavar="NAME[=PERIOD]", help="Record this stream; repeatable. Else all."
+)
+@click.option("--period", metavar="TIME", help="Sampling period, such as 10s or 1min, of streams named without one.")
+@click.option("--at", metavar="TIME", help="Begin at this time: ISO 8601, in the deployment's zone or UTC if bare.")
+@click.option("--after", metavar="TIME", help="Begin after a while, such as 2h.")
+@click.option(
+    "--above", metavar="CHANNEL=VALUE", help="Begin with the first reading at or above: 'temperature=30 Cel'."
+)
+@click.option("--below", metavar="CHANNEL=VALUE", help="Begin with the first reading at or below.")
+@click.option("--on-button", is_flag=True, help="Begin when the device's button is pressed.")
+@click.option("--until", metavar="TIME", help="End before this time.")
+@click.option("--for", "for_", metavar="TIME", help="End after so much time of recording, such as 3d.")
+@click.option("--frames", type=click.IntRange(1, 2**63 - 1), metavar="N", help="End after N frames of all streams.")
+@click.option("--wrap", is_flag=True, help="When the log is full, overwrite the oldest; else recording stops.")
+@click.option(
+    "--meta",
+    multiple=True,
+    metavar="NAME=TEXT",
+    help="Travels with the readings: deployment, site, operator, zone, ...",
+)
+def arm_command(common: Common, /, **words: Any) -> None:
+    """Begin recording a session, now or later.
+
+    Shows beforehand what may spoil it: the clock's error, the battery, how long the log will last, and a self test.
+    """
+    wish = _wish(words)
+
+    async def work() -> tuple[logger.ArmRequest, Preflight, logger.ArmResponse, LoggerInfo, list[StreamInfo]]:
+        async with common.connect() as device:
+            await device.need_logger()
+            request, found = await prepare(device, wish)
+            for warning in found.warnings():
+                common.output.warn(warning)
+            request = msgspec.structs.replace(request, id=request_id())
+            done = await _armed(device, request, wish, found)
+            return request, found, done, await device.logger_info(), await read_streams(device)
+
+    request, found, done, info, streams = run(work())
+    lasts = estimate(replace(info, wrap=wish.wrap), recorded_streams(info, streams))
+    data = {
+        "session": done.session,
+        "state": _state(done),
+        "start": start_json(request, streams, info),
+        "stop": stop_json(request),
+        "preflight": {
+            "clock": clock_json(found.clock, found.info),
+            "battery": battery_json(info),
+            "estimate": estimate_json(lasts, wrap=wish.wrap),
+            "self_test": None
+            if found.tests is None
+            else [{"name": test.n, "passed": test.ok, "measured": test.x} for test in found.tests],
+            "warnings": found.warnings(),
+        },
+        "metadata": found.metadata,
+    }
+
+    def show() -> None:
+        waits = done.state == State.ARMED
+        common.output.line(f"session {done.session} {'is armed' if waits else 'is being recorded'}")
+        common.output.fields(
+            [
+                ("begins", start_field(request, streams, info) if waits else None),
+                ("ends", stop_field(request)),
+                *estimate_fields(lasts, info, wrap=wish.wrap),
+                ("clock", clock_field(found.clock)),
+                ("self test", ", ".join(test.x or "" for test in found.tests or () if test.ok)),
+                metadata_field(found.metadata),
+            ]
+        )
+
+    common.output.result(data, show)
+
+
+async def _armed(device: Device, request: logger.ArmRequest, wish: Wish, found: Preflight) -> logger.ArmResponse:
+    try:
+        return await arm(device, request, wish, found.metadata)
+    except RefusedError as error:
+        if wish.metadata:
+            text = f"{error}. No session was begun; the metadata may be on the device already"
+            raise RefusedError(error.code, error.group, text, error.details) from error
+        raise
+
+
+def _state(done: logger.ArmResponse) -> str:
+    return State(done.state).name.lower() if done.state in State.__members__.values() else f"state {done.state}"

@@ -1,0 +1,133 @@
+"""`fieldlog log status`: what a logger does, on which conditions, and how long it can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import click
+
+from fieldlog import deployment
+from fieldlog.arming import estimate_now, recorded_streams
+from fieldlog.cli.common import Common, options, run
+from fieldlog.cli.log_words import (
+    battery_json,
+    clock_field,
+    clock_json,
+    estimate_fields,
+    estimate_json,
+    metadata_field,
+    start_field,
+    start_json,
+    stop_field,
+    stop_json,
+)
+from fieldlog.cli.output import Output
+from fieldlog.clock import DeviceTime, read_clock
+from fieldlog.device import Device
+from fieldlog.estimate import Estimate
+from fieldlog.export.layout import labelled
+from fieldlog.logger_info import LoggerInfo
+from fieldlog.recording import StreamInfo, read_streams
+from fieldlog_protocol.commands.logger import Capability, State
+from fieldlog_protocol.durations import duration_text
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All that is asked of the device."""
+
+    info: LoggerInfo
+    streams: list[StreamInfo]
+    clock: DeviceTime
+    estimate: Estimate
+    metadata: Mapping[str, str] | None
+
+    @property
+    def state(self) -> str:
+        state = self.info.state
+        return state.name.lower() if isinstance(state, State) else f"state {state}"
+
+    @property
+    def active(self) -> bool:
+        """Whether a session is armed or recorded."""
+        return self.info.state in (State.ARMED, State.LOGGING)
+
+
+@click.command()
+@options
+def status(common: Common) -> None:
+    """Show whether it records, what, on which conditions, and how long its log and battery will last."""
+
+    async def work() -> Status:
+        async with common.connect() as device:
+            return await _ask(device)
+
+    found = run(work())
+    common.output.result(_json(found), lambda: _show(common.output, found))
+
+
+async def _ask(device: Device) -> Status:
+    info = await device.logger_info()
+    streams = await read_streams(device)
+    metadata = await deployment.read_metadata(device) if Capability.METADATA in info.capabilities else None
+    return Status(info, streams, await read_clock(device), await estimate_now(device, info, streams), metadata)
+
+
+def _json(found: Status) -> dict[str, object]:
+    info = found.info
+    return {
+        "state": found.state,
+        "session": info.session,
+        "label": None if info.plan is None else info.plan.label or "",
+        "start": start_json(info.plan, found.streams, info),
+        "stop": stop_json(info.plan),
+        "used_bytes": info.used_bytes,
+        "total_bytes": info.total_bytes,
+        "wrap": info.wrap,
+        "first_seq": info.first_seq,
+        "next_seq": info.next_seq,
+        "released_seq": info.released_seq,
+        "estimate": estimate_json(found.estimate, wrap=info.wrap),
+        "battery": battery_json(info),
+        "clock": clock_json(found.clock, info),
+        "metadata": found.metadata,
+        "streams": [_stream_json(stream, found) for stream in found.streams],
+    }
+
+
+def _stream_json(stream: StreamInfo, found: Status) -> dict[str, object]:
+    channels = [{"name": channel.name, "unit": channel.unit} for channel in stream.channels]
+    recorded = found.active and stream in recorded_streams(found.info, found.streams)
+    return {
+        "id": stream.id,
+        "name": stream.name,
+        "period_us": stream.period_us,
+        "recorded": recorded,
+        "channels": channels,
+    }
+
+
+def _show(output: Output, found: Status) -> None:
+    info = found.info
+    share = 100 * info.used_bytes / info.total_bytes if info.total_bytes else 0
+    when_full = "overwrites the oldest" if info.wrap else "stops"
+    output.fields(
+        [
+            ("state", found.state),
+            ("session", info.session or None),
+            ("label", info.plan and info.plan.label),
+            ("begins", start_field(info.plan, found.streams, info) if info.state == State.ARMED else None),
+            ("ends", stop_field(info.plan)),
+            ("log", f"{info.used_bytes} of {info.total_bytes} bytes ({share:.1f} %); when full it {when_full}"),
+            ("blocks", f"{info.first_seq} to {info.next_seq - 1}" if info.used_bytes else "none"),
+            *estimate_fields(found.estimate, info, wrap=info.wrap),
+            ("clock", clock_field(found.clock)),
+            metadata_field(found.metadata),
+        ]
+    )
+    for stream in found.streams:
+        channels = ", ".join(labelled(channel.name, channel.unit) for channel in stream.channels)
+        period = f"every {duration_text(stream.period_us)}" if stream.period_us else "as it comes"
+        idle = found.active and stream not in recorded_streams(info, found.streams)
+        output.line(f"stream {stream.id}  {stream.name}, {period}: {channels}" + (" (not recorded)" if idle else ""))

@@ -1,0 +1,191 @@
+"""What `log arm` and `log status` tell alike, as JSON and in words: conditions, clock, battery, how long it will last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from fieldlog.arming import iso
+from fieldlog.cli.info import battery_text
+from fieldlog.clock import DeviceTime
+from fieldlog.estimate import USUAL_PACKING, Estimate
+from fieldlog.export.layout import labelled
+from fieldlog.logger_info import LoggerInfo
+from fieldlog.recording import StreamInfo
+from fieldlog.thresholds import value_of
+from fieldlog_protocol.blocks.schema import Channel
+from fieldlog_protocol.commands.logger import ArmRequest, StartMode, State
+
+Field = tuple[str, object]
+
+_LAST_S = 2**32
+_WHILE: Mapping[int, str] = {State.IDLE: " while it is idle", State.ARMED: " while it waits"}
+_ROUGH = ((365.25 * 86_400, "years"), (86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+
+
+def rough(seconds: float) -> str:
+    """A duration as one says it: 3.5 days."""
+    size, unit = next(((size, unit) for size, unit in _ROUGH if seconds >= 2 * size), _ROUGH[-1])
+    return f"{seconds / size:.3g} {unit}"
+
+
+def _moment(seconds: float | None) -> str | None:
+    """When it will be so many seconds from now; None for what no calendar holds."""
+    if seconds is None or time.time() + seconds >= _LAST_S:
+        return None
+    return iso(time.time() + seconds)
+
+
+# how a session begins and ends
+
+
+def start_json(request: ArmRequest | None, streams: Sequence[StreamInfo], info: LoggerInfo) -> dict[str, object] | None:
+    if request is None:
+        return None
+    mode = request.start or 0
+    found: dict[str, object] = {
+        "mode": StartMode(mode).name.lower() if mode in StartMode.__members__.values() else f"mode {mode}",
+        "at": iso(request.at or 0) if mode == StartMode.AT else None,
+        "after_seconds": request.at if mode == StartMode.AFTER else None,
+        "begins_in_seconds": info.starts_in_s,
+    }
+    watched = _watched(request, streams)
+    if watched is not None:
+        stream, channel = watched
+        side = "below" if bool(request.below) != (channel.multiplier < 0) else "above"
+        threshold = value_of(channel, request.level or 0)
+        found |= {"stream": stream.name, "channel": channel.name, "unit": channel.unit, side: threshold}
+    return found
+
+
+def _watched(request: ArmRequest, streams: Sequence[StreamInfo]) -> tuple[StreamInfo, Channel] | None:
+    """The channel whose threshold is waited for, as far as the device says one that it has."""
+    if request.start != StartMode.THRESHOLD:
+        return None
+    first = request.streams[0].s if request.streams else None
+    wanted = first if request.s is None else request.s
+    stream = next((stream for stream in streams if wanted in (None, stream.id)), None)
+    position = request.ch or 0
+    return None if stream is None or position >= len(stream.channels) else (stream, stream.channels[position])
+
+
+def start_field(request: ArmRequest | None, streams: Sequence[StreamInfo], info: LoggerInfo) -> str | None:
+    if request is None:
+        return None
+    mode = request.start or 0
+    if mode == StartMode.THRESHOLD:
+        return _threshold_words(request, streams)
+    if mode == StartMode.BUTTON:
+        return "when its button is pressed"
+    left = None if info.starts_in_s is None else f"in {rough(info.starts_in_s)}"
+    if mode == StartMode.AT:
+        return f"at {iso(request.at or 0)}, " + (left or "once its clock is set")
+    return left or "after a while"
+
+
+def _threshold_words(request: ArmRequest, streams: Sequence[StreamInfo]) -> str:
+    watched = _watched(request, streams)
+    if watched is None:
+        return "on a threshold"
+    channel = watched[1]
+    side = "below" if bool(request.below) != (channel.multiplier < 0) else "above"
+    return f"when {labelled(channel.name, channel.unit)} is {side} {value_of(channel, request.level or 0):g}"
+
+
+def stop_json(request: ArmRequest | None) -> dict[str, object] | None:
+    if request is None:
+        return None
+    return {
+        "until": None if request.until is None else iso(request.until),
+        "for_seconds": request.secs,
+        "frames": request.frames,
+        "when_full": "wrap" if request.wrap else "stop",
+    }
+
+
+def stop_field(request: ArmRequest | None) -> str | None:
+    if request is None:
+        return None
+    ends = [
+        None if request.until is None else f"at {iso(request.until)}",
+        None if request.secs is None else f"after {rough(request.secs)} of recording",
+        None if request.frames is None else f"after {request.frames} frames",
+        None if request.wrap else "when the log is full",
+    ]
+    said = [end for end in ends if end is not None]
+    return " or ".join(said) if said else "when it is stopped"
+
+
+# what it has left
+
+
+def clock_json(clock: DeviceTime, info: LoggerInfo) -> dict[str, object]:
+    return {
+        "utc": None if clock.utc_us is None else iso(clock.utc_us / 1e6),
+        "offset_us": clock.offset_us,
+        "error_us": clock.error_us,
+        "set": None if info.clock_set_s is None else iso(info.clock_set_s),
+    }
+
+
+def clock_field(clock: DeviceTime) -> str:
+    if clock.utc_us is None or clock.offset_us is None:
+        return "not set"
+    sure = "" if clock.error_us is None else f", give or take {clock.error_us / 1e6:.3f} s"
+    return f"{clock.offset_us / 1e6:+.3f} s off{sure}"
+
+
+def battery_json(info: LoggerInfo) -> dict[str, object]:
+    return {
+        "mv": info.battery_mv,
+        "percent": info.battery_percent,
+        "mah": info.battery_mah,
+        "current_ua": info.current_ua,
+    }
+
+
+def estimate_json(found: Estimate, *, wrap: bool) -> dict[str, object]:
+    return {
+        "free_bytes": found.free_bytes,
+        "bytes_per_second": found.bytes_per_s,
+        "measured": found.measured,
+        "memory_seconds": found.memory_s,
+        "memory_end": _moment(found.memory_s),
+        "memory_wraps": wrap,
+        "battery_seconds": found.battery_s,
+        "battery_end": _moment(found.battery_s),
+    }
+
+
+def estimate_fields(found: Estimate, info: LoggerInfo, *, wrap: bool) -> list[Field]:
+    return [("memory", _memory(found, info, wrap=wrap)), ("battery", _battery(found, info))]
+
+
+def _memory(found: Estimate, info: LoggerInfo, *, wrap: bool) -> str | None:
+    if found.memory_s is None or not found.bytes_per_s:
+        return None
+    how = "measured" if found.measured else f"guessed: {USUAL_PACKING:g} times smaller than raw numbers"
+    if wrap:
+        return f"holds the last {rough(info.total_bytes / found.bytes_per_s)} ({how})"
+    return f"full in {_when(found.memory_s)} ({how})"
+
+
+def _battery(found: Estimate, info: LoggerInfo) -> str | None:
+    if info.battery_mv is None:
+        return None
+    lasts = (
+        ""
+        if found.battery_s is None
+        else f", lasts {_when(found.battery_s)} at {info.current_ua} uA" + _WHILE.get(info.state, "")
+    )
+    return battery_text(info.battery_mv, info.battery_percent) + lasts
+
+
+def _when(seconds: float) -> str:
+    moment = _moment(seconds)
+    return rough(seconds) if moment is None else f"{rough(seconds)}, {moment[:10]}"
+
+
+def metadata_field(texts: Mapping[str, str] | None) -> Field:
+    """None: what the device holds cannot be understood."""
+    return "metadata", None if not texts else ", ".join(f"{key}={text}" for key, text in texts.items())

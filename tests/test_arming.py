@@ -1,0 +1,231 @@
+"""What people write on the command line, made into the request that arms a logger: thresholds, times, estimates."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fieldlog.arming import Wish, build_request
+from fieldlog.clock import DeviceTime
+from fieldlog.deployment import merged, require_fits, zone_of
+from fieldlog.estimate import estimate, free_bytes
+from fieldlog.logger_info import LoggerInfo, merge
+from fieldlog.recording import StreamInfo
+from fieldlog.thresholds import Threshold, parse_threshold, raw_level, value_of
+from fieldlog_protocol.blocks.schema import Channel, ChannelType
+from fieldlog_protocol.commands.logger import ArmRequest, Capability, InfoResponse, SessionInfo, StartMode, StreamPeriod
+from fieldlog_protocol.errors import UsageError
+
+DAY_S = 86_400
+NOW_S = 1_900_000_000  # 2030-03-17T17:46:40Z
+CLOCK = DeviceTime(NOW_S * 1_000_000, 0, 100)
+NOT_SET = DeviceTime(None, None, None)
+TEMPERATURE = Channel("temperature", "Cel", ChannelType.I16, exponent=-2, missing=-(2**15))
+AIR = StreamInfo(0, "air", 10_000_000, (TEMPERATURE, Channel("humidity", "%", ChannelType.U8)))
+SOIL = StreamInfo(3, "soil", 60_000_000, (Channel("temperature", "Cel", ChannelType.F32),))
+STREAMS = (AIR, SOIL)
+
+
+def info(**fields: object) -> LoggerInfo:
+    said = InfoResponse(
+        parts=1, uid=b"u", log=1, block=1024, boot=1, tick=0, state=0, first=0, next=0, total=1024 * 1024, caps=0x7FF
+    )
+    return replace(merge([said]), **fields)  # type: ignore[arg-type]
+
+
+def request(wish: Wish, clock: DeviceTime = CLOCK, metadata: dict[str, str] | None = None) -> ArmRequest:
+    return build_request(wish, info(), STREAMS, clock, metadata)
+
+
+# thresholds
+
+
+@pytest.mark.parametrize(
+    ("text", "below", "expected"),
+    [
+        ("humidity=30", False, Threshold(0, 1, 30, False)),
+        ("humidity = 30 %", True, Threshold(0, 1, 30, True)),
+        ("humidity=29.2%", False, Threshold(0, 1, 30, False)),
+        ("humidity=29.2%", True, Threshold(0, 1, 29, True)),
+        ("air/temperature=-1.5 Cel", False, Threshold(0, 0, -150, False)),
+        ("air/temperature=-1.501°C", True, Threshold(0, 0, -151, True)),
+        ("air/temperature=1e-1 Cel", True, Threshold(0, 0, 10, True)),
+    ],
+)
+def test_a_threshold_is_the_first_raw_number_beyond_it(text: str, below: bool, expected: Threshold) -> None:
+    assert parse_threshold(text, STREAMS, below=below) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("humidity", "is no threshold"),
+        ("humidity=wet", "is no threshold"),
+        ("=5", "is no threshold"),
+        ("dew=5", "no channel 'dew'"),
+        ("temperature=5", "more than one channel 'temperature'"),
+        ("humidity=5 Cel", "not the unit"),
+        ("soil/temperature=5", "floating-point"),
+        ("humidity=256", "can never be above"),
+        ("air/temperature=1e30 Cel", "can never be above"),
+    ],
+)
+def test_what_is_no_threshold(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        parse_threshold(text, STREAMS, below=False)
+
+
+CHANNELS = st.builds(
+    Channel,
+    st.just("x"),
+    st.just("u"),
+    st.sampled_from([ChannelType.I8, ChannelType.I16, ChannelType.U8]),
+    multiplier=st.integers(-50, 50).filter(bool),
+    exponent=st.integers(-4, 3),
+    offset=st.integers(-1000, 1000),
+)
+
+
+@given(CHANNELS, st.decimals(-10_000, 10_000, places=3), st.booleans())
+def test_the_level_parts_all_raw_numbers_as_the_value_parts_the_readings(
+    channel: Channel, value: Decimal, below: bool
+) -> None:
+    numbers = range(channel.type.minimum, channel.type.maximum + 1)
+    exact = [(Decimal(raw) * channel.multiplier + channel.offset).scaleb(channel.exponent) for raw in numbers]
+    wanted = [reading <= value if below else reading >= value for reading in exact]
+    try:
+        level, raw_below = raw_level(channel, value, below=below)
+    except UsageError:
+        assert not any(wanted)
+        return
+    assert [raw <= level if raw_below else raw >= level for raw in numbers] == wanted
+
+
+def test_the_value_of_a_level() -> None:
+    assert value_of(TEMPERATURE, -151) == -1.51
+
+
+# conditions
+
+
+def test_nothing_asked_is_now_and_all() -> None:
+    assert request(Wish(), NOT_SET) == ArmRequest(id=0)
+
+
+def test_streams_have_their_own_periods() -> None:
+    wish = Wish(streams={"soil": 1_000_000, "air": None}, period_us=5_000_000)
+    assert request(wish).streams == (StreamPeriod(s=3, us=1_000_000), StreamPeriod(s=0, us=5_000_000))
+    assert request(Wish(streams={"air": None})).streams == (StreamPeriod(s=0),)
+    assert request(Wish(period_us=7)).streams == (StreamPeriod(s=0, us=7), StreamPeriod(s=3, us=7))
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "expected"),
+    [
+        ("2030-07-01T12:00:00+02:00", None, 1_909_130_400),
+        ("2030-07-01T12:00:00+02:00", "America/New_York", 1_909_130_400),
+        ("2030-07-01T12:00", "Europe/Berlin", 1_909_130_400),
+        ("2030-07-01T10:00", None, 1_909_130_400),
+        ("2030-07-01T10:00Z", "Europe/Berlin", 1_909_130_400),
+        ("2030-07-01", None, 1_909_094_400),
+    ],
+)
+def test_times_have_a_zone(text: str, zone: str | None, expected: int) -> None:
+    found = request(Wish(at=text), metadata=None if zone is None else {"zone": zone})
+    assert (found.start, found.at) == (StartMode.AT, expected)
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        (Wish(at="soon"), "--at takes a time"),
+        (Wish(at="2030-03-31T02:30"), "does not exist in Europe/Berlin"),
+        (Wish(at="2030-10-27T02:30"), "comes twice in Europe/Berlin"),
+        (Wish(at="2200-01-01"), "1970 to 2106"),
+        (Wish(at="2029-01-01"), "is over by the device's clock"),
+        (Wish(until="2030-03-17T17:00Z"), "before it begins"),
+        (Wish(at="2031-01-01", until="2031-01-01"), "before it begins"),
+        (Wish(after_s=DAY_S, until="2030-03-18T00:00Z"), "before it begins"),
+        (Wish(at="2031-01-01", after_s=60), "one condition"),
+        (Wish(above="humidity=1", below="humidity=1"), "one condition"),
+        (Wish(above="humidity=1", on_button=True), "one condition"),
+        (Wish(streams={"sea": None}), "no stream 'sea'"),
+        (Wish(streams={"soil": None}, above="humidity=1"), "no channel 'humidity' in what is to be recorded"),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_anything_is_changed(wish: Wish, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        request(wish, metadata={"zone": "Europe/Berlin"})
+
+
+@pytest.mark.parametrize("wish", [Wish(at="2031-01-01"), Wish(until="2031-01-01")])
+def test_times_need_the_devices_clock(wish: Wish) -> None:
+    with pytest.raises(UsageError, match="clock sync"):
+        request(wish, NOT_SET)
+    assert request(Wish(after_s=60), NOT_SET).at == 60
+
+
+@pytest.mark.parametrize(
+    "wish", [Wish(at="2031-01-01"), Wish(after_s=1), Wish(above="humidity=1"), Wish(on_button=True)], ids=str
+)
+def test_a_device_that_cannot_wait_is_not_asked_to(wish: Wish) -> None:
+    with pytest.raises(UsageError, match="cannot begin"):
+        build_request(wish, info(capabilities=Capability(0)), STREAMS, CLOCK, None)
+
+
+# metadata
+
+
+def test_metadata_is_added_to_what_is_there() -> None:
+    assert merged({"site": "roof", "zone": "UTC"}, {"site": "", "operator": "Ö"}) == {"zone": "UTC", "operator": "Ö"}
+    assert merged(None, {"site": "roof"}) == {"site": "roof"}
+    require_fits({"a": "x" * 500})
+    with pytest.raises(UsageError, match="keeps 512"):
+        require_fits({"a": "x" * 510})
+    with pytest.raises(UsageError, match="no time zone"):
+        zone_of("../../etc/passwd")
+
+
+# estimates
+
+
+def running(frames: int, first: int, last: int) -> SessionInfo:
+    return SessionInfo(id=1, label="", boot=1, start=0, first=first, last=last, frames=frames, why=0)
+
+
+def test_the_rate_is_measured_as_soon_as_there_is_enough() -> None:
+    frames_per_s = 1 / 10 + 1 / 60
+    told = info(next_seq=100, used_bytes=100 * 1024, battery_mah=1000, current_ua=500)
+    guess = estimate(told, STREAMS)
+    assert (guess.measured, guess.bytes_per_s) == (False, pytest.approx((3 / 10 + 4 / 60) / 3))
+    assert guess.battery_s == 2000 * 3600
+    assert not estimate(told, STREAMS, running(1000, 90, 95)).measured
+    known = estimate(told, STREAMS, running(5000, 50, 99))
+    assert known.measured
+    assert known.bytes_per_s == pytest.approx(50 * 1024 / 5000 * frames_per_s)
+    assert known.memory_s == pytest.approx((1024 - 100) * 1024 / known.bytes_per_s)
+
+
+def test_without_a_rate_or_a_battery_nothing_is_estimated() -> None:
+    found = estimate(info(), [replace(AIR, period_us=0)], running(5000, 50, 99))
+    assert (found.bytes_per_s, found.memory_s, found.battery_s) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "blocks"),
+    [
+        ({}, 1024),
+        ({"next_seq": 24, "used_bytes": 24 * 1024}, 1000),
+        ({"next_seq": 24, "used_bytes": 24 * 1024, "released_seq": 20}, 1020),
+        ({"first_seq": 500, "next_seq": 1524, "used_bytes": 1024 * 1024}, 0),
+        ({"first_seq": 500, "next_seq": 1524, "used_bytes": 1024 * 1024, "released_seq": 600}, 100),
+        ({"first_seq": 500, "next_seq": 1524, "used_bytes": 1000 * 1024, "wrap": True}, 24),
+    ],
+)
+def test_what_is_released_is_free(fields: dict[str, object], blocks: int) -> None:
+    assert free_bytes(info(**fields)) == blocks * 1024
