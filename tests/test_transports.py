@@ -195,7 +195,9 @@ async def test_udp_keeps_datagrams_whole(host: str, family: socket.AddressFamily
         peer.bind((host, 0))
         peer.settimeout(10)
         async with opened(transport := UdpTransport(host, peer.getsockname()[1])) as catcher:
-            assert transport.mtu == (1472 if family == socket.AF_INET else 1452)
+            header = 28 if family == socket.AF_INET else 48
+            mtu = 1500 if sys.platform != "linux" else 65535 if family == socket.AF_INET else 65536
+            assert transport.mtu == mtu - header, "this machine's own, which no link that leaves it has"
             transport.send(b"a" * 1400)
             data, sender = await asyncio.to_thread(peer.recvfrom, 2000)
             assert data == b"a" * 1400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 
 from fieldlog.transports.base import Sink
 from fieldlog_protocol.errors import DeviceNotFound, LinkError
@@ -11,6 +12,8 @@ from fieldlog_protocol.errors import DeviceNotFound, LinkError
 DEFAULT_PORT = 1337
 _ETHERNET_MTU = 1500
 _HEADERS = {socket.AF_INET: 28, socket.AF_INET6: 48}
+_LINUX_PATH_MTU = {socket.AF_INET: (socket.IPPROTO_IP, 14), socket.AF_INET6: (socket.IPPROTO_IPV6, 24)}
+_LOOPBACK = {socket.AF_INET: "127.", socket.AF_INET6: "::1"}
 
 
 class _Endpoint(asyncio.DatagramProtocol):
@@ -61,8 +64,7 @@ class UdpTransport:
             raise DeviceNotFound(
                 f"{self.name} cannot be reached: {error.strerror or error}. Check the network"
             ) from error
-        family: int = self._transport.get_extra_info("socket").family
-        self.mtu = _ETHERNET_MTU - _HEADERS[socket.AddressFamily(family)]
+        self.mtu = _longest_datagram(self._transport.get_extra_info("socket"))
 
     def send(self, data: bytes) -> None:
         if self._transport is not None:
@@ -75,3 +77,22 @@ class UdpTransport:
         if transport is not None:
             transport.close()
             await asyncio.sleep(0)  # the socket is closed in the loop's next turn
+
+
+def _longest_datagram(connected: socket.socket) -> int:
+    """What reaches the peer in one piece: a tunnel on the way may take less than Ethernet does, and this machine's own
+    loopback takes more; what the other links are made of the peer's end may not share."""
+    family = socket.AddressFamily(connected.family)
+    mtu = _path_mtu(connected, family)
+    if not str(connected.getpeername()[0]).startswith(_LOOPBACK[family]):
+        mtu = min(mtu, _ETHERNET_MTU)
+    return mtu - _HEADERS[family]
+
+
+def _path_mtu(connected: socket.socket, family: socket.AddressFamily) -> int:
+    if sys.platform != "linux":
+        return _ETHERNET_MTU
+    try:
+        return connected.getsockopt(*_LINUX_PATH_MTU[family])
+    except OSError:
+        return _ETHERNET_MTU
