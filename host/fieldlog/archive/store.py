@@ -18,6 +18,7 @@ from fieldlog_protocol.errors import FieldlogError, UsageError
 
 if TYPE_CHECKING:
     from fieldlog.archive.readings import Readings
+    from fieldlog.archive.source import Source
 
 
 def open_archive(path: str | Path, *, writable: bool = True, clock: Callable[[], int] = now_us) -> Archive:
@@ -113,13 +114,17 @@ class Archive:
         Nothing is decoded before it is asked for. UsageError when the selection makes no sense.
         """
         from fieldlog.archive.readings import Readings
-        from fieldlog.archive.source import Source
 
         self.flush()
         logs = self.select(device)
         wanted = None if channels is None else tuple(channels)
-        sources = [Source(self._db, self.path, log) for log in logs]
-        return Readings(self.path, sources, Selection.of(logs, session, wanted, start, end))
+        return Readings(self.path, self.sources(logs), Selection.of(logs, session, wanted, start, end))
+
+    def sources(self, logs: Iterable[Log] | None = None) -> list[Source]:
+        """Logs, or all there are, as readers of their data see them."""
+        from fieldlog.archive.source import Source
+
+        return [Source(self._db, self.path, log) for log in (self.logs() if logs is None else logs)]
 
     def digest(self) -> str:
         """A hash of what was read from devices: logs, blocks, sessions, gaps; not of when and how often it was read."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 
 import click
 
-from fieldlog.archive.log import Log
+from fieldlog.cli.archive_add import import_, merge
+from fieldlog.cli.archive_list import ls
 from fieldlog.cli.common import archive_option, output_options
 from fieldlog.cli.output import Output
 from fieldlog.text import count
@@ -19,27 +19,9 @@ def archive() -> None:
     """Look after the archive of readings."""
 
 
-@archive.command()
-@output_options
-@archive_option
-def ls(output: Output, archive: Path) -> None:
-    """List the devices and what is held of them."""
-    from fieldlog import archive as archives
-
-    with archives.open(archive, writable=False) as store:
-        rows = [_row(log) for log in store.logs()]
-    columns = ["device", "serial", "uid", "product", "blocks>", "sessions>", "gaps>", "last read"]
-    keys = ("device", "serial", "uid", "product", "blocks", "sessions", "gaps", "last_read")
-    data = {"archive": str(archive), "devices": [dict(zip(keys, row, strict=True)) for row in rows]}
-    output.result(data, lambda: output.table(columns, rows))
-
-
-def _row(log: Log) -> tuple[object, ...]:
-    info, held = log.info(), log.held()
-    blocks = len(held) - sum(map(len, log.absent(held.start, held.stop)))
-    finished = [pull.finished_us for pull in log.pulls() if pull.finished_us is not None]
-    last = dt.datetime.fromtimestamp(max(finished) / 1e6, dt.UTC).isoformat(timespec="seconds") if finished else None
-    return info.name, info.serial, info.uid, info.product, blocks, len(log.sessions()), len(log.lost()), last
+archive.add_command(ls)
+archive.add_command(merge)
+archive.add_command(import_)
 
 
 @archive.command()
