@@ -68,7 +68,7 @@ def test_commands(page: Path, logger: Simulator, tmp_path: Path, environment: di
     fieldlog = [sys.executable, "-m", "fieldlog.cli"]
     if page.stem == "plot":
         run([*fieldlog, "pull", "--device", logger.url], tmp_path, environment)
-    if page.stem == "read-out":  # the page begins with an idle logger of the default kind
+    if page.stem in ("read-out", "record"):  # these pages begin with an idle logger of the default kind
         with simulator() as idle:
             run_page(page, idle, tmp_path, environment, fieldlog)
     else:
