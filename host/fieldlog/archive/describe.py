@@ -6,7 +6,7 @@ and else, when the older ones were overwritten, the first behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from fieldlog_protocol.blocks.block import Block
 from fieldlog_protocol.blocks.schema import Schema, SchemaPart, Stream, merge_schema, parse_schema_part
@@ -33,6 +33,11 @@ class Schemas:
                 break
             found = schema.stream(stream_id) or found
         return found
+
+    def streams(self, ids: Collection[int]) -> list[Stream]:
+        """Every description of the streams of these ids, in order of first appearance."""
+        schemas = (schema for versions in self._versions.values() for _, schema in versions)
+        return list(dict.fromkeys(stream for schema in schemas for stream in schema.streams if stream.id in ids))
 
     def channel_names(self) -> list[str]:
         """Every channel described, in order of first appearance."""

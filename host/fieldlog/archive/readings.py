@@ -7,16 +7,18 @@ the times asked for is never decoded. A block that cannot be read is left out an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from fieldlog.archive.columns import Columns
 from fieldlog.archive.database import in_words
+from fieldlog.archive.places import device_value, stream_value
 from fieldlog.archive.selection import Selection
 from fieldlog.archive.series import Series, join
 from fieldlog.archive.source import BATCH_BLOCKS, Row, Source
@@ -25,6 +27,9 @@ from fieldlog_protocol.blocks.block import Flag
 from fieldlog_protocol.blocks.decode import Frames, decode_frames
 from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_protocol.errors import BlockError, UsageError
+
+if TYPE_CHECKING:
+    from fieldlog.archive.arrow import Layout
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -39,6 +44,24 @@ class Planned:
 
     row: Row
     starts: bool
+
+
+class Plan(NamedTuple):
+    """A batch of blocks of one stream in one session, with one description."""
+
+    source: Source
+    session: int
+    stream: Stream
+    blocks: list[Planned]
+
+    def follows(self, other: Plan) -> bool:
+        """Whether both are of the same stream in the same session."""
+        return (self.source, self.session, self.stream.id) == (other.source, other.session, other.stream.id)
+
+    def begun_anew(self) -> Plan:
+        """The same, not joined to what was before."""
+        first = [Planned(block.row, starts=True) for block in self.blocks[:1]]
+        return self._replace(blocks=first + self.blocks[1:])
 
 
 class Readings:
@@ -72,20 +95,28 @@ class Readings:
         if pieces:
             yield join(pieces)
 
-    def batches(self) -> Iterator[Series]:
-        """Pieces of series, in order; none is empty."""
+    def batches(self, plans: Iterable[Plan] | None = None) -> Iterator[Series]:
+        """Pieces of series, in order; none is empty. `plans` are those of this selection, where they were made before."""
         self._undescribed.clear()
         self._unreadable.clear()
-        for source, session, stream_id in self._parts():
-            yield from self._stream_batches(source, session, stream_id)
+        last: Plan | None = None
+        for plan in self.plans() if plans is None else plans:
+            broken = last is not None and plan.follows(last) and self._ended_unread(last)
+            series = self._series(plan.begun_anew() if broken else plan)
+            last = plan
+            if series is not None and len(series):
+                yield series
 
-    def plans(self) -> Iterator[tuple[Stream, list[Planned]]]:
-        """The blocks of the selection, each batch with its description; nothing is decoded."""
+    def plans(self) -> Iterator[Plan]:
+        """The blocks of the selection, batch by batch; nothing is decoded."""
         for source, session, stream_id in self._parts():
             before = self._before(source, session, stream_id)
             for stream, rows in self._runs(source, session, stream_id):
-                yield stream, self._plan(source, stream, rows, before)
+                yield Plan(source, session, stream, self._plan(source, stream, rows, before))
                 before = rows[-1]
+
+    def _ended_unread(self, plan: Plan) -> bool:
+        return bool(plan.blocks) and (plan.source.info.name, plan.blocks[-1].row.seq) in self._unreadable
 
     def _parts(self) -> Iterator[tuple[Source, int, int]]:
         for source in self._sources:
@@ -95,9 +126,60 @@ class Readings:
                 if self._selection.wants(source.log.key, session, stream_id):
                     yield source, session, stream_id
 
+    def record_batches(self) -> Any:
+        """A pyarrow.RecordBatchReader: batch after batch in bounded memory, each decoded when it is asked for."""
+        from fieldlog.archive import arrow
+
+        return arrow.reader(self._layout(), self.batches())
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """What lets polars, DuckDB and others read this object as it is."""
+        return self.record_batches().__arrow_c_stream__(requested_schema)
+
+    def to_arrow(self) -> Any:
+        """A pyarrow.Table of all of it; each field's metadata tells its `unit`."""
+        return self.record_batches().read_all()
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame of all of it; `attrs["units"]` tells the unit of each column."""
+        from fieldlog.archive import arrow
+
+        return arrow.to_pandas(self._layout(), self.to_arrow())
+
+    def to_polars(self) -> Any:
+        """A polars.DataFrame of all of it."""
+        from fieldlog.archive import arrow
+
+        return arrow.to_polars(self.to_arrow())
+
+    def to_numpy(self) -> dict[str, npt.NDArray[Any]]:
+        """An array per column: datetime64[us] with NaT where the time is unknown, NaN where a value is missing."""
+        from fieldlog.archive import arrow
+
+        return arrow.to_numpy(self.to_arrow())
+
+    def _layout(self) -> Layout:
+        from fieldlog.archive import arrow
+
+        ids: dict[Source, set[int]] = {}
+        for source, _, stream_id in self._parts():
+            ids.setdefault(source, set()).add(stream_id)
+        streams = [stream for source, found in ids.items() for stream in source.schemas.streams(found)]
+        places = arrow.Partitions(
+            tuple(dict.fromkeys(device_value(source.info.uid) for source in ids)),
+            tuple(dict.fromkeys(map(stream_value, streams))),
+        )
+        return arrow.Layout(Columns(streams, self._selection.channels), places)
+
     @property
     def problems(self) -> list[str]:
         """What could not be read, one sentence each, as far as it was iterated; clock and seq troubles at once."""
+        conflicts = [text for source in self._sources for text in _conflicts(source)]
+        return [*self.left_out, *conflicts, *self.clock_warnings]
+
+    @property
+    def left_out(self) -> list[str]:
+        """Those of the problems that are about readings that are not there, as far as it was iterated."""
         found = [
             f"{count} blocks of {name} were kept but not decoded: nothing held describes their schema {schema_id}."
             for (name, schema_id), count in self._undescribed.items()
@@ -105,21 +187,12 @@ class Readings:
         found += [f"{name}: {text}. It was kept and left out." for (name, _), text in self._unreadable.items()]
         for source in self._sources:
             found += [f"{source.info.name}: {text}." for text in source.log.spoiled.values()]
-            found += _conflicts(source)
-        return found + self.clock_warnings
+        return found
 
     @property
     def clock_warnings(self) -> list[str]:
         """Those of the problems that are about times alone: every block is whole."""
         return [warning for source in self._sources for warning in source.clock.warnings]
-
-    def _stream_batches(self, source: Source, session: int, stream_id: int) -> Iterator[Series]:
-        before = self._before(source, session, stream_id)
-        for stream, rows in self._runs(source, session, stream_id):
-            series = self._series(source, stream, session, self._plan(source, stream, rows, before))
-            before = None if (source.info.name, rows[-1].seq) in self._unreadable else rows[-1]
-            if series is not None and len(series):
-                yield series
 
     def _runs(self, source: Source, session: int, stream_id: int) -> Iterator[tuple[Stream, list[Row]]]:
         """The index, a batch at a time."""
@@ -171,11 +244,12 @@ class Readings:
             return [True] * len(rows)
         ends = [[row.t0 for row in rows], [row.end for row in rows]]
         boots = np.array([row.boot_id for row in rows])
-        first, last = (_times(clock, boots, np.array(ticks, dtype=np.int64)).utc_us for ticks in ends)
+        first, last = (times_of(clock, boots, np.array(ticks, dtype=np.int64)).utc_us for ticks in ends)
         inside: list[bool] = _inside(self._selection, first, last).tolist()
         return inside
 
-    def _series(self, source: Source, stream: Stream, session: int, planned: list[Planned]) -> Series | None:
+    def _series(self, plan: Plan) -> Series | None:
+        source, session, stream, planned = plan
         if not planned:
             return None
         with in_words(self._path):
@@ -185,27 +259,24 @@ class Readings:
             return None
         planned, frames = readable
         boots = frames.per_frame("boot_id").astype(np.uint16)
-        times = _times(source.clock, boots, frames.ticks)
-        keep = (
-            _inside(self._selection, times.utc_us, times.utc_us)
-            if self._selection.bounded
-            else np.ones(len(boots), dtype=np.bool_)
-        )
-        starts = _starts(stream, planned, frames) | np.concatenate([[False], ~keep[:-1]])
+        times = times_of(source.clock, boots, frames.ticks)
         chosen = self._chosen(stream)
-        return Series(
+        series = Series(
             log=source.info,
             stream=stream,
             session=session,
             channels=tuple(stream.channels[i] for i in chosen),
-            utc_us=times.utc_us[keep],
-            error_us=times.error_us[keep],
-            quality=times.quality[keep],
-            boot_id=boots[keep],
-            tick=frames.ticks[keep],
-            starts=starts[keep],
-            raw=[frames.columns[i][keep] for i in chosen],
+            utc_us=times.utc_us,
+            error_us=times.error_us,
+            quality=times.quality,
+            boot_id=boots,
+            tick=frames.ticks,
+            starts=_starts(stream, planned, frames),
+            raw=[frames.columns[i] for i in chosen],
         )
+        if not self._selection.bounded:
+            return series
+        return series.where(_inside(self._selection, times.utc_us, times.utc_us))
 
     def _readable(
         self, name: str, stream: Stream, planned: list[Planned], data: list[bytes]
@@ -273,10 +344,12 @@ def _starts(stream: Stream, planned: Sequence[Planned], frames: Frames) -> Bools
     return starts
 
 
-def _times(clock: ClockModel, boots: npt.NDArray[Any], ticks: Ints) -> Times:
+def times_of(clock: ClockModel, boots: npt.NDArray[Any], ticks: Ints) -> Times:
     """Times of ticks of several boots; boots lie in runs."""
-    edges = [0, *(np.flatnonzero(np.diff(boots)) + 1).tolist(), len(boots)]
+    edges = [0, *(np.flatnonzero(boots[1:] != boots[:-1]) + 1).tolist(), len(boots)]
     runs = [clock.utc(int(boots[a]), ticks[a:b]) for a, b in pairwise(edges) if b > a]
+    if len(runs) == 1:
+        return runs[0]
     return Times(
         np.concatenate([run.utc_us for run in runs]),
         np.concatenate([run.error_us for run in runs]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,13 @@ class Series:
     def columns(self) -> list[npt.NDArray[np.float64]]:
         """One float64 array per channel, in its unit, NaN where a value is missing."""
         return [channel.values(raw) for channel, raw in zip(self.channels, self.raw, strict=True)]
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> Series:
+        """Some of the readings. What follows one that is left out begins anew."""
+        starts = self.starts | np.concatenate([[False], ~keep[:-1]])
+        arrays = {name: getattr(self, name)[keep] for name in _ARRAYS}
+        arrays["starts"] = starts[keep]
+        return replace(self, raw=[raw[keep] for raw in self.raw], **arrays)
 
     def continues(self, other: Series) -> bool:
         """Whether this is the next piece of the same series."""

@@ -73,6 +73,12 @@ class Source:
         )
         return found.fetchall()
 
+    def frames(self) -> int:
+        """How many readings the index knows of; blocks that came twice with different content count twice."""
+        query = "SELECT sum(n_frames) FROM blocks WHERE log = ? AND kind = ?"
+        (found,) = self._db.execute(query, (self.log.key, int(Kind.DATA))).fetchone()
+        return found or 0
+
     def windows(self, session: int, stream: int, length: int) -> list[range]:
         """The seqs in which a stream has data in one session, in pieces that begin at multiples of `length`."""
         found = self._db.execute(

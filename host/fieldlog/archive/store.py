@@ -153,7 +153,7 @@ class Archive:
 
 
 def _is_called(info: LogInfo, name: str) -> bool:
-    return name in {info.serial, info.label} - {""} or name.lower() == info.uid
+    return name in {info.serial, info.label} - {""} or name.lower().removeprefix("uid-") == info.uid
 
 
 def _described(info: LogInfo) -> str:

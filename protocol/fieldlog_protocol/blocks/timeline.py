@@ -148,7 +148,8 @@ def line_ticks(t0: Ticks, span: Ticks, counts: npt.NDArray[np.int64]) -> Ticks:
     whole, rest = np.divmod(span, steps)
     starts = np.cumsum(counts) - counts
     index = np.arange(int(counts.sum())) - np.repeat(starts, counts)
-    # 2 * index * rest + steps stays below 2**34: no product here can overflow.
-    fraction = (2 * index * np.repeat(rest, counts) + np.repeat(steps, counts)) // np.repeat(2 * steps, counts)
-    result: Ticks = np.repeat(t0, counts) + index * np.repeat(whole, counts) + fraction
+    result: Ticks = np.repeat(t0, counts) + index * np.repeat(whole, counts)
+    if rest.any():
+        # 2 * index * rest + steps stays below 2**34: no product here can overflow.
+        result += (2 * index * np.repeat(rest, counts) + np.repeat(steps, counts)) // np.repeat(2 * steps, counts)
     return result

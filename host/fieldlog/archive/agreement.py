@@ -1,0 +1,60 @@
+"""Whether the Parquet files show what the blocks say: every file is read in full and compared, value by value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fieldlog.archive.dataset import Part, file_hash, files_in, folder_of, manifest_of, parts
+from fieldlog.archive.manifest import Entry, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fieldlog.archive.store import Archive
+
+
+@dataclass(slots=True)
+class Agreement:
+    """`files` there should be; of those `rows` readings agree; `wrong`: a sentence for each that does not."""
+
+    files: int = 0
+    rows: int = 0
+    wrong: list[str] = field(default_factory=list[str])
+
+
+def compare(archive: Archive) -> Agreement | None:
+    """Both tiers against each other; None when there are no Parquet files at all, which is no fault."""
+    folder = folder_of(archive.path)
+    there = set(files_in(folder))
+    if not there:
+        return None
+    entries = read(manifest_of(archive.path)) or {}
+    found = Agreement()
+    wanted: set[str] = set()
+    for part in parts(archive):
+        wanted.add(part.name)
+        fault = _fault(part, folder / part.name, entries.get(part.name))
+        found.files += 1
+        if fault is not None:
+            found.wrong.append(f"{part.name} {fault}")
+        elif not part.readings.left_out:
+            found.rows += entries[part.name].rows
+    found.wrong += [f"{name} shows readings that the archive does not hold" for name in sorted(there - wanted)]
+    return found
+
+
+def _fault(part: Part, path: Path, entry: Entry | None) -> str | None:
+    from fieldlog.archive.arrow import difference
+
+    if entry is None or entry.origin != part.origin:
+        return "is out of date: blocks, clock syncs or names came after it was written"
+    if entry.rows and not path.exists():
+        return "is missing: it was deleted after it was written"
+    if entry.rows and file_hash(path) != entry.hash:
+        return "is damaged: its bytes were changed after it was written"
+    if not entry.rows:
+        return None
+    differs = difference(path, part.layout(), part.series())
+    # what blocks that rotted on this disk lack, the file may still have: they are reported, the file is not at fault
+    return None if part.readings.left_out else differs

@@ -1,0 +1,283 @@
+"""Readings as Arrow, and Parquet files of them. The only module that knows pyarrow; pandas and polars come by way of it.
+
+Rule of this module: it converts and knows neither database nor devices. A value that is missing and a time that is not
+known are null. One `Series` becomes one record batch, and one record batch one row group.
+"""
+
+# pyarrow, pandas and polars tell little or nothing of their types; the rules that complain of it are silenced here alone.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeArgument=false
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+from fieldlog.archive.columns import Column, Columns, Kind
+from fieldlog.archive.places import device_value, stream_value
+from fieldlog.archive.series import Series
+from fieldlog.clock_model import UNBOUNDED, UNKNOWN_TIME, Quality
+from fieldlog_protocol.blocks.schema import Channel
+from fieldlog_protocol.errors import UsageError
+
+Batch: TypeAlias = Any  # pyarrow.RecordBatch
+Schema: TypeAlias = Any  # pyarrow.Schema
+Reader: TypeAlias = Any  # pyarrow.RecordBatchReader
+Table: TypeAlias = Any  # pyarrow.Table
+Array: TypeAlias = Any  # pyarrow.Array
+
+_TIME = pa.timestamp("us", "UTC")
+_QUALITY = pa.dictionary(pa.int8(), pa.string())
+_QUALITIES = [quality.name.lower() for quality in Quality]
+_TYPES = {
+    Kind.INT32: pa.int32(),
+    Kind.INT64: pa.int64(),
+    Kind.FLOAT: pa.float64(),
+    Kind.BOOL: pa.bool_(),
+    Kind.TEXT: pa.string(),
+}
+_DETAILS = (
+    pa.field("error_us", pa.int64(), metadata={"unit": "us"}),
+    pa.field("quality", _QUALITY, nullable=False),
+    pa.field("starts", pa.bool_(), nullable=False),
+    pa.field("boot", pa.uint16(), nullable=False),
+    pa.field("tick", pa.int64(), nullable=False, metadata={"unit": "s/32768"}),
+    pa.field("log", pa.uint32(), nullable=False),
+)
+_NAMES = pa.dictionary(pa.int32(), pa.string())
+_PARTITIONS = (
+    pa.field("device", _NAMES, nullable=False),
+    pa.field("session", pa.int32(), nullable=False),
+    pa.field("stream", _NAMES, nullable=False),
+)
+_DELTA, _SPLIT, _RUNS = "DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT", "RLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Partitions:
+    """What folders tell of a file's readings, for columns of a table: every device and stream that can occur."""
+
+    devices: tuple[str, ...]
+    streams: tuple[str, ...]
+
+
+class Layout:
+    """The schema of some readings, and how they are put into it; a file has no `partitions`."""
+
+    def __init__(
+        self, columns: Columns, partitions: Partitions | None = None, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        self.columns = columns
+        self._partitions = partitions
+        fields = [pa.field("time", _TIME), *map(_field, columns.all), *_DETAILS]
+        units = {column.name: column.unit for column in columns.all}
+        # pandas hands PANDAS_ATTRS on as the frame's attrs
+        told = {"PANDAS_ATTRS": json.dumps({"units": units}), **(metadata or {})}
+        self.schema: Schema = pa.schema([*fields, *(_PARTITIONS if partitions else ())], metadata=told)
+
+    @property
+    def units(self) -> dict[str, str]:
+        return {column.name: column.unit for column in self.columns.all}
+
+    def batch(self, series: Series) -> Batch:
+        """The readings of a series: a column per channel, null in those of other streams."""
+        values: dict[int, Array] = {}
+        places = self.columns.places(series.stream, series.channels)
+        for place, channel, raw in zip(places, series.channels, series.raw, strict=True):
+            values[place] = _values(self.columns.all[place], channel, raw)
+        n = len(series)
+        arrays = [
+            _masked(series.utc_us.view("datetime64[us]"), series.utc_us == UNKNOWN_TIME, _TIME),
+            *(values.get(i, pa.nulls(n, _TYPES[column.kind])) for i, column in enumerate(self.columns.all)),
+            _masked(series.error_us, series.error_us == UNBOUNDED, pa.int64()),
+            pa.DictionaryArray.from_arrays(pa.array(series.quality.astype(np.int8)), _QUALITIES),
+            pa.array(series.starts),
+            pa.array(series.boot_id),
+            pa.array(series.tick),
+            pa.array(np.full(n, series.log.log_id, np.uint32)),
+        ]
+        return pa.record_batch([*arrays, *self._places(series, n)], schema=self.schema)
+
+    def _places(self, series: Series, n: int) -> list[Array]:
+        if self._partitions is None:
+            return []
+        return [
+            _repeated(self._partitions.devices, device_value(series.log.uid), n),
+            pa.array(np.full(n, series.session, np.int32)),
+            _repeated(self._partitions.streams, stream_value(series.stream), n),
+        ]
+
+
+def _repeated(values: tuple[str, ...], value: str, n: int) -> Array:
+    """The same dictionary in every batch, as some readers need it."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.full(n, values.index(value), np.int32)), list(values))
+
+
+def _field(column: Column) -> Any:
+    return pa.field(column.name, _TYPES[column.kind], metadata={"unit": column.unit})
+
+
+def _masked(values: npt.NDArray[Any], missing: npt.NDArray[np.bool_], type: Any) -> Array:
+    return pa.array(values, type, mask=missing if missing.any() else None)
+
+
+def _values(column: Column, channel: Channel, raw: npt.NDArray[Any]) -> Array:
+    missing = _missing(channel, raw)
+    if column.kind is Kind.TEXT:
+        return _texts(channel, raw, missing)
+    if column.kind is Kind.BOOL:
+        return _masked(raw != 0, missing, pa.bool_())
+    if column.kind is Kind.FLOAT:
+        return _masked(channel.values(raw), missing, pa.float64())
+    return _masked(_whole(channel, raw, column.kind), missing, _TYPES[column.kind])
+
+
+def _missing(channel: Channel, raw: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    missing: npt.NDArray[np.bool_] = np.zeros(len(raw), np.bool_)
+    if channel.type.is_float:
+        missing = np.isnan(raw)
+    elif channel.missing is not None:
+        missing = raw == channel.missing
+    return missing
+
+
+def _whole(channel: Channel, raw: npt.NDArray[Any], kind: Kind) -> npt.NDArray[Any]:
+    dtype = np.int32 if kind is Kind.INT32 else np.int64
+    if (channel.multiplier, channel.offset, channel.exponent) == (1, 0, 0):
+        return raw.astype(dtype)
+    scaled: npt.NDArray[Any] = (raw.astype(np.int64) * channel.multiplier + channel.offset) * 10**channel.exponent
+    return scaled.astype(dtype)
+
+
+def _texts(channel: Channel, raw: npt.NDArray[Any], missing: npt.NDArray[np.bool_]) -> Array:
+    """The names of an enum's values, and the number where one has no name."""
+    names = [*channel.choices, *map(str, range(len(channel.choices), 256))]
+    indices = _masked(raw.astype(np.uint8), missing, pa.uint8())
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names)).cast(pa.string())
+
+
+# -- readers ----------------------------------------------------------------------------------------------------
+
+
+def reader(layout: Layout, pieces: Iterable[Series]) -> Reader:
+    """A stream of record batches; a piece is converted when it is asked for."""
+    return pa.RecordBatchReader.from_batches(layout.schema, (layout.batch(piece) for piece in pieces))
+
+
+def to_pandas(layout: Layout, table: Table) -> Any:
+    """A pandas DataFrame with the units in `attrs["units"]`."""
+    try:
+        import pandas as pd  # type: ignore[import-untyped]  # noqa: F401 - pyarrow imports it too, less clearly
+    except ImportError as error:
+        raise _not_installed("pandas") from error
+    frame = table.to_pandas()
+    frame.attrs["units"] = layout.units
+    return frame
+
+
+def to_polars(table: Table) -> Any:
+    """A polars DataFrame."""
+    try:
+        import polars as pl
+    except ImportError as error:
+        raise _not_installed("polars") from error
+    return pl.from_arrow(table)
+
+
+def to_numpy(table: Table) -> dict[str, npt.NDArray[Any]]:
+    """An array per column: NaT and NaN where null, so that whole numbers some of which are missing become floats."""
+    return {name: _array(table.column(name)) for name in table.column_names}
+
+
+def _array(column: Array) -> npt.NDArray[Any]:
+    plain = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    found: npt.NDArray[Any] = plain.to_numpy()
+    return found
+
+
+def _not_installed(name: str) -> UsageError:
+    return UsageError(f"{name} is not installed: install it, or take to_arrow() or to_numpy().")
+
+
+# -- Parquet ----------------------------------------------------------------------------------------------------
+
+
+class ParquetWriter:
+    """A file of readings, a row group per series. A context manager; the file is whole when it is left without error."""
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self._layout = layout
+        self._writer = pq.ParquetWriter(path, layout.schema, **_options(layout.columns))
+        self.rows = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+    def write(self, series: Series) -> None:
+        self._writer.write_batch(self._layout.batch(series), row_group_size=len(series))
+        self.rows += len(series)
+
+
+def _options(columns: Columns) -> dict[str, Any]:
+    """Encodings by what the values are; bits per value are in docs/archive.md.
+
+    Decimal fractions make long binary ones, of which the same ones come again: a dictionary. Whole numbers and times
+    move in small steps: deltas.
+    """
+    encodings = {"time": _DELTA, "error_us": _DELTA, "tick": _DELTA, "boot": _DELTA, "log": _DELTA, "starts": _RUNS}
+    dictionaries = ["quality"]
+    for column in columns.all:
+        if column.kind is Kind.TEXT or (column.kind is Kind.FLOAT and not column.binary):
+            dictionaries.append(column.name)
+        else:
+            encodings[column.name] = _ENCODINGS[column.kind]
+    return {
+        "compression": "zstd",
+        "compression_level": 1,
+        "write_statistics": ["time", *(column.name for column in columns.all)],
+        "use_dictionary": dictionaries,
+        "column_encoding": encodings,
+        "write_page_index": True,
+    }
+
+
+_ENCODINGS = {Kind.INT32: _DELTA, Kind.INT64: _DELTA, Kind.FLOAT: _SPLIT, Kind.BOOL: _RUNS}
+
+
+def difference(path: Path, layout: Layout, pieces: Iterator[Series]) -> str | None:
+    """What distinguishes a Parquet file from the readings that it should hold; None when nothing does."""
+    try:
+        with pq.ParquetFile(path) as file:
+            return _difference(file, layout, pieces)
+    except (pa.ArrowException, OSError) as error:
+        return f"cannot be read ({' '.join(str(error).split())[:120]})"
+
+
+def _difference(file: Any, layout: Layout, pieces: Iterator[Series]) -> str | None:
+    if not file.schema_arrow.equals(layout.schema, check_metadata=True):
+        return "has other columns or descriptions than the archive gives it"
+    groups = range(file.metadata.num_row_groups)
+    rows = 0
+    for group, piece in zip(groups, pieces, strict=False):
+        expected = pa.Table.from_batches([layout.batch(piece)])
+        if not file.read_row_group(group).equals(expected):
+            return f"holds other readings than the archive among its {len(piece)} from number {rows} on"
+        rows += len(piece)
+    more = sum(map(len, pieces))
+    if file.metadata.num_rows != rows + more:
+        return f"holds {file.metadata.num_rows} readings and the archive {rows + more}"
+    return None

@@ -1,0 +1,294 @@
+"""The second tier: readings as Parquet files, derived from the blocks and brought up to date with them.
+
+Rule of this module: nothing here is a source of truth. A file is written aside and renamed, and its entry in the manifest
+says which blocks, times and descriptions it shows; what has not changed is left alone. Memory is bounded by a few batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fieldlog.archive.columns import Columns
+from fieldlog.archive.database import FILE_NAME, ArchiveError, in_words
+from fieldlog.archive.manifest import Entry, Manifest, hold
+from fieldlog.archive.places import WINDOW, file_name, is_ours
+from fieldlog.archive.selection import Selection
+from fieldlog.archive.source import Source
+
+if TYPE_CHECKING:
+    from fieldlog.archive.arrow import Layout
+    from fieldlog.archive.readings import Plan, Readings
+    from fieldlog.archive.series import Series
+    from fieldlog.archive.store import Archive
+
+FORMAT = 1
+"""Part of every file's origin: a program that derives differently writes all of them anew."""
+OnRows = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What an update did: files written, left as they were, removed; rows written; what could not be shown, and why."""
+
+    written: int = 0
+    kept: int = 0
+    removed: int = 0
+    rows: int = 0
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file as the archive would have it now."""
+
+    name: str
+    origin: bytes
+    readings: Readings
+    plans: list[Plan]
+    columns: Columns
+    told: str
+
+    @property
+    def frames(self) -> int:
+        return sum(block.row.n_frames for plan in self.plans for block in plan.blocks)
+
+    def series(self) -> Iterator[Series]:
+        return self.readings.batches(self.plans)
+
+    def layout(self) -> Layout:
+        from fieldlog.archive.arrow import Layout
+
+        return Layout(self.columns, metadata={"fieldlog": self.told})
+
+
+def folder_of(archive: Path) -> Path:
+    """Where the readings of the archive in file `archive` lie."""
+    return archive.with_name("readings" if archive.name == FILE_NAME else f"{archive.stem}-readings")
+
+
+def manifest_of(archive: Path) -> Path:
+    folder = folder_of(archive)
+    return folder.with_name(f"{folder.name}.sqlite")
+
+
+def update_dataset(archive: Archive, *, everything: bool = False, progress: OnRows | None = None) -> Update:
+    """Bring the Parquet files up to date with the blocks: what changed, or `everything` anew.
+
+    ArchiveError, and no half file, when the disk refuses or another process is at it for too long.
+    """
+    archive.flush()
+    folder = folder_of(archive.path)
+    with _in_words(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with hold(manifest_of(archive.path)) as manifest, _aside(folder) as aside:
+        updater = _Updater(folder, aside, manifest, progress)
+        return updater.run(parts(archive), _frames(archive), everything=everything)
+
+
+def _frames(archive: Archive) -> int:
+    """How many readings there are, as far as progress wants to know."""
+    with in_words(archive.path):
+        return sum(source.frames() for source in archive.sources())
+
+
+def parts(archive: Archive) -> Iterator[Part]:
+    """Every file that there should be, in order of log, session and stream."""
+    sources = archive.sources()
+    with in_words(archive.path):
+        streams = {source: source.parts() for source in sources}
+        columns = Columns(
+            stream
+            for source, found in streams.items()
+            for stream in source.schemas.streams({number for _, number in found})
+        )
+    for source, found in streams.items():
+        labels = {session.id: session.label for session in source.log.sessions()}
+        for session, stream_id in found:
+            about = _about(source, session, labels.get(session, ""))
+            with in_words(archive.path):
+                windows = source.windows(session, stream_id, WINDOW)
+            for seqs in windows:
+                selection = Selection(frozenset({(source.log.key, session)}), stream=stream_id, seqs=seqs)
+                if (part := _part(archive.path, source, selection, columns, about)) is not None:
+                    yield part
+
+
+def _about(source: Source, session: int, label: str) -> dict[str, object]:
+    """What a file says of where its readings come from."""
+    info = source.info
+    return {
+        "format": FORMAT,
+        "device": info.uid,
+        "log": info.log_id,
+        "serial": info.serial,
+        "label": info.label,
+        "product": info.product,
+        "session": session,
+        "session_label": label,
+    }
+
+
+def _part(path: Path, source: Source, selection: Selection, columns: Columns, about: dict[str, object]) -> Part | None:
+    """One file; None where no block of it can be understood."""
+    from fieldlog.archive.readings import Readings
+
+    readings = Readings(path, [source], selection)
+    with in_words(path):
+        plans = list(readings.plans())
+        checks = source.checks(selection.seqs)
+    if not plans:
+        return None
+    described = list(dict.fromkeys(plan.stream for plan in plans))
+    told = msgspec.json.encode({**about, "streams": described}).decode()
+    origin = hashlib.blake2b(repr((told, columns.all)).encode(), digest_size=16)
+    for plan in plans:
+        origin.update(_trace(plan, checks))
+    info = source.info
+    name = file_name(info.uid, info.log_id, plans[0].session, described[0], selection.seqs)
+    return Part(name, origin.digest(), readings, plans, columns, told)
+
+
+def _trace(plan: Plan, checks: dict[int, int]) -> bytes:
+    """Which blocks these are, which of them begin anew, and the times of their first, middle and last ticks.
+
+    Times are piecewise linear, so that a knot that moves any time in a block moves one of these, or its error.
+    """
+    import numpy as np
+
+    from fieldlog.archive.readings import times_of
+
+    rows = np.array(
+        [(p.row.seq, checks.get(p.row.rowid, -1), p.starts, p.row.boot_id, p.row.t0, p.row.span) for p in plan.blocks],
+        np.int64,
+    ).reshape(-1, 6)
+    boots, t0, span = rows[:, 3], rows[:, 4], rows[:, 5]
+    times = [times_of(plan.source.clock, boots, ticks) for ticks in (t0, t0 + span // 2, t0 + span)]
+    arrays = [array for found in times for array in (found.utc_us, found.error_us, found.quality)]
+    return b"".join(array.tobytes() for array in (rows, *arrays))
+
+
+class _Updater:
+    """One update under way."""
+
+    def __init__(self, folder: Path, aside: Path, manifest: Manifest, progress: OnRows | None) -> None:
+        self._folder = folder
+        self._aside = aside
+        self._manifest = manifest
+        self._progress = progress
+        self._done = Update()
+
+    def run(self, wanted: Iterator[Part], total: int, *, everything: bool) -> Update:
+        names: set[str] = set()
+        frames = 0
+        with ThreadPoolExecutor(1) as writer:
+            for part in wanted:
+                if everything or not self._is_current(part):
+                    self._write(part, writer)
+                names.add(part.name)
+                frames += part.frames
+                if self._progress is not None:
+                    self._progress(frames, total)
+        self._done = replace(self._done, kept=len(names) - self._done.written)
+        with _in_words(self._folder):
+            self._remove_all_but(names)
+        return self._done
+
+    def _is_current(self, part: Part) -> bool:
+        entry = self._manifest.entries.get(part.name)
+        return entry is not None and entry.origin == part.origin and _size(self._folder / part.name) == entry.size
+
+    def _write(self, part: Part, writer: ThreadPoolExecutor) -> None:
+        target, aside = self._folder / part.name, self._aside / "part.parquet"
+        with _in_words(self._folder):
+            rows = _write_file(part, aside, writer)
+            hashed, size = file_hash(aside), aside.stat().st_size
+            if rows:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                aside.replace(target)
+            else:
+                target.unlink(missing_ok=True)
+                size = 0
+        self._manifest.put(part.name, Entry(part.origin, rows, size, hashed))
+        problems = dict.fromkeys([*self._done.problems, *part.readings.left_out])
+        self._done = replace(
+            self._done, written=self._done.written + 1, rows=self._done.rows + rows, problems=tuple(problems)
+        )
+
+    def _remove_all_but(self, names: set[str]) -> None:
+        strays = [name for name in files_in(self._folder) if name not in names]
+        for name in strays:
+            (self._folder / name).unlink()
+        for name in self._manifest.entries.keys() - names:
+            self._manifest.drop(name)
+        self._done = replace(self._done, removed=len(strays))
+
+
+def files_in(folder: Path) -> list[str]:
+    """The files of derived readings that are there, in order; files of others are none of ours."""
+    names = (path.relative_to(folder).as_posix() for path in folder.glob("device=*/session=*/stream=*/*.parquet"))
+    return sorted(filter(is_ours, names))
+
+
+def _size(path: Path) -> int:
+    """0 where there is no file: no Parquet file is empty."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def _write_file(part: Part, path: Path, writer: ThreadPoolExecutor) -> int:
+    """Decode and write at once, a batch ahead; the number of rows."""
+    from fieldlog.archive.arrow import ParquetWriter
+
+    with ParquetWriter(path, part.layout()) as file:
+        pending: Future[None] | None = None
+        try:
+            for series in part.series():
+                if pending is not None:
+                    pending.result()
+                pending = writer.submit(file.write, series)
+        finally:
+            if pending is not None:
+                pending.result()
+        rows = file.rows
+    with path.open("rb+") as written:
+        os.fsync(written.fileno())
+    return rows
+
+
+def file_hash(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+
+
+@contextmanager
+def _aside(folder: Path) -> Generator[Path]:
+    """A place beside `folder` for files that are not whole yet; what a killed process left there goes."""
+    aside = folder.with_name(f".{folder.name}.part")
+    with _in_words(folder):
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _in_words(folder: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ArchiveError(
+            f"The Parquet files in {folder} could not be brought up to date: {error.strerror or error}. The archive itself "
+            "is whole, and so is every file that is there. Make room or check permissions, then run `fieldlog archive "
+            "rebuild`"
+        ) from error

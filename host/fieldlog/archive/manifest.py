@@ -1,0 +1,97 @@
+"""What each file of derived readings was derived from. Kept beside their folder, since polars takes no other file in it.
+
+Rule of this module: whoever has a manifest open is the only one who writes derived readings; the lock goes with the
+process. A manifest is as disposable as the readings: one that cannot be read is begun anew.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from fieldlog.archive.database import BUSY_TIMEOUT_S, in_words
+from fieldlog_protocol.errors import VerificationError
+
+_VERSION = 1
+_TABLE = (
+    "CREATE TABLE files (name TEXT PRIMARY KEY, origin BLOB NOT NULL, rows INTEGER NOT NULL, size INTEGER NOT NULL, "
+    "hash BLOB NOT NULL)"
+)
+
+
+class Entry(NamedTuple):
+    """`origin` is a hash of what the file was derived from, `hash` one of its bytes. Without `rows` there is no file."""
+
+    origin: bytes
+    rows: int
+    size: int
+    hash: bytes
+
+
+class Manifest:
+    """An open manifest; a dict of entries that is written through."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._db = connection
+        self._path = path
+        self.entries = _entries(connection)
+
+    def put(self, name: str, entry: Entry) -> None:
+        with in_words(self._path):
+            self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", (name, *entry))
+        self.entries[name] = entry
+
+    def drop(self, name: str) -> None:
+        with in_words(self._path):
+            self._db.execute("DELETE FROM files WHERE name = ?", (name,))
+        del self.entries[name]
+
+
+def _entries(connection: sqlite3.Connection) -> dict[str, Entry]:
+    return {name: Entry(*rest) for name, *rest in connection.execute("SELECT * FROM files")}
+
+
+@contextmanager
+def hold(path: Path) -> Generator[Manifest]:
+    """The manifest at `path`, made when it is new or spoiled, for this process alone.
+
+    ArchiveError when another process holds it for too long, or the disk refuses.
+    """
+    try:
+        connection, manifest = _locked(path)
+    except VerificationError:
+        path.unlink()
+        connection, manifest = _locked(path)
+    with closing(connection):
+        yield manifest
+
+
+def _locked(path: Path) -> tuple[sqlite3.Connection, Manifest]:
+    with in_words(path):
+        connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # from the first lock until the connection is closed
+            connection.execute("BEGIN EXCLUSIVE")
+            if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+                connection.execute("DROP TABLE IF EXISTS files")
+                connection.execute(_TABLE)
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
+            connection.execute("COMMIT")
+            return connection, Manifest(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+
+
+def read(path: Path) -> dict[str, Entry] | None:
+    """What the manifest at `path` says; None when there is none, or none that can be read."""
+    if not path.exists():
+        return None
+    try:
+        with in_words(path), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
+            return _entries(connection)
+    except VerificationError:
+        return None

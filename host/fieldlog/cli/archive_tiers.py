@@ -1,0 +1,154 @@
+"""`fieldlog archive check` and `fieldlog archive rebuild`: whether all is well, and the Parquet files anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fieldlog.cli.common import archive_option, output_options
+from fieldlog.cli.output import Output
+from fieldlog.text import count
+from fieldlog_protocol.errors import VerificationError
+
+if TYPE_CHECKING:
+    from fieldlog.archive.agreement import Agreement
+    from fieldlog.archive.dataset import Update
+    from fieldlog.archive.store import Archive
+
+_REBUILD = "`fieldlog archive rebuild` writes the Parquet files anew from the blocks"
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a check found."""
+
+    blocks: int = 0
+    readings: int = 0
+    damaged: list[str] = field(default_factory=list[str])
+    missing: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
+    clock: list[str] = field(default_factory=list[str])
+    parquet: Agreement | None = None
+
+
+@click.command()
+@output_options
+@archive_option
+def check(output: Output, archive: Path) -> None:
+    """Check every block's CRC, decode all readings, compare the Parquet files with them, and name what is missing.
+
+    The exit code is 5 if anything is damaged or the Parquet files do not agree with the blocks. That there are none is
+    no fault.
+    """
+    from fieldlog import archive as archives
+    from fieldlog.archive.agreement import compare
+
+    found = _Found()
+    with archives.open(archive, writable=False) as store:
+        _check_blocks(store, found)
+        found.parquet = compare(store)
+    output.result(_json(archive, found), lambda: _show(output, found))
+    for text in found.clock:
+        output.warn(text)
+    _judge(archive, found)
+
+
+def _check_blocks(store: Archive, found: _Found) -> None:
+    for log in store.logs():
+        whole, spoiled = log.verify()
+        found.blocks += whole
+        found.damaged += [f"{log.info().name}: {text}." for text in spoiled]
+        held = log.held()
+        found.missing.extend(_lacking(log.info().uid, part) for part in log.absent(held.start, held.stop))
+    for uid in dict.fromkeys(log.info().uid for log in store.logs()):
+        selection = store.readings(uid)
+        found.readings += sum(len(series) for series in selection.batches())
+        found.clock += selection.clock_warnings
+        found.damaged += [text for text in selection.problems if text not in (*found.damaged, *found.clock)]
+
+
+def _lacking(uid: str, part: range) -> dict[str, object]:
+    return {"uid": uid, "first_seq": part.start, "last_seq": part.stop - 1}
+
+
+def _json(archive: Path, found: _Found) -> dict[str, object]:
+    parquet = found.parquet
+    return {
+        "archive": str(archive),
+        "blocks": found.blocks,
+        "readings": found.readings,
+        "damaged": found.damaged,
+        "missing": found.missing,
+        "clock": found.clock,
+        "parquet": parquet and {"files": parquet.files, "readings": parquet.rows, "wrong": parquet.wrong},
+    }
+
+
+def _show(output: Output, found: _Found) -> None:
+    output.line(f"{count(found.blocks, 'whole block')}, {count(found.readings, 'reading')} decoded")
+    if found.parquet is None:
+        output.line("no Parquet files: `fieldlog archive rebuild` makes them")
+    else:
+        output.line(
+            f"{count(found.parquet.files, 'Parquet file')}, {count(found.parquet.rows, 'reading')} in them agree"
+        )
+    for part in found.missing:
+        output.line(f"device {part['uid']} lacks blocks {part['first_seq']} to {part['last_seq']}")
+    for text in found.damaged:
+        output.line(text)
+    for text in found.parquet.wrong if found.parquet else ():
+        output.line(f"Parquet file {text}")
+
+
+def _judge(archive: Path, found: _Found) -> None:
+    wrong = found.parquet.wrong if found.parquet else []
+    if found.damaged:
+        also = f". Beside that {count(len(wrong), 'Parquet file')} are wrong: {_REBUILD}" if wrong else ""
+        raise VerificationError(
+            f"{archive} is damaged in {count(len(found.damaged), 'place')}, named above; the rest is readable. Nothing was "
+            f"changed{also}"
+        )
+    if wrong:
+        raise VerificationError(
+            f"The blocks in {archive} are whole, but {count(len(wrong), 'Parquet file')} named above do not agree with "
+            f"them. Nothing was changed; {_REBUILD}"
+        )
+
+
+@click.command()
+@output_options
+@archive_option
+@click.option("--changed", is_flag=True, help="Only what changed since, as a pull does.")
+def rebuild(output: Output, archive: Path, *, changed: bool) -> None:
+    """Write the Parquet files of all readings anew from the blocks.
+
+    They lie in the archive's folder `readings`, which DuckDB, polars and pandas open as it is.
+    """
+    from fieldlog import archive as archives
+    from fieldlog.archive.dataset import folder_of, update_dataset
+
+    with archives.open(archive, writable=False) as store, output.progress("writing readings", "readings") as progress:
+        done = update_dataset(store, everything=not changed, progress=progress)
+        folder = folder_of(store.path)
+    output.result(_rebuilt(folder, done), lambda: output.line(f"{_summary(done)}, in {folder}"))
+    for text in done.problems:
+        output.warn(text)
+
+
+def _rebuilt(folder: Path, done: Update) -> dict[str, object]:
+    return {
+        "folder": str(folder),
+        "written": done.written,
+        "kept": done.kept,
+        "removed": done.removed,
+        "readings": done.rows,
+        "problems": list(done.problems),
+    }
+
+
+def _summary(done: Update) -> str:
+    kept = f", {count(done.kept, 'file')} left as they were" if done.kept else ""
+    removed = f", {count(done.removed, 'file')} removed" if done.removed else ""
+    return f"{count(done.rows, 'reading')} in {count(done.written, 'file')} written{kept}{removed}"
