@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from archive_data import CLIMATE, PaperLogger, climate
+from fieldlog_protocol.blocks.block import pad
 from fieldlog_protocol.image import ImageVersion, build_image
 from simulator import Simulator, simulator
 
@@ -26,6 +28,14 @@ PYTHON_PAGES = [page for page in PAGES if "```python\n" in page.read_text(encodi
 
 def blocks(page: Path, language: str) -> list[str]:
     return [text for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+def flash_image() -> bytes:
+    """A dump of a logger's flash."""
+    paper = PaperLogger(block_size=1024)
+    paper.schema()
+    paper.data(CLIMATE, *climate(3000))
+    return b"\xff" * 4096 + b"".join(pad(block, 1024) for block in paper.blocks) + b"\xff" * 4096
 
 
 def name(page: Path) -> str:
@@ -64,6 +74,7 @@ def test_commands(page: Path, logger: Simulator, tmp_path: Path, environment: di
     """In order, in one folder, on a logger that has recorded the sample; the archive holds it where a page reads it."""
     (tmp_path / "zephyr.signed.bin").write_bytes(build_image(bytes(9000), ImageVersion.of("2.0.0")))
     (tmp_path / "notes.txt").write_text("a few notes\n")
+    (tmp_path / "flash.bin").write_bytes(flash_image())
     environment["FIELDLOG_ARCHIVE"] = str(tmp_path / "archive")
     fieldlog = [sys.executable, "-m", "fieldlog.cli"]
     if page.stem == "plot":
