@@ -205,3 +205,14 @@ def transaction(connection: sqlite3.Connection) -> Generator[None]:
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+@contextmanager
+def unhurried(connection: sqlite3.Connection) -> Generator[None]:
+    """Transactions within are there for every program at once, but reach the disk when the system likes, or with the
+    next transaction outside. Until then a power failure may undo the last of them, whole."""
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")

@@ -2,7 +2,9 @@
 
 Rule of this module: everything may be repeated. A block, gap, session or sync that is already there changes nothing,
 so that a pull interrupted anywhere and started again leaves the same archive. Blocks gather in memory and are stored
-64 at a time, in transactions so short that two pulls into one archive do not wait for each other's link.
+64 at a time, in transactions so short that two pulls into one archive do not wait for each other's link. While they
+arrive nobody waits for the disk either: what is stored then outlives this program, and with the next `flush` a power
+failure too.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fieldlog.archive.block_rows import INSERT, block_row, is_sound
-from fieldlog.archive.database import in_words, transaction
+from fieldlog.archive.database import in_words, transaction, unhurried
 from fieldlog.archive.log_view import ASK_AGAIN, GONE, NOT_SENT, OVERWRITTEN, LogView
 from fieldlog.archive.ranges import difference, overlap, union
 from fieldlog.archive.records import Pull, Session
@@ -45,6 +47,7 @@ class Log(LogView):
         self.conflicts: set[int] = set()
         self._again: list[range] = []
         self._waiting: list[tuple[int | bytes, ...]] = []
+        self._unsynced = False
 
     def describe(self, *, serial: str = "", label: str = "", product: str = "", firmware: str = "") -> None:
         """What the device says it is called now; empty leaves what was known."""
@@ -59,16 +62,21 @@ class Log(LogView):
         at_us = self._clock() if received_us is None else received_us
         self._waiting += [block_row(self.key, wire, at_us) for wire in blocks]
         while len(self._waiting) >= COMMIT_BLOCKS:
-            self._store(COMMIT_BLOCKS)
+            with unhurried(self._db):
+                self._store(COMMIT_BLOCKS)
+            self._unsynced = True
 
     def flush(self) -> None:
-        """Store what is waiting; when that fails it goes on waiting."""
+        """Store what is waiting; when that fails it goes on waiting. What was stored before is on the disk for good."""
+        if self._unsynced and not self._waiting:
+            self._write("UPDATE logs SET id = id WHERE id = ?", [(self.key,)])  # any write makes sure of those before it
         while self._waiting:
             self._store(COMMIT_BLOCKS)
+        self._unsynced = False
 
     def _store(self, at_most: int) -> None:
         rows = self._waiting[:at_most]
-        came = union(range(seq, seq + 1) for row in rows if isinstance(seq := row[1], int))
+        came = union(range(seq, seq + 1) for row in rows if isinstance(seq := row[1], int)) if self._again else []
         with in_words(self._path), transaction(self._db):
             done = self._db.executemany(INSERT, rows).rowcount
             for part in came:
