@@ -13,6 +13,7 @@ from fieldlog.clock_votes import judge, longest_agreement
 EPOCH_US = 1_700_000_000_000_000
 HOUR_S = 3600
 CRYSTAL_PPM = 500
+CRYSTAL = (500, 70)
 
 
 def at(second: int, off_s: float = 0, error_us: int = 1_000) -> Sync:
@@ -21,37 +22,37 @@ def at(second: int, off_s: float = 0, error_us: int = 1_000) -> Sync:
 
 def test_syncs_that_agree_are_all_accepted() -> None:
     syncs = [at(0), at(10), at(86_400, 8.64)]
-    assert judge(syncs, CRYSTAL_PPM) == judge(syncs, 100)
-    verdict = judge(syncs, CRYSTAL_PPM)
+    assert judge(syncs, *CRYSTAL) == judge(syncs, 101, 101)
+    verdict = judge(syncs, *CRYSTAL)
     assert (list(verdict.accepted), verdict.rejected, verdict.undecided) == (syncs, (), False)
 
 
 def test_a_wrong_clock_does_not_win_by_being_asked_often() -> None:
     wrong = [at(200_000 + second, -HOUR_S) for second in range(0, HOUR_S, 60)]
     right = [at(0), at(100_000), at(300_000)]
-    verdict = judge(sorted([*wrong, *right], key=lambda sync: sync.tick), CRYSTAL_PPM)
+    verdict = judge(sorted([*wrong, *right], key=lambda sync: sync.tick), *CRYSTAL)
     assert list(verdict.accepted) == right
     assert not verdict.undecided
 
 
 def test_one_against_one_is_undecided_and_a_third_decides() -> None:
     first, second = at(0), at(100_000, 7)
-    assert not judge([first, second], CRYSTAL_PPM).rejected  # within 500 ppm
+    assert not judge([first, second], *CRYSTAL).rejected  # within 500 ppm
     second = at(100_000, 70)
-    assert judge([first, second], CRYSTAL_PPM).undecided
+    assert judge([first, second], *CRYSTAL).undecided
     third = at(200_000, 70)
-    verdict = judge([first, second, third], CRYSTAL_PPM)
+    verdict = judge([first, second, third], *CRYSTAL)
     assert (list(verdict.accepted), list(verdict.rejected), verdict.undecided) == ([second, third], [first], False)
 
 
 def test_errors_are_allowed_for() -> None:
-    assert not judge([at(0), at(10, 0.5, 600_000)], CRYSTAL_PPM).rejected
-    assert judge([at(0), at(10, 0.5, 400_000)], CRYSTAL_PPM).rejected
+    assert not judge([at(0), at(10, 0.5, 600_000)], *CRYSTAL).rejected
+    assert judge([at(0), at(10, 0.5, 400_000)], *CRYSTAL).rejected
 
 
 def test_time_that_goes_back_is_no_chain_however_large_the_errors() -> None:
     backwards = [at(10), replace(at(20), utc_us=at(5).utc_us, error_us=10**12)]
-    assert len(judge(backwards, CRYSTAL_PPM).accepted) == 1
+    assert len(judge(backwards, *CRYSTAL).accepted) == 1
 
 
 @pytest.mark.parametrize("off_s", [lambda i: 0, lambda i: HOUR_S * (i % 2), lambda i: i * i % 10_007 * 1e3])
@@ -59,7 +60,7 @@ def test_ten_thousand_syncs_of_one_boot_take_no_noticeable_time(off_s: object) -
     assert callable(off_s)
     syncs = [at(i * HOUR_S, off_s(i)) for i in range(10_000)]
     began = time.process_time()
-    judge(syncs, CRYSTAL_PPM)
+    judge(syncs, *CRYSTAL)
     assert time.process_time() - began < 5
 
 
@@ -68,3 +69,34 @@ def test_the_longest_chain_is_found_whatever_lies_between() -> None:
     noise = [at(n * 1000 + 500, off_s) for n, off_s in enumerate((-90_000, 40, 7000, -50, 600) * 3)]
     assert longest_agreement(sorted([*chain, *noise], key=lambda sync: sync.tick), CRYSTAL_PPM) == chain
     assert longest_agreement([], CRYSTAL_PPM) == []
+
+
+RC = (50_000, 20_000)
+DAY_S = 86_400
+
+
+def rc_at(day: float, off_s: float = 0) -> Sync:
+    """A clock that runs 3 % fast, give or take what nights and days do."""
+    return at(round(day * DAY_S * 1.03), off_s - 0.03 * day * DAY_S + 60 * (day % 2))
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 5, 8, 9])
+def test_an_hour_is_noticed_where_the_limit_of_an_rc_clock_would_allow_it(wrong: int) -> None:
+    syncs = [rc_at(day, HOUR_S * (day == wrong)) for day in range(10)]
+    verdict = judge(syncs, *RC)
+    assert list(verdict.rejected) == [syncs[wrong]]
+    assert not verdict.undecided
+
+
+def test_of_three_that_bend_nobody_knows_which_is_wrong() -> None:
+    verdict = judge([rc_at(0), rc_at(1, HOUR_S), rc_at(2)], *RC)
+    assert verdict.undecided
+    assert len(verdict.accepted) == 2
+
+
+def test_a_change_of_rate_that_temperature_can_make_is_no_contradiction() -> None:
+    seconds_a_day = 70e-6 * DAY_S
+    moved = [at(day * DAY_S, max(0, day - 3) * seconds_a_day) for day in range(7)]
+    assert not judge(moved, *CRYSTAL).rejected
+    bent = [at(day * DAY_S, max(0, day - 3) * 2 * seconds_a_day) for day in range(7)]
+    assert judge(bent, *CRYSTAL).rejected

@@ -90,13 +90,13 @@ def contradiction(sync: Sync, known: Sequence[Sync], clock_ppm: float | None) ->
 
     One that stands alone against one is ruled out: nobody knows which of them is wrong.
     """
-    limit_ppm = oscillator_of(clock_ppm).limit_ppm
+    oscillator = oscillator_of(clock_ppm)
     same_boot = one_per_tick([sync, *(other for other in known if other.boot_id == sync.boot_id)])
-    verdict = judge(same_boot, limit_ppm)
+    verdict = judge(same_boot, oscillator.limit_ppm, oscillator.change_ppm)
     others = verdict.accepted if sync in verdict.rejected else verdict.rejected if verdict.undecided else ()
     if others:
         nearest = min(others, key=lambda other: abs(other.tick - sync.tick))
         return sync.utc_us - nearest.utc_us - (sync.tick - nearest.tick) * US_PER_TICK
-    earliest_us = sync.utc_us + sync.error_us - sync.tick * US_PER_TICK * (1 - limit_ppm / 1e6)
+    earliest_us = sync.utc_us + sync.error_us - sync.tick * US_PER_TICK * (1 - oscillator.limit_ppm / 1e6)
     before = max((o.utc_us - o.error_us for o in known if o.boot_id < sync.boot_id), default=earliest_us)
     return earliest_us - before if before > earliest_us else None

@@ -257,7 +257,7 @@ def _no_times(ticks: npt.NDArray[np.int64]) -> Times:
 def _line(syncs: Iterable[Sync], oscillator: Oscillator, warnings: list[str]) -> _Line:
     """The line through the syncs that agree; those that do not are rejected with a warning."""
     known = one_per_tick(syncs)
-    verdict = judge(known, oscillator.limit_ppm)
+    verdict = judge(known, oscillator.limit_ppm, oscillator.change_ppm)
     line = _Line(tuple(spaced(verdict.accepted, oscillator.limit_ppm)), oscillator)
     if not verdict.rejected:
         return line

@@ -1,7 +1,8 @@
 """Which clock syncs can be true together, and which computer's clock must have been wrong. No I/O here.
 
-One oscillator within its limit passes through all true syncs of a boot, errors allowed for. Where some contradict each
-other, each counts as one vote an hour, so that a wrong clock does not win by being asked often.
+One oscillator within its limit passes through all true syncs of a boot, errors allowed for, and its rate from one to
+the next changes by no more than temperature can do. Where some contradict each other, each counts as one vote an hour,
+so that a wrong clock does not win by being asked often.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from itertools import pairwise
 from fieldlog.clock_sync import TICK_HZ, US_PER_TICK, Sync
 
 _VOTE_TICKS = 3600 * TICK_HZ
+_REACH = 4  # votes on either side of one that is under suspicion
 _MOST_COMPARED = 10_000  # each is held against each: a second's work. Only a device that writes nonsense has more
 
 
@@ -32,20 +34,54 @@ def agree(first: Sync, second: Sync, limit_ppm: float) -> bool:
     return abs(implied_us - elapsed_us) <= elapsed_us * limit_ppm / 1e6 + first.error_us + second.error_us
 
 
-def judge(syncs: Sequence[Sync], limit_ppm: float) -> Verdict:
-    """The syncs of one boot, in tick order, parted into those of the majority and the others."""
-    if _is_chain(syncs, limit_ppm):
+def judge(syncs: Sequence[Sync], limit_ppm: float, change_ppm: float) -> Verdict:
+    """The syncs of one boot, in tick order, parted into those of the majority and the others.
+
+    `limit_ppm`: what a rate may be off its nominal one; `change_ppm`: by what one measured later may differ from it.
+    """
+    by_best = {_best(opinion): opinion for opinion in _opinions(syncs, limit_ppm)}
+    votes = sorted(by_best, key=_order)
+    if _is_chain(syncs, limit_ppm) and not _bends(votes, change_ppm):
         return Verdict(tuple(syncs))
-    opinions = _opinions(syncs, limit_ppm)
-    by_best = {_best(opinion): opinion for opinion in opinions}
-    chosen = longest_agreement(list(by_best), limit_ppm)
+    agreed = longest_agreement(votes, limit_ppm)
+    chosen, undecided = _straightened(agreed, change_ppm)
     majority = frozenset(chosen)
-    left = [best for best in by_best if best not in majority]
+    left = [best for best in votes if best not in majority]
     members = sorted((sync for best in chosen for sync in by_best[best]), key=_order)
     accepted = members if _is_chain(members, limit_ppm) else longest_agreement(members, limit_ppm)
-    rejected = tuple(sync for best in left for sync in by_best[best])
-    undecided = bool(left) and len(longest_agreement(left, limit_ppm)) >= len(chosen)
-    return Verdict(tuple(accepted), tuple(sorted(rejected, key=_order)), undecided)
+    rejected = sorted((sync for best in left for sync in by_best[best]), key=_order)
+    undecided |= bool(left) and len(longest_agreement(left, limit_ppm)) >= len(chosen)
+    return Verdict(tuple(accepted), tuple(rejected), undecided)
+
+
+def _bends(votes: Sequence[Sync], change_ppm: float) -> list[int]:
+    """Which votes lie farther off the line between their neighbours than a change of rate there can have taken them."""
+    found: list[int] = []
+    for at, (before, vote, after) in enumerate(zip(votes, votes[1:], votes[2:], strict=False), 1):
+        since, until = vote.tick - before.tick, after.tick - vote.tick
+        share = since / max(since + until, 1)
+        off_us = vote.utc_us - before.utc_us - share * (after.utc_us - before.utc_us)
+        allowed_us = share * until * US_PER_TICK * change_ppm / 1e6
+        if abs(off_us) > allowed_us + vote.error_us + max(before.error_us, after.error_us):
+            found.append(at)
+    return found
+
+
+def _straightened(votes: list[Sync], change_ppm: float) -> tuple[list[Sync], bool]:
+    """The votes without those that bend the line; and whether others could have been left out instead."""
+    kept, undecided = list(votes), False
+    while bends := _bends(kept, change_ppm):
+        near = range(max(0, bends[0] - _REACH), min(len(kept), bends[0] + _REACH + 1))
+        around = kept[near.start : near.stop]
+        left = {
+            at: len(_bends(around[: at - near.start] + around[at - near.start + 1 :], change_ppm))
+            for at in range(bends[0] - 1, min(bends[0] + 2, len(kept)))
+        }
+        least = min(left.values())
+        suspects = [at for at, bent in left.items() if bent == least]
+        undecided |= len(suspects) > 1
+        del kept[suspects[-1]]
+    return kept, undecided
 
 
 def _order(sync: Sync) -> tuple[int, int]:
