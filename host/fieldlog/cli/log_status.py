@@ -31,6 +31,7 @@ from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_streams
 from fieldlog_protocol.commands.logger import Capability, State
 from fieldlog_protocol.durations import duration_text
+from fieldlog_protocol.errors import VerificationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,15 @@ async def _ask(device: Device) -> Status:
     info = await device.logger_info()
     streams = await read_streams(device)
     metadata = await deployment.read_metadata(device) if Capability.METADATA in info.capabilities else None
-    return Status(info, streams, await read_clock(device), await estimate_now(device, info, streams), metadata)
+    return Status(info, streams, await _clock(device), await estimate_now(device, info, streams), metadata)
+
+
+async def _clock(device: Device) -> DeviceTime:
+    """A device whose ticks make no sense has a state all the same."""
+    try:
+        return await read_clock(device)
+    except VerificationError:
+        return DeviceTime(None, None, None)
 
 
 def _json(found: Status) -> dict[str, object]:

@@ -1,0 +1,283 @@
+"""`log arm` and `log status` as people use them, on simulated devices in fast time, and on peers that say nonsense."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fieldlog import archive as archives
+from fieldlog.cli.main import invoke
+from fieldlog_protocol.blocks.metadata import encode_metadata
+from fieldlog_protocol.commands import logger
+from fieldlog_protocol.commands.logger import Capability
+from simulator import Simulator, simulator
+from smp_peer import Handler, udp_peer
+
+SCALE = 200
+HOSTILE = "\x1b[2J\u202e'x"
+FAR = 2**63 - 1
+PATIENCE_S = 30
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Simulator]:
+    with simulator() as running:
+        yield running
+
+
+@pytest.fixture
+def hurried() -> Iterator[Simulator]:
+    with simulator("--time-scale", str(SCALE)) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _own_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIELDLOG_ARCHIVE", str(tmp_path / "archive"))
+
+
+class Shell:
+    """Runs commands on one device."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], url: str) -> None:
+        self._capsys = capsys
+        self._url = url
+        self.out = self.err = ""
+
+    def __call__(self, *words: str) -> int:
+        code = invoke([*words, "--device", self._url])
+        self.out, self.err = self._capsys.readouterr()
+        assert "Traceback" not in self.err
+        assert all(char.isprintable() or char == "\n" for char in self.out + self.err)
+        return code
+
+    def json(self, *words: str) -> Any:
+        assert self(*words, "--json") == 0, self.err
+        return json.loads(self.out)
+
+    def ended_by(self) -> str:
+        """Why the last session ended, once it has."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            sessions = self.json("log", "sessions")["sessions"]
+            if sessions and sessions[-1]["ended_by"] != "still running":
+                return str(sessions[-1]["ended_by"])
+        raise AssertionError("the session did not end")
+
+
+def test_a_session_that_begins_and_ends_by_itself_is_pulled_with_its_metadata(
+    hurried: Simulator, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = Shell(capsys, hurried.url)
+    armed = run.json(
+        *("log", "arm", "--after", "10min", "--for", "5min", "--stream", "environment=5s", "--label", "short"),
+        *("--meta", "site=Öl 1", "--meta", "zone=Europe/Berlin", "--meta", "operator=Kim"),
+    )
+    assert (armed["session"], armed["state"], armed["start"]["mode"]) == (1, "armed", "after")
+    assert armed["stop"]["for_seconds"] == 300
+    assert [test["passed"] for test in armed["preflight"]["self_test"]] == [True] * 4
+    assert armed["preflight"]["warnings"] == ["the device's clock is not set: `fieldlog clock sync` sets it"]
+    assert run.ended_by() == "time"
+    assert run.json("log", "sessions")["sessions"][0]["frames"] == 60
+    assert run.json("pull")["readings"] == 60
+    with archives.open(tmp_path / "archive", writable=False) as archive:
+        (log,) = archive.logs()
+        (session,) = log.sessions()
+    assert session.metadata == {"site": "Öl 1", "zone": "Europe/Berlin", "operator": "Kim"}
+
+
+def test_on_a_threshold_for_some_frames(hurried: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Shell(capsys, hurried.url)
+    arm = ("log", "arm", "--below", "humidity=99.5 %", "--frames", "7", "--stream", "environment=1s")
+    assert run.json(*arm)["start"]["below"] == 99.5
+    assert run.ended_by() == "frames"
+    assert run.json("log", "sessions")["sessions"][0]["frames"] == 7
+
+
+def test_from_a_time_to_another(hurried: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """The device's clock, once set, goes much faster than ours: 20 minutes of it are soon over."""
+    run = Shell(capsys, hurried.url)
+    assert run("clock", "sync") == 0
+    begin, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + later)) for later in (1200, 1260))
+    run.json("log", "arm", "--at", begin, "--until", end, "--stream", "environment=1s")
+    assert run.ended_by() == "time"
+    assert run.json("log", "sessions")["sessions"][0]["frames"] == 60
+
+
+def test_a_battery_that_is_drained(capsys: pytest.CaptureFixture[str]) -> None:
+    with simulator("--time-scale", "400000", "--battery-mah", "2") as running:
+        run = Shell(capsys, running.url)
+        armed = run.json("log", "arm", "--stream", "environment=1h")
+        assert 0 < armed["preflight"]["estimate"]["battery_seconds"] < 30 * 86_400
+        assert run.ended_by() == "battery"
+        assert run("log", "arm") == 0
+        assert "the self test failed: battery" in run.err
+
+
+def test_what_is_armed_is_told_and_disarmed(shared: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Shell(capsys, shared.url)
+    assert run("log", "arm", "--above", "acceleration z=7.5 g", "--stream", "motion", "--wrap", "--label", "fall") == 0
+    assert "session 1 is armed" in run.out
+    assert "when acceleration z [g] is above 7.5" in run.out
+    status = run.json("log", "status")
+    assert (status["state"], status["session"], status["label"]) == ("armed", 0, "fall")
+    start = status["start"]
+    assert (start["stream"], start["channel"], start["unit"], start["above"]) == (
+        "motion",
+        "acceleration z",
+        "[g]",
+        7.5,
+    )
+    assert status["stop"] == {"until": None, "for_seconds": None, "frames": None, "when_full": "wrap"}
+    assert [stream["recorded"] for stream in status["streams"]] == [False, True]
+    assert run("log", "status") == 0
+    assert "(not recorded)" in run.out
+    assert "while it waits" in run.out
+    assert run("log", "arm") == 4
+    assert "stop it first" in run.err
+    assert run.json("log", "stop") == {"session": 1, "was_armed": True}
+    assert run.json("log", "status")["state"] == "idle"
+
+
+def test_metadata_stays_and_is_changed_piece_by_piece(shared: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Shell(capsys, shared.url)
+
+    def armed(*meta: str) -> object:
+        words = [word for text in meta for word in ("--meta", text)]
+        found = run.json("log", "arm", "--after", "1d", *words)["metadata"]
+        run("log", "stop")
+        return found
+
+    assert armed("site=roof", f"operator={HOSTILE}", "x=" + "y" * 300) == {
+        "site": "roof",
+        "operator": HOSTILE,
+        "x": "y" * 300,
+    }
+    assert armed("site=", "x=z") == {"operator": HOSTILE, "x": "z"}
+    assert armed() == {"operator": HOSTILE, "x": "z"}
+    assert run("log", "status") == 0
+    assert "x=z" in run.out
+    assert armed("operator=", "x=") == {}
+    assert run.json("log", "status")["metadata"] == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--at 2031-01-01", "clock is not set"),
+        ("--until 2031-01-01", "clock is not set"),
+        ("--after 2h --above temperature=30", "one condition"),
+        ("--after 0s", "whole seconds"),
+        ("--after 1500ms", "whole seconds"),
+        ("--for 90000d", "whole seconds"),
+        ("--for yesterday", "no duration"),
+        ("--frames 0", "0"),
+        ("--above temperature", "no threshold"),
+        ("--above dew=3", "no channel 'dew'"),
+        ("--above temperature=9000", "can never be above 9000 Cel"),
+        ("--above temperature=30degF", "give the threshold in Cel"),
+        ("--on-button", "cannot begin on a button"),
+        ("--stream environment=1us", "cannot be sampled"),
+        ("--stream environment --stream environment=1s", "named twice"),
+        ("--meta site", "NAME=TEXT"),
+        ("--meta =x", "NAME=TEXT"),
+        ("--meta zone=Mars/Olympus", "no time zone 'Mars/Olympus'"),
+        ("--meta a=" + "x" * 600, "keeps 512"),
+    ],
+)
+def test_nonsense_is_one_sentence_and_changes_nothing(
+    shared: Simulator, capsys: pytest.CaptureFixture[str], words: str, said: str
+) -> None:
+    run = Shell(capsys, shared.url)
+    before = run.json("log", "status")["metadata"]
+    assert run("log", "arm", *words.split()) in (2, 4)
+    assert said in run.err
+    status = run.json("log", "status")
+    assert (status["state"], status["metadata"]) == ("idle", before)
+
+
+# peers that say nonsense
+
+WHO = {
+    "parts": 1,
+    "uid": b"u",
+    "log": 1,
+    "block": 1024,
+    "boot": 1,
+    "tick": 0,
+    "state": 1,
+    "first": 0,
+    "next": 0,
+    "caps": int(Capability.METADATA | Capability.START_THRESHOLD),
+}
+STREAM = {
+    "n": 1,
+    "i": 0,
+    "id": 4,
+    "name": HOSTILE,
+    "us": 1000,
+    "nc": 1,
+    "c": 0,
+    "ch": [{"n": HOSTILE, "u": HOSTILE, "t": 1, "mul": -(2**31), "exp": 30}],
+}
+
+
+def peer_of(plan: dict[str, Any], blob: bytes = b"", **more: Any) -> Any:
+    return udp_peer(
+        {
+            logger.INFO.key: lambda _: WHO | {"plan": {"id": 1} | plan} | more,
+            logger.STREAMS.key: lambda _: STREAM,
+            logger.CLOCK_PROBE.key: lambda _: {"boot": 1, "rx": 5, "tx": 5},
+            logger.METADATA_READ.key: lambda _: {"o": 0, "len": len(blob), "d": blob},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"start": 3, "level": -(2**31)},
+        {"start": 3, "level": 5, "s": 9},
+        {"start": 3, "level": 5, "ch": 200, "below": True},
+        {"start": 3},
+        {"start": 1, "at": FAR},
+        {"start": 2, "at": FAR, "until": FAR, "secs": FAR, "frames": FAR},
+        {"start": 200, "streams": []},
+        {"label": HOSTILE, "streams": [{"s": 77, "us": FAR}]},
+    ],
+    ids=str,
+)
+def test_a_plan_that_makes_no_sense_is_shown_all_the_same(
+    plan: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    blob = encode_metadata({HOSTILE: HOSTILE})
+    with peer_of(plan, blob, left=FAR, mah=2**32 - 1, ua=1, pct=255, mv=1, used=FAR, total=1) as peer:
+        run = Shell(capsys, peer.url)
+        assert run("log", "status") == 0
+        assert run.json("log", "status")["metadata"] == {HOSTILE: HOSTILE}
+        assert run.json("info")["logger"]["plan"]["id"] == 1
+
+
+@pytest.mark.parametrize("blob", [b"\xff", b"\x01", b"\xa1\x01\x02", b"\x9f" * 500])
+def test_metadata_that_is_none_is_told_as_none(blob: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    with peer_of({}, blob) as peer:
+        run = Shell(capsys, peer.url)
+        assert run.json("log", "status")["metadata"] is None
+
+
+def test_metadata_that_never_ends_breaks_the_protocol(capsys: pytest.CaptureFixture[str]) -> None:
+    answers: dict[tuple[int, int, int], Handler] = {
+        logger.METADATA_READ.key: lambda _: {"o": 0, "len": 65_535, "d": b""},
+        logger.INFO.key: lambda _: WHO,
+        logger.STREAMS.key: lambda _: STREAM,
+        logger.CLOCK_PROBE.key: lambda _: {"boot": 1, "rx": 5, "tx": 5},
+    }
+    with udp_peer(answers) as peer:
+        run = Shell(capsys, peer.url)
+        assert run("log", "status") == 3
+        assert "does not tell all of its metadata" in run.err
