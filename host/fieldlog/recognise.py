@@ -20,6 +20,8 @@ from fieldlog_protocol.blocks.block import is_whole
 from fieldlog_protocol.commands import logger
 
 _CRC_SIZE = 4
+_LOOKS = 3
+_LOOKS_BEFORE_LOSS = 32
 
 
 async def recognise(device: Device, archive: Archive, log: Log, info: LoggerInfo) -> list[str]:
@@ -38,6 +40,18 @@ async def recognise(device: Device, archive: Archive, log: Log, info: LoggerInfo
             "chip before it records again"
         )
     return found
+
+
+async def unread(device: Device, archive: Archive, info: LoggerInfo) -> list[range]:
+    """What the device holds and the archive does not: looked at harder than by a pull, since it may be given up."""
+    held = range(info.first_seq, info.next_seq)
+    for log in archive.logs():
+        if (log.info().uid, log.info().log_id) == (info.uid.hex(), info.log_id):
+            if await _differs(device, log, info, _LOOKS_BEFORE_LOSS):
+                break
+            log.recheck(held.start, held.stop, everything=True)
+            return log.unread(held.start, held.stop)
+    return [held] if held else []
 
 
 def _namesakes(archive: Archive, info: LoggerInfo) -> list[str]:
@@ -80,9 +94,9 @@ class _Known:
     copies: list[bytes]
 
 
-async def _differs(device: Device, log: Log, info: LoggerInfo) -> bool:
-    """Whether the device holds other content than the archive under some seq: the newest, the oldest, one between."""
-    known = _samples(log, info)
+async def _differs(device: Device, log: Log, info: LoggerInfo, looks: int = _LOOKS) -> bool:
+    """Whether the device holds other content than the archive under some seq: the newest, the oldest, some between."""
+    known = _samples(log, info, looks)
     asked = [[device.client.start(logger.BLOCKS, _crc_of(item.seq, copy)) for copy in item.copies] for item in known]
     suspects: list[_Known] = []
     try:
@@ -96,10 +110,11 @@ async def _differs(device: Device, log: Log, info: LoggerInfo) -> bool:
     return any([await _is_other(device, item) for item in suspects])
 
 
-def _samples(log: Log, info: LoggerInfo) -> list[_Known]:
+def _samples(log: Log, info: LoggerInfo, looks: int) -> list[_Known]:
     first, last = info.first_seq, info.next_seq - 1
     held = [log.first_held(range(first, last + 1))]
-    held += [log.nearest_held(seq, range(first, last + 1)) for seq in ((first + last) // 2, last)]
+    steps = [first + (last - first) * look // (looks - 1) for look in range(1, looks)]
+    held += [log.nearest_held(seq, range(first, last + 1)) for seq in steps]
     seqs = {seq for seq in held if seq is not None} - {*info.open_seqs}
     known = [_Known(seq, log.copies(seq)) for seq in sorted(seqs)]
     return [item for item in known if all(map(is_whole, item.copies))]

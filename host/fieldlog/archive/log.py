@@ -203,21 +203,23 @@ class Log(LogView):
         """From now on `missing` names these too, until they have come, whether they are held or not."""
         self._again = union([*self._again, *seqs])
 
-    def recheck(self, first_seq: int, next_seq: int) -> list[int]:
+    def recheck(self, first_seq: int, next_seq: int, *, everything: bool = False) -> list[int]:
         """Which seqs in between are held only in copies that this computer's disk has spoiled: to be asked for again.
 
-        So many blocks are looked at as take a moment; in a longer log each pull looks at another part.
+        So many blocks are looked at as take a moment, unless it is to be `everything`; in a longer log each pull looks
+        at another part.
         """
         self.flush()
-        parts = -(-(next_seq - first_seq) // _RECHECKED)
+        most = max(1, next_seq - first_seq) if everything else _RECHECKED
+        parts = -(-(next_seq - first_seq) // most)
         turn = self._rows("SELECT count(*) FROM pulls WHERE log = ?")[0][0] % max(1, parts)
-        start = first_seq + turn * _RECHECKED
+        start = first_seq + turn * most
         sound: set[int] = set()
         spoiled: set[int] = set()
         with in_words(self._path):
             for seq, crc, data in self._db.execute(
                 "SELECT seq, crc, data FROM blocks WHERE log = ? AND seq >= ? AND seq < ?",
-                (self.key, start, min(start + _RECHECKED, next_seq)),
+                (self.key, start, min(start + most, next_seq)),
             ):
                 (sound if is_sound(seq, crc, data) else spoiled).add(seq)
         self.ask_again(range(seq, seq + 1) for seq in spoiled - sound)

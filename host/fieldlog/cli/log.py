@@ -98,7 +98,8 @@ def release(common: Common, archive: Path, before: int | None, *, force: bool) -
     async def work() -> tuple[int, LoggerInfo]:
         async with common.connect() as device:
             info = await device.logger_info()
-            seq = _releasable(archive, info, before, force=force)
+            unread = [] if force else await _unread(device, archive, info)
+            seq = _releasable(archive, info, before, unread)
             await device.request(logger.RELEASE, logger.ReleaseRequest(q=seq))
             return seq, info
 
@@ -111,11 +112,8 @@ def release(common: Common, archive: Path, before: int | None, *, force: bool) -
     )
 
 
-def _releasable(folder: Path, info: LoggerInfo, before: int | None, *, force: bool) -> int:
+def _releasable(folder: Path, info: LoggerInfo, before: int | None, unread: list[range]) -> int:
     """The first block to keep: the one asked for, else the first that the archive lacks."""
-    if force:
-        return info.next_seq if before is None else before
-    unread = _unread(folder, info)
     if before is not None:
         lacking = sum(len(range(part.start, min(part.stop, before))) for part in unread)
         if lacking:
@@ -135,18 +133,15 @@ def _blocks(number: int) -> str:
     return "1 block" if number == 1 else f"{number} blocks"
 
 
-def _unread(folder: Path, info: LoggerInfo) -> list[range]:
+async def _unread(device: Device, folder: Path, info: LoggerInfo) -> list[range]:
     """What the device holds and the archive does not; all of it when there is no archive."""
     from fieldlog import archive as archives
+    from fieldlog.recognise import unread
 
-    everything = [range(info.first_seq, info.next_seq)] if info.next_seq > info.first_seq else []
     if not archives.exists(folder):
-        return everything
+        return [range(info.first_seq, info.next_seq)] if info.next_seq > info.first_seq else []
     with archives.open(folder, writable=False) as archive:
-        for log_ in archive.logs():
-            if (log_.info().uid, log_.info().log_id) == (info.uid.hex(), info.log_id):
-                return log_.unread(info.first_seq, info.next_seq)
-    return everything
+        return await unread(device, archive, info)
 
 
 @log.command()
@@ -163,7 +158,7 @@ def erase(common: Common, archive: Path, *, yes: bool, unread: bool) -> None:
             if info.erase_token is None:
                 raise UsageError("this device gives no token to erase by")
             if not unread:
-                _require_archived(archive, info)
+                _require_archived(archive, await _unread(device, archive, info))
             if not yes:
                 _confirm(info)
             request = logger.EraseRequest(id=request_id(), token=info.erase_token)
@@ -173,8 +168,8 @@ def erase(common: Common, archive: Path, *, yes: bool, unread: bool) -> None:
     common.output.result({"next_seq": seq}, lambda: common.output.line(f"the log is empty; blocks go on from {seq}"))
 
 
-def _require_archived(folder: Path, info: LoggerInfo) -> None:
-    lacking = sum(map(len, _unread(folder, info)))
+def _require_archived(folder: Path, unread: list[range]) -> None:
+    lacking = sum(map(len, unread))
     if lacking:
         raise UsageError(
             f"{_blocks(lacking)} of this log {'is' if lacking == 1 else 'are'} not in the archive {folder}, so nothing "
