@@ -69,7 +69,8 @@ class Log(LogView):
     def flush(self) -> None:
         """Store what is waiting; when that fails it goes on waiting. What was stored before is on the disk for good."""
         if self._unsynced and not self._waiting:
-            self._write("UPDATE logs SET id = id WHERE id = ?", [(self.key,)])  # any write makes sure of those before it
+            # any write makes sure of those before it
+            self._write("UPDATE logs SET id = id WHERE id = ?", [(self.key,)])
         while self._waiting:
             self._store(COMMIT_BLOCKS)
         self._unsynced = False

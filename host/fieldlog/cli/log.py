@@ -11,6 +11,7 @@ import click
 from fieldlog.cli.common import Common, archive_option, options, run
 from fieldlog.cli.log_arm import arm_command, request_id
 from fieldlog.cli.log_status import status
+from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import read_sessions
 from fieldlog_protocol.commands import logger
