@@ -22,6 +22,7 @@ from fieldlog.archive.columns import Columns
 from fieldlog.archive.database import FILE_NAME, ArchiveError, in_words
 from fieldlog.archive.manifest import Entry, Manifest, hold
 from fieldlog.archive.places import WINDOW, file_name, is_ours
+from fieldlog.archive.records import Session
 from fieldlog.archive.selection import Selection
 from fieldlog.archive.source import Source
 
@@ -112,9 +113,9 @@ def parts(archive: Archive) -> Iterator[Part]:
             for stream in source.schemas.streams({number for _, number in found})
         )
     for source, found in streams.items():
-        labels = {session.id: session.label for session in source.log.sessions()}
+        sessions = {session.id: session for session in source.log.sessions()}
         for session, stream_id in found:
-            about = _about(source, session, labels.get(session, ""))
+            about = _about(source, session, sessions.get(session))
             with in_words(archive.path):
                 windows = source.windows(session, stream_id, WINDOW)
             for seqs in windows:
@@ -123,7 +124,7 @@ def parts(archive: Archive) -> Iterator[Part]:
                     yield part
 
 
-def _about(source: Source, session: int, label: str) -> dict[str, object]:
+def _about(source: Source, session: int, told: Session | None) -> dict[str, object]:
     """What a file says of where its readings come from."""
     info = source.info
     return {
@@ -134,7 +135,8 @@ def _about(source: Source, session: int, label: str) -> dict[str, object]:
         "label": info.label,
         "product": info.product,
         "session": session,
-        "session_label": label,
+        "session_label": told.label if told else "",
+        "metadata": told.metadata if told else {},
     }
 
 

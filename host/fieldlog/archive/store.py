@@ -103,20 +103,22 @@ class Archive:
 
     def readings(
         self,
-        device: str | None = None,
+        device: str | Iterable[str] | None = None,
         session: int | str | None = None,
         channels: Iterable[str] | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
     ) -> Readings:
-        """The readings of one device: of one session (id or label), of some channels, from `start` up to before `end`.
+        """The readings of one device, or of those named: of one session (id or label), of some channels, from `start` up
+        to before `end`. Without a name the archive must hold one device only.
 
         Nothing is decoded before it is asked for. UsageError when the selection makes no sense.
         """
         from fieldlog.archive.readings import Readings
 
         self.flush()
-        logs = self.select(device)
+        names = [device] if device is None or isinstance(device, str) else device
+        logs = list(dict.fromkeys(log for name in names for log in self.select(name)))
         wanted = None if channels is None else tuple(channels)
         return Readings(self.path, self.sources(logs), Selection.of(logs, session, wanted, start, end))
 
