@@ -7,12 +7,15 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fieldlog
-from fieldlog.block_reader import read_blocks
+from fieldlog.block_reader import chunk_size, read_blocks
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Kind, block_format, build_block
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.errors import ProtocolError
+from fieldlog_protocol.wire import HEADER_SIZE, encode_body
 from smp_peer import Peer, PtyPeer, UdpPeer, pty_peer, udp_peer
 
 LOG = [
@@ -57,6 +60,17 @@ async def test_a_reader_that_is_given_up_takes_its_requests_back() -> None:
             await reading.aclose()
             assert await device.echo("next") == "next"
             assert len(port.peer.asked(logger.BLOCKS)) <= 2 * device.client.window, "those that waited are never sent"
+
+
+numbers = st.integers(0, 2**32 - 1)
+
+
+@given(room=st.integers(60, 70_000), q=numbers, o=numbers, f=numbers)
+def test_a_reply_fills_the_buffer_and_is_never_too_long(room: int, q: int, o: int, f: int) -> None:
+    data = bytes(chunk_size(room, q, o, f))
+    length = HEADER_SIZE + len(encode_body(logger.BlocksResponse(q=q, o=o, f=f, d=data))) + 1
+    assert length <= room, "even if the map does not tell its length"
+    assert length >= min(room - 2, 0xFFFF) or len(data) == 0xFFFF
 
 
 @pytest.mark.parametrize("link", ["console", "raw", "udp"])

@@ -21,7 +21,10 @@ from fieldlog_protocol.errors import ProtocolError
 from fieldlog_protocol.wire import HEADER_SIZE, encode_body
 
 _WIDEST = 0xFFFF_FFFF
-_BLOB_HEAD = 2  # a byte string of 256 or more has 3 bytes before it; the empty one counted below has 1
+_WIDTHS = ((0, 24), (1, 1 << 8), (2, 1 << 16), (4, 1 << 32), (8, 1 << 64))
+# with the end that a map needs if the device does not tell its length at the beginning
+_EMPTY = len(encode_body(logger.BlocksResponse(q=0, o=0, f=0, d=b""))) + 1
+_BLOB_HEAD = 2  # a byte string of 256 or more has 3 bytes before it; the empty one counted has 1
 _MAX_CHUNK = 0xFFFF
 _FRUITLESS = 8  # so often may it be begun anew without a whole block between
 _MOST_DAMAGE = 2 * MAX_WIRE_LENGTH  # bytes without a whole block in them: no device has so long a block
@@ -38,10 +41,15 @@ def seq_in(wire: bytes) -> int:
     return int(HEADER.values(wire)[_SEQ])
 
 
-def chunk_size(max_reply: int) -> int:
-    """Log bytes that a reply of at most `max_reply` bytes carries, whatever its numbers are."""
-    empty = logger.BlocksResponse(q=_WIDEST, o=_WIDEST, f=_WIDEST, d=b"")
-    return min(_MAX_CHUNK, max(1, max_reply - HEADER_SIZE - len(encode_body(empty)) - _BLOB_HEAD))
+def chunk_size(max_reply: int, seq: int = _WIDEST, offset: int = _WIDEST, first_held: int = _WIDEST) -> int:
+    """Log bytes that a reply of at most `max_reply` bytes carries, beside numbers of at most these lengths."""
+    numbers = _width(seq) + _width(offset) + _width(first_held)
+    return min(_MAX_CHUNK, max(1, max_reply - HEADER_SIZE - _EMPTY - numbers - _BLOB_HEAD))
+
+
+def _width(number: int) -> int:
+    """Bytes beyond the first that CBOR needs for a number."""
+    return next(width for width, limit in _WIDTHS if number < limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,6 @@ class _Reader:
         self._client = client
         self._stop = stop
         self._tolerant = tolerant
-        self._chunk = chunk_size(client.max_reply)
         self._base = _Base(start, 0)
         self._requested = 0  # stream position behind the last request
         self._received = 0  # stream position behind the last byte that came in order
@@ -130,9 +137,12 @@ class _Reader:
     def _fill(self) -> None:
         # as many wait as are sent: when several replies arrive together, as many requests leave together
         while len(self._under_way) < 2 * self._client.window:
-            request = logger.BlocksRequest(q=self._base.seq, o=self._requested - self._base.at, n=self._chunk)
+            base, offset = self._base.seq, self._requested - self._base.at
+            # what the ring overwrites meanwhile makes the first seq held grow, but hardly beyond twice the last
+            size = chunk_size(self._client.max_reply, base, offset, 2 * self._stop)
+            request = logger.BlocksRequest(q=base, o=offset, n=size)
             self._under_way.append((request, self._ask(request)))
-            self._requested += self._chunk
+            self._requested += size
 
     def _arrived(self) -> bytes:
         """The bytes of the replies that have arrived together; they are taken together, too."""

@@ -7,7 +7,9 @@ import tempfile
 import time
 from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Protocol
 
 import fieldlog
@@ -19,7 +21,7 @@ from fieldlog.pull import PullProgress, pull
 from fieldlog_protocol.commands import logger
 from tools.bench.stopwatch import Stopwatch
 
-_ROUND_TRIPS = 5
+_ROUND_TRIPS = 9
 
 
 class Client(Protocol):
@@ -50,10 +52,15 @@ class Fieldlog:
         def tell(done: PullProgress) -> None:
             watch.progress(done.bytes)
 
+        before = replace(self._device.client.counters)
         with tempfile.TemporaryDirectory() as folder, archives.open(folder) as archive:
+            watch.restart()
             result = self._runner.run(pull(self._device, archive, progress=tell))
             archive.flush()
             watch.stop()
+        after = self._device.client.counters
+        watch.link_bytes = after.received_bytes - before.received_bytes
+        watch.message_bytes = after.message_bytes - before.message_bytes
         return result.bytes
 
     def get(self, name: str, watch: Stopwatch) -> bytes:
@@ -74,7 +81,7 @@ class Fieldlog:
         return self._runner.run(_blocks(self._device, info.first_seq, info.next_seq, watch))
 
     def round_trip_s(self) -> float:
-        """Of one full request for the log, alone on the line: the shortest of a few."""
+        """Of one full request for the log, alone on the line: the middle one of a few."""
         return self._runner.run(_round_trip_s(self._device))
 
 
@@ -101,10 +108,11 @@ async def _blocks(device: Device, start: int, stop: int, watch: Stopwatch) -> by
 
 async def _round_trip_s(device: Device) -> float:
     info = await device.logger_info()
-    request = logger.BlocksRequest(q=info.first_seq, o=0, n=chunk_size(device.client.max_reply))
+    size = chunk_size(device.client.max_reply, info.next_seq, info.next_seq, info.next_seq)
+    request = logger.BlocksRequest(q=info.first_seq, o=0, n=size)
     times: list[float] = []
     for _ in range(_ROUND_TRIPS):
         started = time.perf_counter()
         await device.request(logger.BLOCKS, request)
         times.append(time.perf_counter() - started)
-    return min(times)
+    return median(times)

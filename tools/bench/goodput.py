@@ -20,10 +20,11 @@ from tools.bench.stopwatch import Stopwatch
 from tools.bench.table import markdown, number, percent, times
 
 FILE, PART, UPLOADED = "bench.bin", "part.bin", "up.bin"
-_PART = 32
+_PART = 16
 _TURNS = 3
-_LOG_BYTES_PER_FRAME = 2.07
+_LOG_BYTES_PER_FRAME = 1.75
 _SIZES = tuple(1024 << step for step in range(2, 11))
+_UNPACED_SIZE = _SIZES[-1]
 
 HEAD = (
     "client",
@@ -33,6 +34,8 @@ HEAD = (
     "kB/s",
     "of line",
     "of reach",
+    "busy",
+    "log share",
     "smpclient",
     "toolkit",
     "host CPU s",
@@ -71,10 +74,7 @@ class LineResult:
 
     def reach(self, direction: Direction) -> float | None:
         """Bytes per second that line and window allow towards the host: the slower of the two."""
-        if direction == "put" or not self.line.baud:
-            return None
-        windowed = self.line.window * self.line.full_message(direction)[1] / self.round_trip_s
-        return min(windowed, self.line.limit(direction) or windowed)
+        return None if direction == "put" or not self.line.baud else self.line.reach(self.round_trip_s, direction)
 
 
 class Devices:
@@ -109,11 +109,13 @@ class Devices:
 
 
 def measure(line: Line, devices: Devices, target_s: float) -> LineResult:
-    """All clients over one line, one after another; a client that waits for each answer reads for about `target_s`.
+    """All clients over one line, one after another; a pull takes about `target_s`, storing and blocks a part of that.
 
     Where nothing paces the line, the machine's other work does: there all take turns, and each one's best turn counts.
     """
-    size = min(_SIZES, key=lambda size: abs(log(size / (line.one_at_a_time * target_s))))
+    round_trip_s = None if not line.baud else line.expected_round_trip_s
+    wanted = _UNPACED_SIZE if round_trip_s is None else target_s * line.reach(round_trip_s)
+    size = min(_SIZES, key=lambda size: abs(log(size / wanted)))
     with devices.device(line, size) as (device, content):
         turns = [_turn(line, device, content) for _ in range(1 if line.baud else _TURNS)]
     cells = [min(same, key=_slowness) for same in zip(*(cells for _, cells in turns), strict=True)]
@@ -126,12 +128,11 @@ def _turn(line: Line, device: Simulator, content: bytes) -> tuple[float, list[Ce
         cells = [
             _cell(client.name, "pull", device, client.pull),
             _cell(client.name, "blocks", device, lambda watch: len(client.blocks(watch))),
-            *_files(client, device, content),
+            *_files(client, device, content, line),
         ]
     for opener in peers.openers().values():
         with opener(line, device.address) as peer:
-            slow = peer.name == peers.SMPCLIENT and not line.baud
-            cells += _files(peer, device, content, part=_PART if slow else 1)
+            cells += _files(peer, device, content, line)
     return round_trip_s, cells
 
 
@@ -139,18 +140,21 @@ def _slowness(cell: Cell) -> float:
     return cell.watch.seconds if cell.size else inf
 
 
-def _files(client: Client, device: Simulator, whole: bytes, part: int = 1) -> list[Cell]:
-    """Both directions; with `part` only the n-th part of the bytes, for a client that would need too long."""
-    content = whole[: len(whole) // part]
+def _files(client: Client, device: Simulator, whole: bytes, line: Line) -> list[Cell]:
+    """Both directions. What is only for comparison, or would take a client too long, is done with a part of the bytes."""
+    slow = client.name == peers.SMPCLIENT and not line.baud
+    contents = {FILE: whole, PART: whole[: len(whole) // _PART]}
+    fetched = PART if slow else FILE
+    stored = contents[PART if slow or line.baud else FILE]
 
     def get(watch: Stopwatch) -> int:
-        if client.get(FILE if part == 1 else PART, watch) != content:
+        if client.get(fetched, watch) != contents[fetched]:
             raise peers.PeerError(f"{client.name} fetched other bytes than the file holds")
-        return len(content)
+        return len(contents[fetched])
 
     def put(watch: Stopwatch) -> int:
-        client.put(UPLOADED, content, watch)
-        return len(content)
+        client.put(UPLOADED, stored, watch)
+        return len(stored)
 
     return [_cell(client.name, "get", device, get), _cell(client.name, "put", device, put)]
 
@@ -187,6 +191,8 @@ def _row(result: LineResult, cell: Cell) -> Sequence[str]:
         number(cell.rate / 1000),
         percent(_ratio(cell.rate, result.line.limit(cell.direction))),
         percent(_ratio(cell.rate, result.reach(cell.direction))),
+        percent(result.line.busy(cell.watch.link_bytes, cell.watch.seconds)),
+        percent(None if not cell.watch.message_bytes else cell.size / cell.watch.message_bytes),
         times(_ratio(cell.rate, result.rate(peers.SMPCLIENT, cell.direction))),
         times(_ratio(cell.rate, result.rate(peers.TOOLKIT, cell.direction))),
         number(cell.watch.cpu_s),

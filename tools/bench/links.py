@@ -56,8 +56,8 @@ class Line:
         name, limit = "bench.bin", self._most - (CONSOLE_OVERHEAD if direction == "put" else 0)
         message: Message
         if direction in ("pull", "blocks"):
-            data = chunk_size(limit)
-            message = logger.BlocksResponse(q=_FAR_SEQ, o=_FAR_OFFSET, f=0, d=bytes(data))
+            data = chunk_size(limit, _FAR_SEQ, _FAR_SEQ, _FAR_SEQ)
+            message = logger.BlocksResponse(q=_FAR_SEQ, o=_FAR_SEQ, f=_FAR_SEQ, d=bytes(data))
         elif direction == "get":
             data = room(limit, fs.FileReadResponse(off=_FAR_OFFSET, data=b""))
             message = fs.FileReadResponse(off=_FAR_OFFSET, data=bytes(data))
@@ -74,14 +74,21 @@ class Line:
         on_wire = len(ConsoleFraming().encode(bytes(size))) if self.kind == "console" else size
         return data / on_wire * self.baud / _BITS_PER_BYTE
 
+    def reach(self, round_trip_s: float, direction: Direction = "pull") -> float:
+        """Bytes per second that line and window allow towards the host: the slower of the two."""
+        windowed = self.window * self.full_message(direction)[1] / round_trip_s
+        return min(windowed, self.limit(direction) or windowed)
+
+    def busy(self, link_bytes: int | None, seconds: float) -> float | None:
+        """The share of the time in which bytes were on the line towards the host."""
+        return None if link_bytes is None or not self.baud else link_bytes * _BITS_PER_BYTE / self.baud / seconds
+
     @property
-    def one_at_a_time(self) -> float:
-        """About what a client reads per second that waits for each answer: to choose how much to send."""
-        limit = self.limit("get")
-        if limit is None:
-            return 1_500_000 if self.buf_size > 1024 else 750_000
-        _, data = self.full_message("get")
-        return data / (data / limit + self.latency_ms / 1000 + 600 / self.baud + 0.001)
+    def expected_round_trip_s(self) -> float:
+        """About what one full request takes: to choose how much to send."""
+        limit = self.limit("pull")
+        assert limit is not None
+        return self.full_message("pull")[1] / limit + self.latency_ms / 1000 + 600 / self.baud + 0.001
 
     @property
     def _most(self) -> int:

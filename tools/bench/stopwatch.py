@@ -16,6 +16,10 @@ class Stopwatch:
     """When the first bytes were there, where anybody told."""
     seconds: float = 0.0
     cpu_s: float = 0.0
+    link_bytes: int | None = None
+    """What arrived on the link, framing and all, where the client tells."""
+    message_bytes: int | None = None
+    """What arrived in messages."""
 
     def restart(self) -> None:
         """Forget the time so far, where something had to be asked first that does not belong to the operation."""
