@@ -74,25 +74,45 @@ def random_series(rng: np.random.Generator, type_: ChannelType, count: int) -> n
     return values.astype(type_.dtype)
 
 
-def slow_unpack(payload: bytes, columns: int, count: int) -> list[list[int]]:
+def slow_unpack(payload: bytes, types: Sequence[ChannelType], count: int) -> list[list[int]]:
     """The packed payload bit by bit, written from its specification: 32-bit patterns per column."""
-    result = [[int.from_bytes(payload[5 * c + 1 : 5 * c + 5], "little")] for c in range(columns)]
-    predictors = [payload[5 * c] for c in range(columns)]
-    slopes = [0] * columns
-    position = 5 * columns
+    result: list[list[int]] = []
+    position = 0
+    for type_ in types:
+        width = np.dtype(type_.dtype).itemsize
+        result.append([int.from_bytes(payload[position : position + width], "little", signed=type_.minimum < 0)])
+        position += width
+    slopes = [0] * len(types)
+    unary = iter(bit for byte in reversed(payload) for bit in f"{byte:08b}"[::-1])
+    used = 0
     while len(result[0]) < count:
-        widths = payload[position : position + columns]
-        position += columns
-        for c, width in enumerate(widths):
-            plane = int.from_bytes(payload[position : position + 2 * width], "little")
-            position += 2 * width
-            for index in range(16):
-                zigzag = plane >> (index * width) & ((1 << width) - 1)
-                residual = zigzag // 2 if zigzag % 2 == 0 else -(zigzag + 1) // 2
-                slopes[c] = residual + (slopes[c] if predictors[c] == 2 else 0)
-                result[c].append((result[c][-1] + slopes[c]) % 2**32)
-    assert position == len(payload)
-    return [values[:count] for values in result]
+        codes = payload[position : position + len(types)]
+        position += len(types)
+        length = min(64, count - len(result[0]))
+        for c, code in enumerate(codes):
+            predictor, packing = divmod(code, 64)
+            slope = int.from_bytes(payload[position : position + 4], "little") if predictor == 3 else 0
+            position += 4 if predictor == 3 else 0
+            width = packing if packing < 31 else packing - 31
+            size = -(-length * width // 8)
+            plane = int.from_bytes(payload[position : position + size], "little")
+            position += size
+            for index in range(length):
+                number = plane >> (index * width) & ((1 << width) - 1)
+                zeros = 0
+                while packing < 31 and next(unary) == "0":
+                    zeros += 1
+                used += zeros + (packing < 31)
+                number += zeros << width
+                residual = number // 2 if number % 2 == 0 else -(number + 1) // 2
+                if predictor == 0:
+                    value = number if types[c].minimum == 0 else residual
+                else:
+                    value = result[c][-1] + residual + (slopes[c] if predictor == 2 else slope)
+                slopes[c] = value - result[c][-1]
+                result[c].append(value)
+    assert position + -(-used // 8) == len(payload)
+    return [[value % 2**32 for value in values[:count]] for values in result]
 
 
 def environment_series(days: float, seed: int = 1) -> list[npt.NDArray[np.int32]]:

@@ -387,7 +387,7 @@ def test_pieces_add_up_to_the_whole_whatever_their_size(
 ) -> None:
     logger = PaperLogger()
     logger.schema()
-    ticks, *columns = climate(3000)
+    ticks, *columns = climate(6000)
     ticks[1111:] += 7 * TICK_HZ
     logger.data(CLIMATE, ticks, *columns)
     del logger.blocks[9]
@@ -397,7 +397,7 @@ def test_pieces_add_up_to_the_whole_whatever_their_size(
     monkeypatch.setattr(readings_module, "BATCH_FRAMES", frames)
     pieces = list(archive.readings().batches())
     assert len(pieces) > 5
-    assert max(map(len, pieces)) <= min(7 * 80, blocks * 80)
+    assert max(map(len, pieces)) <= min(7, blocks) * 160
     again = only(archive)
     for name in ("utc_us", "error_us", "quality", "boot_id", "tick", "starts"):
         assert np.array_equal(getattr(again, name), getattr(whole, name)), name

@@ -1,8 +1,7 @@
 """What a payload encoding must offer; `codecs.CODECS` is the table of those there are.
 
 Rule of these interfaces: a codec turns columns of raw numbers into payload bytes and back, and knows neither headers
-nor time. What it carries from one block to the next (the packed encoding's choice of predictors) is a `hint`, opaque
-to everyone else, so that every block can be decoded alone. No codec fits more than 65 535 frames into the largest payload, 4048 bytes.
+nor time. Nothing is carried from one block to the next, so that every block can be decoded alone.
 """
 
 from __future__ import annotations
@@ -19,12 +18,11 @@ from fieldlog_protocol.blocks.schema import ChannelType
 Column: TypeAlias = npt.NDArray[Any]
 """The raw values of one column, in its type's dtype."""
 Types: TypeAlias = tuple[ChannelType, ...]
-Hint: TypeAlias = tuple[int, ...]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Indices: TypeAlias = npt.NDArray[np.int64]
 
-GATHER_MARGIN = 8
-"""Zero bytes behind the payloads of a batch, so that 64 bits can be read at any of their bytes."""
+GATHER_MARGIN = 264
+"""Zero bytes behind the payloads of a batch, so that 64 numbers of 32 bits can be read at any of their bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +47,14 @@ class Meter(Protocol):
 
 
 class Codec(Protocol):
-    def meter(self, types: Types, capacity: int, hint: Hint) -> Meter: ...
+    def meter(self, types: Types, capacity: int) -> Meter: ...
 
-    def fit(self, columns: Sequence[Column], capacity: int, hint: Hint) -> int:
+    def fit(self, columns: Sequence[Column], capacity: int) -> int:
         """How many of the leading frames fit one payload: exactly as many as a meter would admit."""
         ...
 
-    def encode(self, columns: Sequence[Column], hint: Hint) -> tuple[bytes, Hint]:
-        """The payload that holds all frames, and the hint for the block after it."""
+    def encode(self, columns: Sequence[Column]) -> bytes:
+        """The payload that holds all frames."""
         ...
 
     def least_length(self, types: Types, counts: Indices) -> Indices:

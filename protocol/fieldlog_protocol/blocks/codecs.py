@@ -8,7 +8,7 @@ from __future__ import annotations
 from fieldlog_protocol.blocks.block import Encoding, capacity
 from fieldlog_protocol.blocks.codec import Codec
 from fieldlog_protocol.blocks.packed import PackedCodec
-from fieldlog_protocol.blocks.raw import RawCodec
+from fieldlog_protocol.blocks.raw import RawCodec, frame_dtype
 from fieldlog_protocol.blocks.schema import Stream
 
 CODECS: dict[int, Codec] = {
@@ -16,11 +16,10 @@ CODECS: dict[int, Codec] = {
     Encoding.PACKED: PackedCodec(),
 }
 
-# Room for the packed columns' heads and two groups of 8-bit residuals: below that RAW wastes less.
-_PACKED_LEAST_BYTES_PER_COLUMN = 5 + 2 * (1 + 2 * 8)
+_PACKED_LEAST_FRAMES = 16  # of RAW's width: a block with fewer would be code bytes before all
 
 
 def preferred_encoding(stream: Stream, block_size: int) -> Encoding:
-    """Packed wherever the stream's types allow it and a block holds more than a group or two of it."""
-    wide = len(stream.columns) * _PACKED_LEAST_BYTES_PER_COLUMN > capacity(block_size)
-    return Encoding.RAW if wide or not stream.packable else Encoding.PACKED
+    """Packed wherever the stream's types allow it and a block has room for some frames."""
+    width = frame_dtype(tuple(column.type for column in stream.columns)).itemsize
+    return Encoding.PACKED if stream.packable and width * _PACKED_LEAST_FRAMES <= capacity(block_size) else Encoding.RAW

@@ -2,7 +2,7 @@
 
 Rule of this module: no work per value or per frame in Python; per block there is a CRC and two slices. Every claim of
 a header is checked against the payload that is really there before memory is taken for it: a packed payload can claim
-at most 16 values per byte, a RAW one less than one.
+at most 64 values per byte, a RAW one less than one.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from fieldlog_protocol.blocks.block import Block, BlockHeader, Encoding, Kind, block_format, capacity
-from fieldlog_protocol.blocks.codec import Column, Hint, Meter, Types
+from fieldlog_protocol.blocks.block import MAX_FRAMES, Block, BlockHeader, Encoding, Kind, block_format, capacity
+from fieldlog_protocol.blocks.codec import Column, Meter, Types
 from fieldlog_protocol.blocks.codecs import CODECS, preferred_encoding
 from fieldlog_protocol.blocks.schema import Channel, Stream
 from fieldlog_protocol.blocks.timeline import Ticks, open_instants
@@ -32,7 +32,6 @@ class BlockEncoder:
         self._codec = CODECS[self.encoding]
         self._capacity = capacity(block_size)
         self._types: Types = tuple(column.type for column in stream.columns)
-        self._hint: Hint = ()
         self._require_room()
         self._clear()
 
@@ -46,7 +45,7 @@ class BlockEncoder:
         self._instants = open_instants(self.stream)
         self._chunks: list[list[Column]] = []
         self._frames: list[Sequence[int | float]] = []
-        self._meter: Meter | None = self._codec.meter(self._types, self._capacity, self._hint)
+        self._meter: Meter | None = self._codec.meter(self._types, self._capacity)
 
     @property
     def n_frames(self) -> int:
@@ -68,7 +67,7 @@ class BlockEncoder:
         if self.n_frames and tick < self.last_tick:
             raise UsageError(f"tick {tick} lies before {self.last_tick}: the tick never goes back")
         frame = self._frame(tick, raw)
-        if not self._instants.fits(tick) or not self._open_meter().admit(frame):
+        if self.n_frames == MAX_FRAMES or not self._instants.fits(tick) or not self._open_meter().admit(frame):
             return False
         self._instants.add(tick)
         self._frames.append(frame)
@@ -98,7 +97,7 @@ class BlockEncoder:
         if not self.n_frames:
             raise UsageError("there is no frame to seal a block with")
         self._flush_frames()
-        payload, self._hint = self._codec.encode(self._columns(self._chunks), self._hint)
+        payload = self._codec.encode(self._columns(self._chunks))
         header = replace(
             opening,
             format=block_format(Kind.DATA),
@@ -126,7 +125,7 @@ class BlockEncoder:
     def _open_meter(self) -> Meter:
         """The meter; after bulk filling one that has seen all frames again."""
         if self._meter is None:
-            self._meter = self._codec.meter(self._types, self._capacity, self._hint)
+            self._meter = self._codec.meter(self._types, self._capacity)
             for frame in zip(*(column.tolist() for column in self._columns(self._chunks)), strict=True):
                 self._meter.admit(frame)
         return self._meter
@@ -135,10 +134,10 @@ class BlockEncoder:
         if (len(ticks) > 1 and (np.diff(ticks) < 0).any()) or (self.n_frames and int(ticks[0]) < self.last_tick):
             raise UsageError("the ticks of a series never go back")
         self._flush_frames()
-        fitting = self._instants.fit_many(ticks)
+        fitting = min(self._instants.fit_many(ticks), MAX_FRAMES - self.n_frames)
         offered = self._typed(ticks[:fitting], [column[:fitting] for column in columns])
         held = self.n_frames
-        taken = self._codec.fit(self._columns([*self._chunks, offered]), self._capacity, self._hint) - held
+        taken = self._codec.fit(self._columns([*self._chunks, offered]), self._capacity) - held
         if taken:
             self._instants.add_many(ticks[:taken])
             self._chunks.append([column[:taken] for column in offered])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldlog_protocol.blocks.codec import Batch, Column, Hint, Indices, Types
+from fieldlog_protocol.blocks.codec import Batch, Column, Indices, Types
 from fieldlog_protocol.errors import BlockError
 
 
@@ -30,18 +30,18 @@ class _RawMeter:
 
 
 class RawCodec:
-    def meter(self, types: Types, capacity: int, hint: Hint) -> _RawMeter:  # noqa: ARG002
+    def meter(self, types: Types, capacity: int) -> _RawMeter:
         return _RawMeter(capacity // frame_dtype(types).itemsize)
 
-    def fit(self, columns: Sequence[Column], capacity: int, hint: Hint) -> int:  # noqa: ARG002
+    def fit(self, columns: Sequence[Column], capacity: int) -> int:
         width = sum(column.dtype.itemsize for column in columns)
         return min(len(columns[0]), capacity // width)
 
-    def encode(self, columns: Sequence[Column], hint: Hint) -> tuple[bytes, Hint]:
+    def encode(self, columns: Sequence[Column]) -> bytes:
         frames = np.empty(len(columns[0]), [(f"c{index}", column.dtype) for index, column in enumerate(columns)])
         for index, column in enumerate(columns):
             frames[f"c{index}"] = column
-        return frames.tobytes(), hint
+        return frames.tobytes()
 
     def least_length(self, types: Types, counts: Indices) -> Indices:
         return counts * frame_dtype(types).itemsize

@@ -1,0 +1,223 @@
+"""The decoder's half of the packed encoding: the payloads of many blocks at once, in numpy.
+
+Rule of this module: groups are walked side by side in all blocks, and within a group nothing is walked: planes are
+gathered per width, quotients are the distances between set bits, and sums undo the predictors. Whatever a payload
+says, memory stays in proportion to the frames that `least_length` let its header claim. The format is told in `packed`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldlog_protocol.blocks.codec import Batch, Bytes, Column, Indices, Types
+from fieldlog_protocol.blocks.packing import (
+    DOUBLE,
+    GROUP,
+    PLAIN,
+    PREDICTOR_SHIFT,
+    SLOPE,
+    SLOPE_BITS,
+    VALUE,
+    Words,
+    unzigzag,
+)
+from fieldlog_protocol.blocks.raw import frame_dtype
+from fieldlog_protocol.errors import BlockError
+
+Values = npt.NDArray[np.int32]
+
+_SLOPE_BYTES = SLOPE_BITS // 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """What a batch's groups say of themselves, as (block, group, column).
+
+    `counts` are the residuals of each, 0 where a block has fewer groups than the longest; `offsets` lead to the planes,
+    behind the slope where there is one. `ends` (per block) is where the last plane stops.
+    """
+
+    codes: Bytes
+    counts: Indices
+    offsets: Indices
+    ends: Indices
+
+    @property
+    def predictors(self) -> Bytes:
+        return _predictors(self.codes)
+
+    @property
+    def packings(self) -> Bytes:
+        return _packings(self.codes)
+
+
+def _predictors(codes: Bytes) -> Bytes:
+    return codes >> np.uint8(PREDICTOR_SHIFT)
+
+
+def _packings(codes: Bytes) -> Bytes:
+    return codes & np.uint8((1 << PREDICTOR_SHIFT) - 1)
+
+
+def unpack(types: Types, batch: Batch) -> list[Column]:
+    """The columns of all blocks, one behind the other."""
+    heads = _heads(types, batch)
+    groups = _walk(types, batch)
+    series = _residuals(types, batch, groups)
+    _integrate(series, heads, groups.predictors.transpose(2, 0, 1), _slopes(batch.data, groups))
+    return [_cut(series[column], heads[column], batch.counts, type_.dtype) for column, type_ in enumerate(types)]
+
+
+def _heads(types: Types, batch: Batch) -> Values:
+    """The first frames, as (column, block) of 32-bit patterns."""
+    dtype = frame_dtype(types)
+    frames = batch.data[batch.offsets[:, None] + np.arange(dtype.itemsize)].view(dtype)[:, 0]
+    return np.stack([frames[f"c{column}"].astype(np.int64).astype(np.int32) for column in range(len(types))])
+
+
+def _walk(types: Types, batch: Batch) -> _Groups:
+    columns, ends = len(types), batch.offsets + batch.lengths
+    most = int((batch.counts.max(initial=1) + (GROUP - 2)) // GROUP)
+    counts = np.clip(batch.counts[:, None] - 1 - GROUP * np.arange(most), 0, GROUP)
+    codes = np.empty((len(ends), most, columns), np.uint8)
+    offsets = np.empty(codes.shape, np.int64)
+    position = batch.offsets + frame_dtype(types).itemsize
+    for group in range(most):
+        # A position beyond the payload is caught below; until then it must only stay inside the data.
+        here = batch.data[np.minimum(position, ends - columns)[:, None] + np.arange(columns)]
+        here[counts[:, group] == 0] = PLAIN
+        slopes = np.where(_predictors(here) == SLOPE, _SLOPE_BYTES, 0)
+        planes = slopes + (_widths(_packings(here)) * counts[:, group, None] + 7) // 8
+        stops = np.cumsum(planes, axis=1)
+        codes[:, group] = here
+        offsets[:, group] = (position + columns)[:, None] + stops - planes + slopes
+        position = position + np.where(counts[:, group] > 0, columns + stops[:, -1], 0)
+    if (position > ends).any():
+        raise BlockError("a packed block's groups are longer than its payload")
+    return _Groups(codes, np.broadcast_to(counts[:, :, None], codes.shape), offsets, position)
+
+
+def _widths(packings: Bytes) -> Indices:
+    """How many bits of each residual its plane holds."""
+    wide = packings.astype(np.int64)
+    return np.where(wide < PLAIN, wide, wide - PLAIN)
+
+
+def _slopes(data: Bytes, groups: _Groups) -> Values:
+    """The slopes that stand before planes, as (column, block, group), 0 elsewhere."""
+    slopes = np.zeros(groups.codes.shape, np.int32)
+    sloped = groups.predictors == SLOPE
+    at = groups.offsets[sloped] - _SLOPE_BYTES
+    slopes[sloped] = data[at[:, None] + np.arange(_SLOPE_BYTES)].view("<i4")[:, 0]
+    return slopes.transpose(2, 0, 1)
+
+
+def _residuals(types: Types, batch: Batch, groups: _Groups) -> Values:
+    """The residuals as (column, block, group, frame of the group); what stands behind a group's last is arbitrary."""
+    blocks, most, columns = groups.codes.shape
+    codes = groups.codes.transpose(2, 0, 1).reshape(-1)
+    offsets = groups.offsets.transpose(2, 0, 1).reshape(-1)
+    firsts = _first_quotients(groups).transpose(2, 0, 1).reshape(-1)
+    packings = _packings(codes)
+    unsigned = np.repeat([type_.minimum >= 0 for type_ in types], blocks * most)
+    as_they_are = unsigned & (_predictors(codes) == VALUE)
+    quotients = np.lib.stride_tricks.sliding_window_view(_quotients(batch, groups), GROUP)
+    result = np.empty((len(codes), GROUP), np.int32)
+    for packing in np.flatnonzero(np.bincount(packings, minlength=1)).tolist():
+        chosen = np.flatnonzero(packings == packing)
+        rice = packing < PLAIN
+        residuals = _gather(batch.data, offsets[chosen], packing if rice else packing - PLAIN)
+        if rice:
+            residuals |= quotients[firsts[chosen]] << np.uint32(packing)
+        values = unzigzag(residuals)
+        plain = np.flatnonzero(as_they_are[chosen])
+        values[plain] = residuals[plain].view(np.int32)
+        result[chosen] = values
+    return result.reshape(columns, blocks, most, GROUP)
+
+
+def _rice_counts(groups: _Groups) -> Indices:
+    return np.where(groups.packings < PLAIN, groups.counts, 0)
+
+
+def _first_quotients(groups: _Groups) -> Indices:
+    """Where each group's quotients begin among those of the whole batch."""
+    counts = _rice_counts(groups)
+    return (np.cumsum(counts) - counts.reshape(-1)).reshape(counts.shape)
+
+
+def _quotients(batch: Batch, groups: _Groups) -> Words:
+    """All quotients in their order on the wire, and behind them as many zeros as a group has frames."""
+    counts = _rice_counts(groups).sum(axis=(1, 2))
+    lengths = batch.offsets + batch.lengths - groups.ends
+    starts = np.cumsum(lengths) - lengths
+    backwards = np.repeat(batch.offsets + batch.lengths - 1 + starts, lengths) - np.arange(int(lengths.sum()))
+    ones = np.flatnonzero(np.unpackbits(batch.data[backwards], bitorder="little").view(np.bool_))
+    filled = np.flatnonzero(counts)
+    stops = np.cumsum(counts)[filled]
+    firsts = stops - counts[filled]
+    if len(ones) != counts.sum() or ((counts == 0) & (lengths > 0)).any():
+        raise BlockError("a packed block's unary plane has more or fewer ones than its groups have residuals")
+    own = (ones[firsts] >= 8 * starts[filled]) & (ones[stops - 1] // 8 == (starts + lengths)[filled] - 1)
+    if not own.all():
+        raise BlockError("a packed block's unary plane does not end with the last residual's one")
+    result = np.zeros(len(ones) + GROUP, np.uint32)
+    result[: len(ones)] = np.diff(ones, prepend=0) - 1
+    result[firsts] = ones[firsts] - 8 * starts[filled]
+    return result
+
+
+@cache
+def _lanes(width: int) -> int:
+    """How many values of a plane one 64-bit gather can serve, wherever in its first byte they begin."""
+    return next(n for n in (8, 4, 2, 1) if max(start * width & 7 for start in range(0, GROUP, n)) + n * width <= 64)
+
+
+def _gather(data: Bytes, offsets: Indices, width: int) -> Words:
+    """64 values of `width` bits at each of `offsets`, as (plane, value)."""
+    result = np.zeros((len(offsets), GROUP), np.uint32)
+    if width == 0:
+        return result
+    words = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
+    lanes = _lanes(width)
+    shifts = np.arange(lanes, dtype=np.uint64) * np.uint64(width)
+    mask = np.uint64((1 << width) - 1)
+    for first in range(0, GROUP, lanes):
+        bit = first * width
+        gathered = words[offsets + (bit >> 3)] >> np.uint64(bit & 7)
+        result[:, first : first + lanes] = (gathered[:, None] >> shifts) & mask
+    return result
+
+
+def _integrate(series: Values, heads: Values, predictors: Bytes, slopes: Values) -> None:
+    """Turns residuals (column, block, group, frame) into values, in place; each group begins where the last one ended."""
+    last, delta = heads.copy(), np.zeros_like(heads)
+    for group in range(series.shape[2]):
+        values, predictor = series[:, :, group], predictors[:, :, group]
+        values[:, :, 0] += np.where(predictor == DOUBLE, delta, 0)
+        _accumulate(values, predictor == DOUBLE)
+        sloped = predictor == SLOPE
+        values[sloped] += slopes[:, :, group][sloped][:, None]
+        values[:, :, 0] += np.where(predictor != VALUE, last, 0)
+        _accumulate(values, predictor != VALUE)
+        last, delta = values[:, :, -1].copy(), values[:, :, -1] - values[:, :, -2]
+
+
+def _accumulate(values: Values, rows: npt.NDArray[np.bool_]) -> None:
+    if rows.all():
+        np.cumsum(values, axis=2, out=values)
+    elif rows.any():
+        values[rows] = np.cumsum(values[rows], axis=1, dtype=np.int32)
+
+
+def _cut(series: Values, heads: Values, counts: Indices, dtype: str) -> Column:
+    """One column's values with the first frames before them, each block only as long as it is."""
+    blocks = len(series)
+    table = np.empty((blocks, 1 + series[0].size), dtype)
+    table[:, 0] = heads
+    table[:, 1:] = series.reshape(blocks, -1)
+    return table[np.arange(table.shape[1]) < counts[:, None]]
