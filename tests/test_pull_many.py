@@ -293,6 +293,36 @@ def test_each_device_has_a_line_of_progress(tmp_path: Path) -> None:
     assert "━" not in "".join(screen(text)), "the bars are gone when the work is done"
 
 
+# the Parquet files
+
+
+def rows(folder: Path) -> int:
+    import pyarrow.dataset
+
+    readings = folder / "readings"
+    return int(pyarrow.dataset.dataset(readings, partitioning="hive").count_rows()) if readings.exists() else 0
+
+
+def test_the_parquet_files_are_brought_up_to_date_behind_the_links(
+    cli: Cli, loggers: Simulator, tmp_path: Path
+) -> None:
+    code, found = cli.json(*pull_words(*loggers.urls), "--no-parquet")
+    assert (code, rows(tmp_path / "archive")) == (0, 0)
+    assert invoke(pull_words(loggers.urls[0])) == 0
+    assert rows(tmp_path / "archive") == sum(line["readings"] for line in found.values()) > 0
+
+
+def test_parquet_files_that_cannot_be_written_are_a_warning(cli: Cli, loggers: Simulator, tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "readings").touch()
+    code, found = cli.json(*pull_words(loggers.urls[0]))
+    (line,) = found.values()
+    assert (code, line["outcome"]) == (0, "done")
+    assert "The readings are safe in the archive" in line["warnings"][-1]
+    code, _, err = cli(*pull_words(*loggers.urls))
+    assert (code, err.count("The readings are safe in the archive")) == (0, 1)
+
+
 # without async
 
 

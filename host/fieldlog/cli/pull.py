@@ -18,7 +18,7 @@ from fieldlog.pull import PullResult
 from fieldlog.pull_many import Readout, Stage, distinct, pull_many
 from fieldlog.text import count
 from fieldlog.url import DeviceUrl, choose, parse
-from fieldlog_protocol.errors import DeviceNotFound, RequestTimeout
+from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, RequestTimeout
 
 _CONFLICT = 5
 """The exit code when everything was read, and does not go together with what the archive holds: verification failed."""
@@ -29,7 +29,8 @@ _CONFLICT = 5
 @archive_option
 @click.option("--all", "everything", is_flag=True, help="Every logger that answers at a port of `fieldlog devices`.")
 @click.option("--no-seal", is_flag=True, help="Leave blocks that are still open for a later pull.")
-def pull(common: Common, archive: Path, *, everything: bool, no_seal: bool) -> None:
+@click.option("--no-parquet", is_flag=True, help="Leave the Parquet files of the archive as they are.")
+def pull(common: Common, archive: Path, *, everything: bool, no_seal: bool, no_parquet: bool) -> None:
     """Read loggers out into the archive: only what it lacks. Break it off and repeat it at will.
 
     Several devices (--device again and again, or --all) are read side by side, and one that fails stops no other. The
@@ -49,7 +50,25 @@ def pull(common: Common, archive: Path, *, everything: bool, no_seal: bool) -> N
         run(work())
     finally:  # what became of each is told after Ctrl-C and after a failure of the archive too
         watch.show()
+    if watch.read_something and not no_parquet:
+        watch.derived(_derive(common, archive))
     watch.end()
+
+
+def _derive(common: Common, archive: Path) -> Sequence[str]:
+    """Bring the Parquet files up to date; answers warnings: whatever happens, the readings are safe in the archive."""
+    from fieldlog import archive as archives
+    from fieldlog.archive.dataset import update_dataset
+
+    try:
+        with (
+            archives.open(archive) as store,
+            common.output.progress("writing Parquet files", "readings") as progress,
+        ):
+            return update_dataset(store, progress=progress).problems
+    except (FieldlogError, OSError) as error:
+        safe = "The readings are safe in the archive; `fieldlog archive rebuild --changed` tries again"
+        return [f"the Parquet files are not up to date: {sentence(error).rstrip('.')}. {safe}"]
 
 
 def _present() -> list[DeviceUrl]:
@@ -112,6 +131,20 @@ class _Watch:
             return
         columns = ["device", "name", "readings>", "blocks>", "lost>", "warnings>", "outcome"]
         self.common.output.table(columns, map(self._row, self.readouts))
+
+    @property
+    def read_something(self) -> bool:
+        """Whether the archive may hold more than before: a pull that found nothing new still tells more of the clock."""
+        return any(readout.result or readout.progress for readout in self.readouts)
+
+    def derived(self, warnings: Sequence[str]) -> None:
+        """What is to be said of the files that were derived from the readings, of whichever device."""
+        for readout in self.readouts:
+            if not self.many and readout.result is not None:
+                readout.result.warnings += warnings
+                return
+        for warning in warnings:
+            self.common.output.warn(warning)
 
     def end(self) -> None:
         """The result of a single device, or the exit code of several."""
