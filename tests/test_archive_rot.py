@@ -15,8 +15,8 @@ from fieldlog.clock_sync import Sync
 from fieldlog_protocol.blocks.block import TICK_HZ
 from fieldlog_protocol.blocks.events import Boot, ClockSync, Mark
 
-READERS = ("archive ls", "archive check", "export -o {}.csv", "archive ls --json")
-DRAWERS = (*READERS, "plot -o {}.png")
+READERS = ("archive ls", "archive check", "export -o {}.csv", "archive merge {} --archive {}/into")
+DRAWERS = (*READERS, "archive ls --json", "archive rebuild", "plot -o {}.png")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from fieldlog.archive import Archive
 from fieldlog.cli.main import invoke
 from fieldlog.connection import connect
 from fieldlog.pull import PullResult, pull
+from fieldlog.recognise import unread
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Kind, block_format, build_block
 from fieldlog_protocol.blocks.events import Mark, TimedEvent, encode_events
 from fieldlog_protocol.commands import logger
@@ -250,3 +251,16 @@ def test_a_conflict_ends_with_its_own_exit_code(tmp_path: Path, capsys: pytest.C
         assert "now in" in said.out
         assert invoke([*words, url]) == 0
     assert invoke(["archive", "ls", "--archive", str(tmp_path)]) == 0
+
+
+async def test_nothing_is_given_up_for_an_archive_of_another_memory(archive: Archive, tmp_path: Path) -> None:
+    device = Logger(log())
+    await read_out(device, archive)
+    with device.running() as url:
+        async with connect(url) as connected:
+            info = await connected.logger_info()
+            assert await unread(connected, archive, info) == []
+            spoil(tmp_path / "archive", 3)
+            assert await unread(connected, archive, info) == [range(3, 4)]
+            device.blocks |= log(range(20, SEQS), "another")
+            assert await unread(connected, archive, info) == [range(SEQS)]
