@@ -18,6 +18,7 @@ FILE_NAME = "archive.sqlite"
 APPLICATION_ID = 0x464C4F47  # "FLOG"
 VERSION = 1
 BUSY_TIMEOUT_S = 30.0
+_ONE_THREAD = sqlite3.threadsafety < 3  # DuckDB and polars ask for readings from threads of theirs, where SQLite can
 _PAGE_SIZE = 16_384  # blocks of 1 KiB: a file 19 % larger than they are; 42 % in SQLite's usual pages of 4 KiB
 
 # A block belongs to a row of `logs` rather than to (uid, log_id) spelled out in each: the same key, 30 bytes shorter.
@@ -137,7 +138,7 @@ def _opened(path: Path, writable: bool) -> sqlite3.Connection:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ArchiveError(f"The archive's folder {path.parent} cannot be made: {error.strerror}.") from error
-        return sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+        return sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=_ONE_THREAD)
     try:
         return _read_only(path, "mode=ro")
     except sqlite3.OperationalError:
@@ -147,7 +148,9 @@ def _opened(path: Path, writable: bool) -> sqlite3.Connection:
 
 def _read_only(path: Path, options: str) -> sqlite3.Connection:
     uri = f"{path.resolve().as_uri()}?{options}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=_ONE_THREAD
+    )
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except BaseException:

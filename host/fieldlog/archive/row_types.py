@@ -46,13 +46,15 @@ _EXPRESSION = _Kind(int, optional=True)
 
 def checked_rows(damaged: Callable[[], Exception]) -> RowFactory:
     """A row factory for a connection; it raises what `damaged` makes when a row is not as this program writes it."""
-    columns: object = None  # not the cursor: whoever keeps one keeps its transaction open
-    kinds: tuple[_Kind | None, ...] = ()
+    # not the cursor: whoever keeps one keeps its transaction open. In one piece: threads may take turns
+    known: tuple[object, tuple[_Kind | None, ...]] = (None, ())
 
     def check(cursor: sqlite3.Cursor, row: Row) -> Row:
-        nonlocal columns, kinds
+        nonlocal known
+        columns, kinds = known
         if cursor.description is not columns:
-            columns, kinds = cursor.description, tuple(_kind(column[0]) for column in cursor.description)
+            kinds = tuple(_kind(column[0]) for column in cursor.description)
+            known = (cursor.description, kinds)
         for value, kind in zip(row, kinds, strict=True):
             if kind is not None and not kind.admits(value):
                 raise damaged()
