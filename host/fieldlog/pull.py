@@ -14,7 +14,7 @@ from fieldlog.archive.ranges import difference, overlap
 from fieldlog.archive.records import Gap, Session
 from fieldlog.archive.store import Archive
 from fieldlog.block_reader import Batch, read_blocks
-from fieldlog.clock import read_ticks
+from fieldlog.clock_keeping import anchor_device, take_sync
 from fieldlog.clock_sync import Reading, Sync
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
@@ -75,7 +75,8 @@ async def pull(device: Device, archive: Archive, *, seal: bool = True, progress:
         result.warnings += await recognise(device, archive, log, info)
         await _fetch(device, log, result, progress)
         log.add_sessions(map(_session, sessions))
-        await _probe(device, log, result, before)
+        if await _keep_time(device, log, result, before):
+            await _fetch_news(device, log, result, progress)
     except FieldlogError:
         log.end_pull(number, blocks=result.blocks, size=result.bytes, outcome="broken off")
         raise
@@ -123,15 +124,33 @@ def _require_sense(device: Device, info: LoggerInfo, again: logger.InfoResponse 
         )
 
 
+async def _keep_time(device: Device, log: Log, result: PullResult, before: Reading | None) -> bool:
+    """Probe again, now that all is known that the device knows of its time; whether it was told what was found."""
+    found = await _probe(device, log, result, before)
+    if found is None:
+        return False
+    kept = await anchor_device(device, log, result.info, found)
+    result.warnings += kept.warnings
+    return kept.anchored
+
+
+async def _fetch_news(device: Device, log: Log, result: PullResult, progress: Progress | None) -> None:
+    """What the device has written since it was asked: a block about the clock among it, so that nothing new is left."""
+    described, sessions = device.ask_logger_info(), ask_sessions(device)
+    result.info = await described
+    result.open_seqs = result.info.open_seqs
+    log.add_sessions(map(_session, await read_sessions(device, sessions)))
+    await _fetch(device, log, result, progress)
+
+
 async def _probe(device: Device, log: Log, result: PullResult, before: Reading | None = None) -> Reading | None:
     """A clock that cannot be probed does not keep the readings from being read."""
     try:
-        found = await read_ticks(device, known_us=before.round_trip_us if before else None)
+        found = await take_sync(device, log, known_us=before.round_trip_us if before else None)
     except VerificationError as error:
         if not result.warnings:  # once is enough
             result.warnings.append(f"no clock sync was taken: {error}")
         return None
-    log.add_syncs([found.sync])
     result.sync = result.sync or found.sync
     return found
 

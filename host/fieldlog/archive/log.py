@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -62,23 +63,32 @@ class Log(LogView):
         at_us = self._clock() if received_us is None else received_us
         self._waiting += [block_row(self.key, wire, at_us) for wire in blocks]
         while len(self._waiting) >= COMMIT_BLOCKS:
-            with unhurried(self._db):
-                self._store(COMMIT_BLOCKS)
-            self._unsynced = True
+            self._store(COMMIT_BLOCKS)
 
     def flush(self) -> None:
-        """Store what is waiting; when that fails it goes on waiting. What was stored before is on the disk for good."""
-        if self._unsynced and not self._waiting:
-            # any write makes sure of those before it
-            self._write("UPDATE logs SET id = id WHERE id = ?", [(self.key,)])
+        """Store what is waiting; when that fails it goes on waiting. What was stored is then on the disk for good."""
+        self._store_waiting()
+        if self._unsynced:
+            with in_words(self._path), transaction(self._db):
+                self._db.execute(
+                    "UPDATE logs SET id = id WHERE id = ?", (self.key,)
+                )  # what is written before goes with it
+            self._unsynced = False
+
+    def _store_waiting(self) -> None:
         while self._waiting:
             self._store(COMMIT_BLOCKS)
-        self._unsynced = False
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        with in_words(self._path), unhurried(self._db), transaction(self._db):
+            yield
+        self._unsynced = True
 
     def _store(self, at_most: int) -> None:
         rows = self._waiting[:at_most]
         came = union(range(seq, seq + 1) for row in rows if isinstance(seq := row[1], int)) if self._again else []
-        with in_words(self._path), transaction(self._db):
+        with self._transaction():
             done = self._db.executemany(INSERT, rows).rowcount
             for part in came:
                 self._drop_spoiled(overlap(self._again, part))
@@ -174,19 +184,20 @@ class Log(LogView):
 
     def begin_pull(self) -> int:
         """Note that a pull begins; its number is for `end_pull`."""
-        with in_words(self._path), transaction(self._db):
+        with self._transaction():
             added = self._db.execute("INSERT INTO pulls (log, started_us) VALUES (?, ?)", (self.key, self._clock()))
             return added.lastrowid or 0
 
     def end_pull(self, pull: int, *, blocks: int, size: int, outcome: str = "complete") -> None:
-        self.flush()
+        self._store_waiting()
         self._write(
             "UPDATE pulls SET finished_us = ?, blocks = ?, bytes = ?, outcome = ? WHERE id = ?",
             [(self._clock(), blocks, size, outcome, pull)],
         )
+        self.flush()
 
     def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        with in_words(self._path), transaction(self._db):
+        with self._transaction():
             self._db.executemany(statement, rows)
 
     def missing(self, first_seq: int, next_seq: int, open_seqs: Iterable[int] = ()) -> list[range]:
