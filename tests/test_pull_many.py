@@ -33,7 +33,10 @@ DEVICES = 3
 
 @pytest.fixture(scope="module")
 def loggers() -> Iterator[Simulator]:
+    """They have recorded and are idle."""
     with simulator("--count", str(DEVICES), "--history", "2h", links=DEVICES) as running:
+        for url in running.urls:
+            assert invoke(["log", "stop", "--device", url]) == 0
         yield running
 
 
