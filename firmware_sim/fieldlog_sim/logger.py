@@ -17,6 +17,7 @@ from fieldlog_protocol.commands import logger as fl
 from fieldlog_protocol.commands.logger import Capability, LoggerError, SettingInfo, State
 from fieldlog_protocol.wire import decode_body
 from fieldlog_sim.battery import LOW_MV
+from fieldlog_sim.firmware import Firmware
 from fieldlog_sim.log_setup import LogSetup
 from fieldlog_sim.log_store import LogStore
 from fieldlog_sim.nor_flash import Partition
@@ -24,7 +25,7 @@ from fieldlog_sim.once import ERASED, answer_of, answer_record
 from fieldlog_sim.plan import refuse
 from fieldlog_sim.sampling import Latest
 from fieldlog_sim.sensors import Sensor
-from fieldlog_sim.session_run import METADATA, Firmware, SessionRun
+from fieldlog_sim.session_run import METADATA, SessionRun
 from fieldlog_sim.sessions import Sessions
 from fieldlog_sim.settings_store import SettingsStore
 from fieldlog_sim.store_errors import StoreFull

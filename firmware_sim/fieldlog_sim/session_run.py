@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -20,15 +19,16 @@ from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_protocol.commands import logger as fl
 from fieldlog_protocol.commands.logger import LoggerError, StartMode, State, StopReason
 from fieldlog_protocol.wire import decode_body, encode_body
-from fieldlog_sim.battery import Battery, current_ua
+from fieldlog_sim.battery import current_ua
 from fieldlog_sim.device_clock import DeviceClock
+from fieldlog_sim.firmware import Firmware
 from fieldlog_sim.log_setup import LogSetup
 from fieldlog_sim.log_store import LogStore
 from fieldlog_sim.once import ARMED, answer_of, answer_record
 from fieldlog_sim.plan import Plan, chosen_streams, refuse, require_possible, start_mode, trigger_stream
 from fieldlog_sim.recorder import DeviceFacts, Recorder
 from fieldlog_sim.sampling import IRREGULAR_US, Sampling, Threshold
-from fieldlog_sim.sensors import Frames, Sensor
+from fieldlog_sim.sensors import Frames
 from fieldlog_sim.session_progress import Progress, progress_on_flash
 from fieldlog_sim.sessions import Sessions
 from fieldlog_sim.settings_store import SettingsStore
@@ -37,31 +37,6 @@ from fieldlog_sim.store_errors import StoreFull
 IDLE_US = 1_000_000
 METADATA = "metadata"
 _PLAN = "log/plan"
-
-
-class Firmware(Protocol):
-    """What the logger needs of the device around it."""
-
-    boot_id: int
-    clock: DeviceClock
-    sensors: tuple[Sensor, ...]
-    battery: Battery
-    hurried: bool
-    """Whether time goes on while it works, so that there may be more to read than it can."""
-
-    @property
-    def firmware_version(self) -> str: ...
-    @property
-    def product(self) -> str: ...
-    @property
-    def log_identity(self) -> tuple[bytes, int]:
-        """uid and log_id."""
-        ...
-
-    @property
-    def battery_mv(self) -> int: ...
-    @property
-    def max_age_s(self) -> int: ...
 
 
 class SessionRun:
@@ -80,7 +55,7 @@ class SessionRun:
         stored = nv.get(_PLAN)
         self.plan = None if stored is None else decode_body(stored, Plan)
         running = self.sessions.running
-        self._before = progress_on_flash(store, running) if running else Progress()
+        self._before = progress_on_flash(store, running) if running else Progress(0)
         self.recorder = self._new_recorder(running.id if running else 0)
         self._due_us = 0
         self._seen_us = firmware.clock.true_us
@@ -182,7 +157,7 @@ class SessionRun:
         tick = self._clock.oscillator.tick(moment_us)
         label = plan.arm.label or ""
         session = self.sessions.begin(label, self._firmware.boot_id, tick, self._store.next_seq, also)
-        self._before = Progress()
+        self._before = Progress(session.first)
         self._due_us = 0
         self.recorder = self._new_recorder(0)
         self.sampling.restart(moment_us - (plan.mode is not StartMode.NOW))
@@ -200,8 +175,15 @@ class SessionRun:
         """Put new metadata into a session that is being recorded, if there is room."""
         if self.sessions.running is not None:
             blob = self._nv.get(METADATA) or b""
+            self._before.noted_seq = self._store.next_seq
             with suppress(StoreFull):
                 self.recorder.events(self._clock.tick, metadata_events(blob, capacity(self._store.block_size)))
+
+    def _renew_metadata(self) -> None:
+        """A ring overwrites what was noted; twice in a lap it is noted again, so that any dump explains itself."""
+        lap = self._store.pages.count
+        if self._store.wrap and self._store.next_seq - self._before.noted_seq > lap // 2 and self._nv.get(METADATA):
+            self.note_metadata()
 
     # ending
 
@@ -303,6 +285,7 @@ class SessionRun:
             self.end(limit, max(limit_us, self._seen_us))
         else:
             self.recorder.expire(self._clock.tick)
+            self._renew_metadata()
             self._due_us = self.next_due_us()
 
     def _limit(self) -> tuple[int, StopReason]:
