@@ -18,7 +18,7 @@ from fieldlog.clock_keeping import anchor_device, take_sync
 from fieldlog.clock_sync import Reading, Sync
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
-from fieldlog.recognise import recognise
+from fieldlog.recognise import misnamed, recognise
 from fieldlog.recording import ask_sessions, read_sessions
 from fieldlog_protocol.blocks.block import frames_in
 from fieldlog_protocol.commands import Empty, logger
@@ -74,6 +74,7 @@ async def pull(device: Device, archive: Archive, *, seal: bool = True, progress:
         before = await _probe(device, log, result)
         result.warnings += await recognise(device, archive, log, info)
         await _fetch(device, log, result, progress)
+        result.warnings += misnamed(log, info) if result.blocks else []
         log.add_sessions(map(_session, sessions))
         if await _keep_time(device, log, result, before):
             await _fetch_news(device, log, result, progress)

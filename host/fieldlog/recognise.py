@@ -42,6 +42,17 @@ async def recognise(device: Device, archive: Archive, log: Log, info: LoggerInfo
     return found
 
 
+def misnamed(log: Log, info: LoggerInfo) -> list[str]:
+    """A sentence when descriptions among the blocks name another device or log: a card or chip that changed hands."""
+    others = sorted(log.identities() - {(info.uid, info.log_id)})
+    if not others:
+        return []
+    named = ", ".join(f"log {log_id} of the device {uid.hex()}" for uid, log_id in others)
+    whose = f"some of these blocks say that they are of {named}, and the device says that it is {info.uid.hex()} with log"
+    asked = "was its memory taken from another device? They are kept under what the device says"
+    return [f"{whose} {info.log_id}: {asked}"]
+
+
 async def unread(device: Device, archive: Archive, info: LoggerInfo) -> list[range]:
     """What the device holds and the archive does not: looked at harder than by a pull, since it may be given up."""
     held = range(info.first_seq, info.next_seq)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fieldlog.archive.records import Gap, LoggedEvent, LogInfo, Pull, Session
 from fieldlog.clock_sync import MAX_TICK, Sync
 from fieldlog_protocol.blocks.block import Block, Kind, parse_block
 from fieldlog_protocol.blocks.events import ClockSync, decode_events
+from fieldlog_protocol.blocks.schema import parse_schema_part
 from fieldlog_protocol.errors import BlockError, FieldlogError
 
 GONE = "not on the device"
@@ -212,6 +214,15 @@ class LogView:
                         f"block {seq} is damaged in the archive: what is noted of it is not what it says"
                     )
         return whole, list(self.spoiled.values())
+
+    def identities(self) -> set[tuple[bytes, int]]:
+        """(uid, log_id) as the descriptions among the blocks name them."""
+        found: set[tuple[bytes, int]] = set()
+        for payload in {block.payload for block in self.blocks(Kind.SCHEMA)}:
+            with suppress(BlockError):
+                part = parse_schema_part(payload)
+                found.add((part.uid, part.log_id))
+        return found
 
     def events(self) -> list[LoggedEvent]:
         """What the device wrote down, in order; EVENT blocks that cannot be understood tell nothing."""
