@@ -46,7 +46,7 @@ I16 = ChannelType.I16
         {"n_frames": 0},
         {"span": 2**63},
         {"t0": 2**63},
-        {"encoding": 2},
+        {"encoding": 3},
     ],
 )
 def test_each_lie_behind_a_valid_crc_is_refused(change: dict[str, object]) -> None:
@@ -106,7 +106,7 @@ def test_lies_behind_a_valid_crc_are_refused_in_the_full_campaign() -> None:
     run_lies(50_000, seed=22)
 
 
-@given(payload=st.binary(max_size=600), count=st.integers(0, 65535), encoding=st.sampled_from([0, 1]))
+@given(payload=st.binary(max_size=600), count=st.integers(0, 65535), encoding=st.sampled_from([0, 1, 2]))
 @settings(deadline=None)
 def test_random_payloads_are_read_or_refused(payload: bytes, count: int, encoding: int) -> None:
     for stream in (ENVIRONMENT, stream_of([ChannelType.U8] * 20)):

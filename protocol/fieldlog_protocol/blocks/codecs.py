@@ -9,14 +9,28 @@ from fieldlog_protocol.blocks.block import Encoding, capacity
 from fieldlog_protocol.blocks.codec import Codec
 from fieldlog_protocol.blocks.packed import PackedCodec
 from fieldlog_protocol.blocks.raw import RawCodec, frame_dtype
-from fieldlog_protocol.blocks.schema import Stream
+from fieldlog_protocol.blocks.rawc import RESOLUTION, RawcCodec
+from fieldlog_protocol.blocks.schema import TIME_COLUMN, Channel, Stream
 
 CODECS: dict[int, Codec] = {
     Encoding.RAW: RawCodec(),
     Encoding.PACKED: PackedCodec(),
+    Encoding.RAWC: RawcCodec(),
 }
 
 _PACKED_LEAST_FRAMES = 16  # of RAW's width: a block with fewer would be code bytes before all
+
+
+def payload_columns(stream: Stream, encoding: int) -> tuple[Channel, ...]:
+    """What a frame of such a payload consists of: in a RAWC one, too, the time comes before the channels."""
+    return (TIME_COLUMN, *stream.channels) if encoding == Encoding.RAWC else stream.columns
+
+
+def payload_resolution(stream: Stream, encoding: int) -> int | None:
+    """The ticks that the payload's time column counts in; None where there is none and the instants lie on a line."""
+    if encoding == Encoding.RAWC:
+        return RESOLUTION
+    return stream.time_resolution if stream.timed else None
 
 
 def preferred_encoding(stream: Stream, block_size: int) -> Encoding:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fieldlog_protocol.blocks.block import HEADER, MAGIC, OVERHEAD, TRAILER, VERSION, Kind
 from fieldlog_protocol.blocks.codec import GATHER_MARGIN, Batch, Column, Indices, Types
-from fieldlog_protocol.blocks.codecs import CODECS
+from fieldlog_protocol.blocks.codecs import CODECS, payload_columns, payload_resolution
 from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_protocol.blocks.timeline import Ticks, line_ticks
 from fieldlog_protocol.errors import BlockError
@@ -57,18 +57,30 @@ def decode_frames(blocks: Sequence[bytes], stream: Stream) -> Frames:
     """The frames of `blocks`, pages or wire forms, which must all be whole DATA blocks of `stream`."""
     headers, trailers = _records(blocks)
     _require_whole(blocks, headers, trailers)
-    types = tuple(column.type for column in stream.columns)
     _require_stream(headers, stream)
     counts = trailers["n_frames"].astype(np.int64)
     lengths = trailers["payload_len"].astype(np.int64)
-    _require_plausible(headers, trailers, types, counts, lengths)
-    columns = _columns(blocks, types, headers["encoding"], counts, lengths)
-    t0 = headers["t0"].astype(np.int64)
-    if stream.timed:
-        ticks = np.repeat(t0, counts) + columns.pop(0).astype(np.int64) * stream.time_resolution
-    else:
-        ticks = line_ticks(t0, trailers["span"].astype(np.int64), counts)
-    return Frames(headers, np.concatenate(([0], np.cumsum(counts))), ticks, columns)
+    _require_plausible(headers, trailers, stream, counts, lengths)
+    starts = np.concatenate(([0], np.cumsum(counts)))
+    ticks = line_ticks(headers["t0"].astype(np.int64), trailers["span"].astype(np.int64), counts)
+    columns: list[Column] = [np.empty(len(ticks), channel.type.dtype) for channel in stream.channels]
+    for start, stop in _batches(headers["encoding"], counts, len(stream.columns) + 1):
+        encoding = int(headers["encoding"][start])
+        types = _types(stream, encoding)
+        batch = _batch(blocks[start:stop], counts[start:stop], lengths[start:stop])
+        parts = CODECS[encoding].decode(types, batch)
+        frames = slice(int(starts[start]), int(starts[stop]))
+        resolution = payload_resolution(stream, encoding)
+        if resolution is not None:
+            t0 = np.repeat(headers["t0"][start:stop].astype(np.int64), counts[start:stop])
+            ticks[frames] = t0 + parts.pop(0).astype(np.int64) * resolution
+        for column, part in zip(columns, parts, strict=True):
+            column[frames] = part
+    return Frames(headers, starts, ticks, columns)
+
+
+def _types(stream: Stream, encoding: int) -> Types:
+    return tuple(column.type for column in payload_columns(stream, encoding))
 
 
 def _records(blocks: Sequence[bytes]) -> tuple[Records, Records]:
@@ -90,34 +102,28 @@ def _require_whole(blocks: Sequence[bytes], headers: Records, trailers: Records)
 
 
 def _require_stream(headers: Records, stream: Stream) -> None:
-    known = (headers["magic"] == MAGIC) & (headers["format"] == VERSION << 4 | Kind.DATA)
-    known &= (headers["stream"] == stream.id) & (headers["n_channels"] == len(stream.columns))
-    _refuse(headers, ~known, f"is not a data block of stream {stream.id} with {len(stream.columns)} columns")
+    wrong = (headers["magic"] != MAGIC) | (headers["format"] != VERSION << 4 | Kind.DATA)
+    wrong |= headers["stream"] != stream.id
+    for encoding in CODECS:
+        columns = len(payload_columns(stream, encoding))
+        wrong |= (headers["encoding"] == encoding) & (headers["n_channels"] != columns)
+    _refuse(headers, wrong, f"is not a data block of stream {stream.id} with {len(stream.columns)} columns")
     _refuse(headers, ~np.isin(headers["encoding"], list(CODECS)), "has an encoding that is not known here")
 
 
-def _require_plausible(headers: Records, trailers: Records, types: Types, counts: Indices, lengths: Indices) -> None:
+def _require_plausible(headers: Records, trailers: Records, stream: Stream, counts: Indices, lengths: Indices) -> None:
     _refuse(headers, (headers["t0"] > _MAX_TICK) | (trailers["span"] > _MAX_TICK), "lies beyond the end of time")
     _refuse(headers, counts == 0, "holds no frame")
     for encoding in np.unique(headers["encoding"]).tolist():
-        too_short = (lengths < CODECS[encoding].least_length(types, counts)) & (headers["encoding"] == encoding)
+        too_short = (lengths < CODECS[encoding].least_length(_types(stream, encoding), counts)) & (
+            headers["encoding"] == encoding
+        )
         _refuse(headers, too_short, "claims more frames than its payload can hold")
 
 
 def _refuse(headers: Records, wrong: npt.NDArray[np.bool_], what: str) -> None:
     if wrong.any():
         raise BlockError(f"block {headers['seq'][int(np.flatnonzero(wrong)[0])]} {what}")
-
-
-def _columns(
-    blocks: Sequence[bytes], types: Types, encodings: npt.NDArray[np.uint8], counts: Indices, lengths: Indices
-) -> list[Column]:
-    parts: list[list[Column]] = [
-        CODECS[int(encodings[start])].decode(types, _batch(blocks[start:stop], counts[start:stop], lengths[start:stop]))
-        for start, stop in _batches(encodings, counts, len(types))
-    ]
-    empty: list[Column] = [np.empty(0, type_.dtype) for type_ in types]
-    return [np.concatenate(pieces) for pieces in zip(empty, *parts, strict=True)]
 
 
 def _batches(encodings: npt.NDArray[np.uint8], counts: Indices, columns: int) -> Iterator[tuple[int, int]]:

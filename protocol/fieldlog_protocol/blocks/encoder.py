@@ -14,7 +14,7 @@ import numpy as np
 
 from fieldlog_protocol.blocks.block import MAX_FRAMES, Block, BlockHeader, Encoding, Kind, block_format, capacity
 from fieldlog_protocol.blocks.codec import Column, Meter, Types
-from fieldlog_protocol.blocks.codecs import CODECS, preferred_encoding
+from fieldlog_protocol.blocks.codecs import CODECS, payload_columns, payload_resolution, preferred_encoding
 from fieldlog_protocol.blocks.schema import Channel, Stream
 from fieldlog_protocol.blocks.timeline import Ticks, open_instants
 from fieldlog_protocol.errors import UsageError
@@ -31,7 +31,8 @@ class BlockEncoder:
         self.encoding = preferred_encoding(stream, block_size) if encoding is None else encoding
         self._codec = CODECS[self.encoding]
         self._capacity = capacity(block_size)
-        self._types: Types = tuple(column.type for column in stream.columns)
+        self._types: Types = tuple(column.type for column in payload_columns(stream, self.encoding))
+        self._resolution = payload_resolution(stream, self.encoding)
         self._require_room()
         self._clear()
 
@@ -42,7 +43,7 @@ class BlockEncoder:
             raise UsageError(f"a frame of stream {self.stream.name} does not fit a block: choose a larger block size")
 
     def _clear(self) -> None:
-        self._instants = open_instants(self.stream)
+        self._instants = open_instants(self.stream, self._resolution)
         self._chunks: list[list[Column]] = []
         self._frames: list[Sequence[int | float]] = []
         self._meter: Meter | None = self._codec.meter(self._types, self._capacity)
@@ -96,9 +97,13 @@ class BlockEncoder:
         """
         if not self.n_frames:
             raise UsageError("there is no frame to seal a block with")
-        self._flush_frames()
-        payload = self._codec.encode(self._columns(self._chunks))
-        header = replace(
+        block = Block(self.header(opening), self.n_frames, self._instants.span, self.payload())
+        self._clear()
+        return block
+
+    def header(self, opening: BlockHeader) -> BlockHeader:
+        """That of the block that `seal` would give."""
+        return replace(
             opening,
             format=block_format(Kind.DATA),
             encoding=self.encoding,
@@ -106,21 +111,20 @@ class BlockEncoder:
             stream=self.stream.id,
             n_channels=len(self._types),
         )
-        block = Block(header, self.n_frames, self._instants.span, payload)
-        self._clear()
-        return block
+
+    def payload(self) -> bytes:
+        """The payload of the frames so far; a RAWC one grows at its end alone."""
+        self._flush_frames()
+        return self._codec.encode(self._columns(self._chunks))
 
     def _frame(self, tick: int, raw: Sequence[Reading]) -> Sequence[int | float]:
         channels = self.stream.channels
         if len(raw) != len(channels):
             raise UsageError(f"stream {self.stream.name} has {len(channels)} channels, not {len(raw)}")
         values = [_checked(channel, value) for channel, value in zip(channels, raw, strict=True)]
-        if self.stream.timed:
-            values.insert(0, self._stamp(tick))
+        if self._resolution is not None:
+            values.insert(0, (tick - self.first_tick) // self._resolution if self.n_frames else 0)
         return values
-
-    def _stamp(self, tick: int) -> int:
-        return (tick - self.first_tick) // self.stream.time_resolution if self.n_frames else 0
 
     def _open_meter(self) -> Meter:
         """The meter; after bulk filling one that has seen all frames again."""
@@ -149,9 +153,9 @@ class BlockEncoder:
         if len(columns) != len(channels) or any(len(column) != len(ticks) for column in columns):
             raise UsageError(f"stream {self.stream.name} needs {len(channels)} columns of one length")
         typed = [_checked_column(channel, column) for channel, column in zip(channels, columns, strict=True)]
-        if self.stream.timed:
+        if self._resolution is not None:
             first = self.first_tick if self.n_frames else int(ticks[0]) if len(ticks) else 0
-            typed.insert(0, ((ticks - first) // self.stream.time_resolution).astype("<u4"))
+            typed.insert(0, ((ticks - first) // self._resolution).astype("<u4"))
         return typed
 
     def _flush_frames(self) -> None:

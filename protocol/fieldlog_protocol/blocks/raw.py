@@ -18,7 +18,9 @@ def frame_dtype(types: Types) -> np.dtype[np.void]:
     return np.dtype([(f"c{index}", type_.dtype) for index, type_ in enumerate(types)])
 
 
-class _RawMeter:
+class RawMeter:
+    """So many frames and no more."""
+
     def __init__(self, frames: int) -> None:
         self._left = frames
 
@@ -30,8 +32,8 @@ class _RawMeter:
 
 
 class RawCodec:
-    def meter(self, types: Types, capacity: int) -> _RawMeter:
-        return _RawMeter(capacity // frame_dtype(types).itemsize)
+    def meter(self, types: Types, capacity: int) -> RawMeter:
+        return RawMeter(capacity // frame_dtype(types).itemsize)
 
     def fit(self, columns: Sequence[Column], capacity: int) -> int:
         width = sum(column.dtype.itemsize for column in columns)

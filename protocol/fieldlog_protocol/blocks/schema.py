@@ -190,7 +190,7 @@ def _rational(channel: Channel, raw: int) -> float:
     return numerator / power if channel.exponent < 0 else float(numerator * power)
 
 
-_TIME_COLUMN = Channel("time", "", ChannelType.U32)
+TIME_COLUMN = Channel("time", "", ChannelType.U32)
 
 
 class Stream(
@@ -225,7 +225,7 @@ class Stream(
     @property
     def columns(self) -> tuple[Channel, ...]:
         """What a frame of the payload consists of: the channels, behind the time where the stream is timed."""
-        return (_TIME_COLUMN, *self.channels) if self.timed else self.channels
+        return (TIME_COLUMN, *self.channels) if self.timed else self.channels
 
     @property
     def period_ticks(self) -> float:

@@ -44,8 +44,9 @@ class Instants(Protocol):
     def add_many(self, ticks: Ticks) -> None: ...
 
 
-def open_instants(stream: Stream) -> Instants:
-    return Stamps(stream.time_resolution) if stream.timed else Line(tolerance_ticks(stream))
+def open_instants(stream: Stream, resolution: int | None) -> Instants:
+    """`resolution` is that of the payload's time column, None where it has none."""
+    return Line(tolerance_ticks(stream)) if resolution is None else Stamps(resolution)
 
 
 def tolerance_ticks(stream: Stream) -> float:
