@@ -48,7 +48,9 @@ def misnamed(log: Log, info: LoggerInfo) -> list[str]:
     if not others:
         return []
     named = ", ".join(f"log {log_id} of the device {uid.hex()}" for uid, log_id in others)
-    whose = f"some of these blocks say that they are of {named}, and the device says that it is {info.uid.hex()} with log"
+    whose = (
+        f"some of these blocks say that they are of {named}, and the device says that it is {info.uid.hex()} with log"
+    )
     asked = "was its memory taken from another device? They are kept under what the device says"
     return [f"{whose} {info.log_id}: {asked}"]
 
