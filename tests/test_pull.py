@@ -161,8 +161,9 @@ async def test_what_a_pull_has_to_know_first_is_asked_for_at_once(
     asked = [key for key, _ in port.peer.log]
     first = [os.PARAMS, logger.SEAL, logger.INFO, logger.INFO, logger.SESSIONS, logger.CLOCK_PROBE]
     assert asked[:6] == [command.key for command in first]
-    assert set(asked[6:]) == {logger.CLOCK_PROBE.key, logger.BLOCKS.key}
-    assert asked[-1] == logger.CLOCK_PROBE.key, "before and behind the blocks"
+    last = [logger.CLOCK_PROBE, logger.CLOCK_ANCHOR, logger.INFO, logger.SESSIONS]
+    assert asked[-4:] == [command.key for command in last], "before and behind the blocks"
+    assert set(asked[6:-4]) == {logger.CLOCK_PROBE.key, logger.BLOCKS.key}
 
 
 async def test_what_was_sealed_after_the_state_was_told_is_read_all_the_same(

@@ -83,16 +83,15 @@ async def sync_clock(device: Device) -> Sync | None:
         await device.set_datetime(dt.datetime.now(dt.UTC))
         return None
     sync = await probe_clock(device)
-    await write_anchor(device, sync)
+    await device.request(logger.CLOCK_ANCHOR, anchor_of(sync))
     return sync
 
 
-async def write_anchor(device: Device, sync: Sync) -> None:
-    """Let the device keep a sync of its present boot in its log, and go by it from now on."""
-    anchor = logger.ClockAnchor(
+def anchor_of(sync: Sync) -> logger.ClockAnchor:
+    """What lets a device keep a sync of its present boot in its log, and go by it from now on."""
+    return logger.ClockAnchor(
         boot=sync.boot_id, tick=sync.tick, utc=sync.utc_us, err=sync.error_us, src=ClockSource.HOST
     )
-    await device.request(logger.CLOCK_ANCHOR, anchor)
 
 
 def _now_us() -> int:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fieldlog.archive.log import Log
-from fieldlog.clock import read_ticks, write_anchor
+from fieldlog.clock import anchor_of, read_ticks
 from fieldlog.clock_model import oscillator_of
 from fieldlog.clock_sync import TICK_HZ, US_PER_TICK, Reading, Sync, one_per_tick
 from fieldlog.clock_votes import judge
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
-from fieldlog_protocol.errors import RefusedError
+from fieldlog_protocol.commands.logger import ClockAnchor
 
 ANCHOR_EVERY_US = 86_400_000_000
 _GOOD_US = 1_000_000
@@ -25,11 +25,10 @@ _BELIEF_ERROR_US = 2_000_000  # told in whole seconds, and set by nobody knows w
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """`anchored`: the device wrote a block about it, which is yet to be read. `warnings` are sentences."""
+class Decision:
+    """What to let the device keep, None for nothing; `warnings` are sentences."""
 
-    sync: Sync
-    anchored: bool = False
+    anchor: ClockAnchor | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -43,22 +42,15 @@ async def take_sync(device: Device, log: Log, *, known_us: float | None = None) 
     return reading
 
 
-async def anchor_device(device: Device, log: Log, info: LoggerInfo, reading: Reading) -> Kept:
-    """Let the device keep the sync of `reading`, if it is time for that and nothing that the archive holds contradicts it.
-
-    `info` is the device's as it was before `reading`.
+def decide(log: Log, info: LoggerInfo, reading: Reading) -> Decision:
+    """Whether the device shall keep the sync of `reading`: if it is time for that and nothing contradicts it that the
+    archive holds. `info` is the device's as it was before `reading`.
     """
     sync = reading.sync
     off_us = contradiction(sync, [*log.syncs(), *_belief(info, sync)], info.clock_ppm)
     if off_us is not None:
-        return Kept(sync, warnings=(_doubtful(off_us),))
-    if not _due(info, reading):
-        return Kept(sync)
-    try:
-        await write_anchor(device, sync)
-    except RefusedError as error:
-        return Kept(sync, warnings=(f"the device did not keep the clock sync, the archive did: {error}",))
-    return Kept(sync, anchored=True)
+        return Decision(warnings=(_doubtful(off_us),))
+    return Decision(anchor_of(sync) if _due(info, reading) else None)
 
 
 def _doubtful(off_us: float) -> str:
@@ -82,7 +74,7 @@ def _due(info: LoggerInfo, reading: Reading) -> bool:
     if reading.offset_us is None or abs(reading.offset_us) > _GOOD_US or info.clock_set_s is None:
         return True
     since_us = reading.sync.utc_us - info.clock_set_s * 1_000_000
-    return since_us > min(ANCHOR_EVERY_US, reading.sync.tick * US_PER_TICK)
+    return since_us > min(ANCHOR_EVERY_US, reading.sync.tick * US_PER_TICK + _BELIEF_ERROR_US)
 
 
 def contradiction(sync: Sync, known: Sequence[Sync], clock_ppm: float | None) -> float | None:

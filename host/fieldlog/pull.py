@@ -6,15 +6,16 @@ for again, and what the device no longer has is recorded as a gap, once, by seq.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fieldlog.archive.log import GONE, NOT_SENT, OVERWRITTEN, Log
 from fieldlog.archive.ranges import difference, overlap
 from fieldlog.archive.records import Gap, Session
 from fieldlog.archive.store import Archive
 from fieldlog.block_reader import Batch, read_blocks
-from fieldlog.clock_keeping import anchor_device, take_sync
+from fieldlog.clock_keeping import decide, take_sync
 from fieldlog.clock_sync import Reading, Sync
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
@@ -23,7 +24,7 @@ from fieldlog.recording import ask_sessions, read_sessions
 from fieldlog_protocol.blocks.block import frames_in
 from fieldlog_protocol.commands import Empty, logger
 from fieldlog_protocol.commands.logger import SessionInfo, StopReason
-from fieldlog_protocol.errors import FieldlogError, ProtocolError, VerificationError
+from fieldlog_protocol.errors import FieldlogError, ProtocolError, RefusedError, VerificationError
 
 Progress = Callable[["PullProgress"], None]
 
@@ -76,8 +77,7 @@ async def pull(device: Device, archive: Archive, *, seal: bool = True, progress:
         await _fetch(device, log, result, progress)
         result.warnings += misnamed(log, info) if result.blocks else []
         log.add_sessions(map(_session, sessions))
-        if await _keep_time(device, log, result, before):
-            await _fetch_news(device, log, result, progress)
+        await _keep_time(device, log, result, before, progress)
     except FieldlogError:
         log.end_pull(number, blocks=result.blocks, size=result.bytes, outcome="broken off")
         raise
@@ -125,23 +125,42 @@ def _require_sense(device: Device, info: LoggerInfo, again: logger.InfoResponse 
         )
 
 
-async def _keep_time(device: Device, log: Log, result: PullResult, before: Reading | None) -> bool:
-    """Probe again, now that all is known that the device knows of its time; whether it was told what was found."""
+async def _keep_time(
+    device: Device, log: Log, result: PullResult, before: Reading | None, progress: Progress | None
+) -> None:
+    """Probe again, now that the archive has all that the device knows of its time, and tell it where it should know."""
     found = await _probe(device, log, result, before)
     if found is None:
-        return False
-    kept = await anchor_device(device, log, result.info, found)
-    result.warnings += kept.warnings
-    return kept.anchored
+        return
+    decision = decide(log, result.info, found)
+    result.warnings += decision.warnings
+    if decision.anchor is not None:
+        await _anchor(device, log, result, decision.anchor, progress)
 
 
-async def _fetch_news(device: Device, log: Log, result: PullResult, progress: Progress | None) -> None:
-    """What the device has written since it was asked: a block about the clock among it, so that nothing new is left."""
-    described, sessions = device.ask_logger_info(), ask_sessions(device)
-    result.info = await described
-    result.open_seqs = result.info.open_seqs
-    log.add_sessions(map(_session, await read_sessions(device, sessions)))
-    await _fetch(device, log, result, progress)
+async def _anchor(
+    device: Device, log: Log, result: PullResult, anchor: logger.ClockAnchor, progress: Progress | None
+) -> None:
+    """Let the device keep a sync, and read the block that it writes about it, so that nothing new is left."""
+    client = device.client
+    told = client.start(logger.CLOCK_ANCHOR, anchor)
+    if not client.ordered:
+        await asyncio.wait([told])
+    asked, sessions = client.start(logger.INFO, logger.InfoRequest(p=1)), ask_sessions(device)
+    try:
+        await told
+        now = await asked
+        if now.first is not None and now.next is not None:
+            new = replace(result.info, first_seq=now.first, next_seq=now.next, open_seqs=now.open or ())
+            _require_sense(device, new, None)
+            result.info, result.open_seqs = new, new.open_seqs
+            await _fetch(device, log, result, progress)
+        log.add_sessions(map(_session, await read_sessions(device, sessions)))
+    except RefusedError as error:
+        result.warnings.append(f"the device did not keep the clock sync, the archive did: {error}")
+    finally:
+        for reply in (told, asked, sessions):
+            reply.cancel()
 
 
 async def _probe(device: Device, log: Log, result: PullResult, before: Reading | None = None) -> Reading | None:
@@ -169,7 +188,8 @@ async def _fetch(device: Device, log: Log, result: PullResult, progress: Progres
             if progress is not None:
                 progress(_progress(result, count))
     _note_lost(log, result, wanted, first_held)
-    result.lost += log.add_gaps([range(info.first_seq)], OVERWRITTEN)
+    still_open = [range(seq, seq + 1) for seq in info.open_seqs]
+    result.lost += log.add_gaps(difference([range(info.first_seq)], still_open), OVERWRITTEN)
 
 
 def _count(result: PullResult, wanted: range, batch: Batch) -> int:
