@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from fieldlog.cli.main import invoke
 from fieldlog.connection import connect
 from fieldlog.pull import PullResult, pull
 from fieldlog.recognise import unread
-from fieldlog_protocol.blocks.block import Block, BlockHeader, Kind, block_format, build_block
+from fieldlog_protocol.blocks.block import TICK_HZ, Block, BlockHeader, Kind, block_format, build_block
 from fieldlog_protocol.blocks.events import Mark, TimedEvent, encode_events
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Schema, Stream, schema_blocks
 from fieldlog_protocol.commands import logger
@@ -39,6 +40,10 @@ def log(seqs: range = range(SEQS), text: str = "event") -> dict[int, bytes]:
     return {seq: block(seq, text) for seq in seqs}
 
 
+def tick() -> int:
+    return time.monotonic_ns() * TICK_HZ // 10**9
+
+
 class Logger:
     """A logger whose memory can be changed behind its back. `asked` are (seq, length) of requests for its blocks."""
 
@@ -54,7 +59,7 @@ class Logger:
             logger.INFO.key: self._info,
             logger.SEAL.key: lambda _: {"next": self._next},
             logger.SESSIONS.key: lambda _: {"n": 0, "s": []},
-            logger.CLOCK_PROBE.key: lambda _: {"boot": 1, "rx": 1000, "tx": 1000},
+            logger.CLOCK_PROBE.key: lambda _: {"boot": 1, "rx": tick(), "tx": tick()},
             logger.CLOCK_ANCHOR.key: lambda _: {},
             logger.BLOCKS.key: self._read,
         }
@@ -73,7 +78,7 @@ class Logger:
             "block": 1024,
             "serial": self.serial,
             "boot": 1,
-            "tick": 5,
+            "tick": tick(),
             "state": 0,
             "first": min(self.blocks),
             "next": self._next,
