@@ -254,6 +254,22 @@ async def test_a_refused_write_ends_it() -> None:
                 await files.store(device, noise(9000), "/lfs/x")
 
 
+async def test_a_link_that_is_lost_in_a_write_leaves_a_file_not_to_be_trusted() -> None:
+    store = Store()
+    with pty_peer(store.handlers()) as peer:
+
+        def unplug(body: dict[str, Any]) -> Answer:
+            if body["off"] > 2000:
+                peer.unplug()
+                return None
+            return store.write(body)
+
+        peer.peer.on(fs.WRITE, unplug)
+        async with fieldlog.connect(peer.path) as device:
+            with pytest.raises(LinkError, match="/lfs/x may be incomplete on the device"):
+                await files.store(device, noise(9000), "/lfs/x")
+
+
 async def test_a_short_line_queue_gets_short_messages() -> None:
     """A stock Zephyr console loses requests longer than two lines from an unpaced host (SMP.md section 8)."""
     store = Store()

@@ -177,7 +177,10 @@ async def store(device: Device, data: bytes, name: str, *, progress: OnProgress 
     """Write a file on the device, anew if it exists, and check it by the device's hash."""
     if not data:
         raise UsageError("the file is empty, and SMP cannot create empty files. Nothing was sent")
-    await upload(device.client, _FileTarget(device.client, name, data), len(data), f"writing {name}", progress)
+    try:
+        await upload(device.client, _FileTarget(device.client, name, data), len(data), f"writing {name}", progress)
+    except LinkError as error:
+        raise type(error)(f"{error}. Until then {name} may be incomplete on the device") from error
     there = await size(device, name)
     if there != len(data):
         raise VerificationError(

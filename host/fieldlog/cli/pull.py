@@ -122,7 +122,7 @@ class _Watch:
 
     def show(self) -> None:
         """The results: of several devices as a table."""
-        if not self.many:
+        if not self.many or not self.readouts:
             return
         if self.common.output.as_json:
             for readout in self.readouts:
