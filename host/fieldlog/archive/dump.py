@@ -40,6 +40,7 @@ class ImportedLog:
 class Imported:
     """What was found in a dump. `strangers` are blocks that nothing says the log of; they are not in the archive.
 
+    `recovered`: blocks that power had left unsealed; of each at most one frame is lost.
     `torn`: headers without a whole block. `newer`: headers of a format that is not known here. `erased` and `other`:
     bytes outside of blocks. `page_sizes`: sizes of the pages found, 0 for blocks without padding.
     """
@@ -47,6 +48,7 @@ class Imported:
     size: int = 0
     logs: list[ImportedLog] = field(default_factory=list[ImportedLog])
     strangers: int = 0
+    recovered: int = 0
     torn: int = 0
     newer: int = 0
     erased: int = 0
@@ -90,7 +92,16 @@ def _stored(archive: Archive, dump: Path, survey: Survey, reader: _Reader) -> Im
         logs[whose].add_blocks([wire])
         counts[whose] += 1
     found = reader.salvage
-    done = Imported(reader.size, [], strangers, found.torn, found.newer, found.erased, found.other, sorted(found.sizes))
+    done = Imported(
+        reader.size,
+        strangers=strangers,
+        recovered=found.recovered,
+        torn=found.torn,
+        newer=found.newer,
+        erased=found.erased,
+        other=found.other,
+        page_sizes=sorted(found.sizes),
+    )
     for whose, (log, stored, number) in held.items():
         log.end_pull(number, blocks=counts[whose], size=0, outcome=f"{IMPORTED} {dump.name}")
         _name(log, survey.found[whose])

@@ -135,6 +135,7 @@ def _imported_json(archive: Path, dump: Path, done: Imported) -> dict[str, objec
             for log in done.logs
         ],
         "unknown_blocks": done.strangers,
+        "recovered": done.recovered,
         "torn": done.torn,
         "newer": done.newer,
         "erased_bytes": done.erased,
@@ -148,6 +149,8 @@ def _show_imported(output: Output, archive: Path, done: Imported) -> None:
         if log.missing:
             lacking = sum(map(len, log.missing))
             output.line(f"{count(lacking, 'block')} between them are not in the archive: {_listed(log.missing)}")
+    if done.recovered:
+        output.line(f"{count(done.recovered, 'block')} had been left unsealed by a loss of power, and were read as far as they go")
     if done.torn:
         output.line(f"{count(done.torn, 'block')} in the dump are not whole, and were left out")
 

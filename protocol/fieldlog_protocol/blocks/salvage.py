@@ -2,7 +2,8 @@
 
 Rule of this module: nothing is believed of where a dump begins, of what else is in it or of how large its pages are.
 A header is looked for at every byte; where its CRC-16 holds, the CRC-32 says in which of its two forms a whole block
-stands there. The bytes of a whole block are not looked at again, so that no block inside another is taken for one.
+stands there. The bytes of a whole block are not looked at again, so that no block inside another is taken for one. A
+RAWC block that was never sealed becomes what the device will make of it at its next boot, if it has one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from fieldlog_protocol.blocks.block import (
     OVERHEAD,
     TRAILER,
     VERSION,
+    Encoding,
+    build_block,
     has_header,
     is_whole,
 )
@@ -32,14 +35,15 @@ _LENGTH_AT = HEADER.size + 2  # of the trailer's payload_len behind the start, l
 class Salvage:
     """Feed it a dump in pieces of any size.
 
-    `sizes` counts the blocks by the size of the page that they stood in, 0 for wire form. `torn` counts headers
-    without a whole block behind them, `newer` those of a format that is not known here, `erased` the bytes of 0xFF and
+    `sizes` counts the blocks by the size of the page that they stood in, 0 for wire form; `recovered` are those of them
+    that had not been sealed. `torn` counts headers without a whole block behind them, `newer` those of a format that is not known here, `erased` the bytes of 0xFF and
     `other` all other bytes outside of whole blocks.
     """
 
     block_size: int | None = None
     """Only pages of this size; None for any size, and for wire form."""
     sizes: Counter[int] = field(default_factory=Counter[int])
+    recovered: int = 0
     torn: int = 0
     newer: int = 0
     erased: int = 0
@@ -81,11 +85,20 @@ class Salvage:
                 self.sizes[size] += 1
                 return size, wire
         wire = None if self.block_size else _wire_at(buffer, start)
-        if wire is None:
-            self.torn += 1
-            return 1, None
-        self.sizes[0] += 1
-        return len(wire), wire
+        if wire is not None:
+            self.sizes[0] += 1
+            return len(wire), wire
+        size = self._usual_size()
+        wire = _unsealed_at(buffer, start, size) if size else None
+        if wire is not None:
+            self.recovered += 1
+            return size, wire
+        self.torn += 1
+        return 1, None
+
+    def _usual_size(self) -> int:
+        """Of the pages, as far as it is known; else 0."""
+        return self.block_size or next((size for size in self._likely_sizes() if self.sizes[size]), 0)
 
     def _likely_sizes(self) -> list[int]:
         if self.block_size:
@@ -106,6 +119,19 @@ def _page_at(buffer: bytes, start: int, size: int) -> bytes | None:
         return None
     wire = buffer[start : start + HEADER.size + payload_len] + buffer[end - TRAILER.size : end]
     return wire if is_whole(wire) else None
+
+
+def _unsealed_at(buffer: bytes, start: int, size: int) -> bytes | None:
+    """The RAWC block in a page whose trailer was not programmed, or only in part."""
+    page = buffer[start : start + size]
+    if len(page) < size or page[3] != Encoding.RAWC:
+        return None
+    from fieldlog_protocol.blocks.rawc import recover
+
+    block = recover(page)
+    wire = b"" if block is None else build_block(block)
+    partly = all(old & new == new for old, new in zip(page[-TRAILER.size :], wire[-TRAILER.size :], strict=False))
+    return wire if wire and partly else None
 
 
 def _wire_at(buffer: bytes, start: int) -> bytes | None:
