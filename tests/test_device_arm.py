@@ -15,8 +15,9 @@ from device_bench import START_US, Bench
 from fieldlog_protocol.blocks.block import TICK_HZ, Kind
 from fieldlog_protocol.blocks.events import Mark
 from fieldlog_protocol.commands import logger
-from fieldlog_protocol.commands.logger import Capability, LoggerError, StartMode, State, StopReason
+from fieldlog_protocol.commands.logger import Capability, LoggerError, StartMode, State, StopReason, StreamPeriod
 from fieldlog_protocol.errors import RefusedError
+from fieldlog_sim.port import Buffers
 from fieldlog_sim.sensors import Environment
 
 WAKES = pytest.mark.parametrize("steps", [1, 7, 500])
@@ -230,6 +231,37 @@ def test_until_before_the_beginning_is_refused() -> None:
     ):
         assert bench.fl_refusal(logger.ARM, request) == LoggerError.OUT_OF_RANGE
     assert bench.state() is State.IDLE
+
+
+@pytest.mark.parametrize(("streams", "told"), [(8, "periods"), (40, "ids"), (200, "nothing")])
+def test_what_was_asked_for_fits_the_smallest_buffer(streams: int, told: str) -> None:
+    sensors = [Environment(number, stream_id=number) for number in range(streams)]
+    bench = synced(sensors=sensors, buffers=Buffers(384, 4))
+    label = "é" * 16
+    far = 2**32 - 1
+    bench.arm(start=StartMode.AT, at=far - 1, until=far, secs=far, frames=2**63 - 1, label=label, wrap=True)
+    plan = bench.info().plan
+    assert plan is not None
+    assert (plan.label, plan.at, plan.frames) == (label, far - 1, 2**63 - 1)
+    if told == "nothing":
+        assert plan.streams is None
+    else:
+        period_us = sensors[0].stream.period_us if told == "periods" else None
+        assert plan.streams == tuple(StreamPeriod(s=number, us=period_us) for number in range(streams))
+
+
+def test_more_periods_than_can_be_remembered_are_refused() -> None:
+    sensors = [Environment(number, stream_id=number) for number in range(100)]
+    bench = Bench(sensors=sensors)
+    streams = tuple(StreamPeriod(s=number, us=1_000_000 + number) for number in range(100))
+    assert bench.fl_refusal(logger.ARM, logger.ArmRequest(id=1, streams=streams)) == LoggerError.FLASH
+    assert bench.state() is State.IDLE
+    assert bench.arm(streams=streams[:10]).session == 1
+
+
+def test_a_label_is_counted_in_bytes() -> None:
+    request = logger.ArmRequest(id=1, label="é" * 17)
+    assert Bench().fl_refusal(logger.ARM, request) == LoggerError.OUT_OF_RANGE
 
 
 def test_what_it_can_wait_for_is_a_capability() -> None:

@@ -10,9 +10,11 @@ import struct
 import msgspec
 
 from fieldlog_protocol.blocks.schema import Schema, Stream
-from fieldlog_sim.settings_store import SettingsStore
+from fieldlog_sim.settings_store import MAX_VALUE, SettingsStore
+from fieldlog_sim.store_errors import StoreFull
 
 _KEY = "log/setup"
+_RECORDED = "log/recorded"
 
 
 class _Stored(msgspec.Struct, frozen=True):
@@ -20,7 +22,6 @@ class _Stored(msgspec.Struct, frozen=True):
 
     schema_id: int = 0
     periods_us: dict[int, int] = {}
-    recorded: tuple[int, ...] = ()
     wrap: bool = False
     released: int = 0
 
@@ -33,6 +34,7 @@ class LogSetup:
         self._factory = streams
         stored = store.get(_KEY)
         self._now = _Stored() if stored is None else msgspec.json.decode(stored, type=_Stored)
+        self._recorded = tuple(store.get(_RECORDED) or b"")
         self._streams = self._with_periods()
 
     @property
@@ -64,7 +66,7 @@ class LogSetup:
     @property
     def recorded(self) -> tuple[int, ...]:
         """Ids of the streams that the session records."""
-        return self._now.recorded
+        return self._recorded
 
     def calibration(self, stream: int, channel: int) -> tuple[float, ...]:
         """The calibration polynomial of a channel, empty for none."""
@@ -73,14 +75,20 @@ class LogSetup:
 
     def arm(self, periods_us: dict[int, int], recorded: tuple[int, ...], *, wrap: bool) -> dict[str, bytes]:
         """Take over a session's setup; the record to be stored together with the session's own is answered."""
+        own = {stream.id: stream.period_us for stream in self._factory}
         merged = self._now.periods_us | periods_us
+        merged = {id_: period_us for id_, period_us in merged.items() if period_us != own.get(id_)}
         changed = merged != self._now.periods_us or self._now.schema_id == 0
         schema_id = self._now.schema_id % 0xFF + 1 if changed else self._now.schema_id
-        self._now = msgspec.structs.replace(
-            self._now, schema_id=schema_id, periods_us=merged, recorded=recorded, wrap=wrap
-        )
+        setup = msgspec.structs.replace(self._now, schema_id=schema_id, periods_us=merged, wrap=wrap)
+        encoded = msgspec.json.encode(setup)
+        if len(encoded) > MAX_VALUE:
+            raise StoreFull(
+                f"the periods of {len(merged)} streams are more than can be remembered. Nothing was changed"
+            )
+        self._now, self._recorded = setup, recorded
         self._streams = self._with_periods()
-        return {_KEY: msgspec.json.encode(self._now)}
+        return {_KEY: encoded, _RECORDED: bytes(recorded)}
 
     def release(self, seq: int) -> None:
         """Store a new released position."""

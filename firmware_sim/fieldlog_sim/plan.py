@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from fieldlog_protocol.blocks.block import TICK_HZ
 from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_protocol.commands import Group, Message
-from fieldlog_protocol.commands.logger import ArmRequest, LoggerError, StartMode, StreamPeriod
+from fieldlog_protocol.commands.logger import LABEL_MAX, ArmRequest, LoggerError, StartMode, StreamPeriod
 from fieldlog_sim.device_clock import MAX_UTC_S, DeviceClock
 from fieldlog_sim.dispatch import Refusal
 
@@ -103,6 +103,8 @@ def require_possible(
 ) -> None:
     """Refuse conditions that this device cannot watch for, that make no sense, or that need a clock that is not set."""
     mode = start_mode(request)
+    if len((request.label or "").encode()) > LABEL_MAX:  # the table counts characters
+        raise refuse(LoggerError.OUT_OF_RANGE)
     if mode is StartMode.BUTTON:
         raise refuse(LoggerError.NOT_SUPPORTED)
     if mode is StartMode.THRESHOLD:

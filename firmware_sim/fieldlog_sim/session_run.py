@@ -101,17 +101,18 @@ class SessionRun:
             raise refuse(LoggerError.RECORDING)
         self._require_room(wrap=bool(request.wrap))
         chosen = self._possible(request)
-        self._store.wrap = bool(request.wrap)
         now = start_mode(request) is StartMode.NOW
         answer = fl.ArmResponse(session=self.sessions.next_id, state=State.LOGGING if now else State.ARMED)
         changes = self._setup.arm(chosen, tuple(chosen), wrap=bool(request.wrap))
-        self.plan = self._planned(request)
-        changes |= {ARMED: answer_record(request.id, answer), _PLAN: encode_body(self.plan)}
+        self._store.wrap = bool(request.wrap)
+        plan = self._planned(request)
+        changes |= {ARMED: answer_record(request.id, answer), _PLAN: encode_body(plan)}
         self._seen_us = self._clock.true_us
         if now:
-            self._begin(self.plan, self._seen_us, changes)
+            self._begin(plan, self._seen_us, changes)
         else:
             self._nv.put_many(changes)
+            self.plan = plan
             self.sampling.restart(self._seen_us)
         self._draw()
         return answer
@@ -157,6 +158,7 @@ class SessionRun:
         tick = self._clock.oscillator.tick(moment_us)
         label = plan.arm.label or ""
         session = self.sessions.begin(label, self._firmware.boot_id, tick, self._store.next_seq, also)
+        self.plan = plan
         self._before = Progress(session.first)
         self._due_us = 0
         self.recorder = self._new_recorder(0)

@@ -155,15 +155,23 @@ class _Pages:
         )
 
     def _planned(self) -> logger.InfoResponse:
-        battery, now_us = self._device.battery, self._device.now_us()
-        return logger.InfoResponse(
+        """Of many streams the periods are left out, which are told elsewhere, and of very many all."""
+        battery, now_us, plan = self._device.battery, self._device.now_us(), self._logger.plan
+        said = logger.InfoResponse(
             parts=_PARTS,
-            plan=self._logger.plan,
+            plan=plan,
             left=self._logger.seconds_left,
             pct=battery.percent(now_us),
             mah=round(battery.left_mah(now_us)),
             ua=round(battery.current_ua),
         )
+        if plan is None or self._limits.fits(said):
+            return said
+        streams = tuple(logger.StreamPeriod(s=item.s) for item in plan.streams or ())
+        said = msgspec.structs.replace(said, plan=msgspec.structs.replace(plan, streams=streams))
+        if self._limits.fits(said):
+            return said
+        return msgspec.structs.replace(said, plan=msgspec.structs.replace(plan, streams=None))
 
     def streams(self, request: logger.StreamsRequest) -> logger.StreamsResponse:
         streams = self._logger.streams

@@ -222,7 +222,10 @@ class InfoResponse(Message, frozen=True, kw_only=True):
     set: Annotated[int, u63("UTC at which its clock was last set, 0: never", "s")] | None = None
     token: Annotated[int, u32("token for erase, bound to next")] | None = None
     plan: (
-        Annotated[ArmRequest, about("how the session armed or recorded was asked for, with all its streams")] | None
+        Annotated[
+            ArmRequest, about("how the session armed or recorded was asked for, with its streams as far as they fit")
+        ]
+        | None
     ) = None
     left: Annotated[int, u63("time until the session begins, left out: not known", "s")] | None = None
     pct: Annotated[int, u8("charge left in the battery", "%")] | None = None
