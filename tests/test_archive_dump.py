@@ -15,10 +15,21 @@ import fieldlog.archive
 from archive_data import CLIMATE, DOOR, LOG_ID, UID, PaperLogger, climate
 from fieldlog.archive.dump import Imported, import_dump
 from fieldlog_protocol.blocks import cbor
-from fieldlog_protocol.blocks.block import Block, Kind, build_block, pad, parse_block
+from fieldlog_protocol.blocks.block import (
+    TICK_HZ,
+    Block,
+    BlockHeader,
+    Encoding,
+    Kind,
+    block_format,
+    build_block,
+    pad,
+    parse_block,
+)
+from fieldlog_protocol.blocks.encoder import BlockEncoder
 from fieldlog_protocol.blocks.events import Boot, SessionStart, SessionStop
 from fieldlog_protocol.blocks.salvage import Salvage
-from fieldlog_protocol.blocks.schema import parse_schema_part
+from fieldlog_protocol.blocks.schema import Stream, parse_schema_part
 from fieldlog_protocol.errors import UsageError, VerificationError
 
 OTHER = (bytes(range(8)), 7)
@@ -225,3 +236,31 @@ def test_memory_does_not_grow_with_the_dump() -> None:
         tracemalloc.reset_peak()
     tracemalloc.stop()
     assert peaks[-1] < 1.1 * peaks[2] < 8 << 20
+
+
+def slow_page(seq: int, frames: int, sealed: bool) -> tuple[bytes, bytes]:
+    """The page of a slow stream's block that is filled frame by frame, and the block that it is or will be."""
+    slow = Stream(2, "slow", 60_000_000, CLIMATE.channels)
+    encoder = BlockEncoder(slow, 1024, encoding=Encoding.RAWC)
+    for number in range(frames):
+        assert encoder.push(number * 60 * TICK_HZ, (2000 + number, 400))
+    block = encoder.seal(BlockHeader(seq=seq, t0=0, boot_id=1, session=1, format=block_format(Kind.DATA)))
+    wire = build_block(block)
+    page = pad(wire, 1024)
+    return page if sealed else page[:-16] + b"\xff" * 16, wire
+
+
+@pytest.mark.parametrize("torn_trailer", [False, True])
+def test_a_block_that_power_left_unsealed_is_read_as_far_as_it_goes(tmp_path: Path, torn_trailer: bool) -> None:
+    blocks = recorded().blocks
+    page, wire = slow_page(len(blocks), 5, sealed=False)
+    if torn_trailer:
+        page = page[:-16] + wire[-16:-9] + b"\xff" * 9
+    begun, _ = slow_page(len(blocks) + 1, 3, sealed=False)
+    begun = begun[:-985] + b"\xff" * 985  # cut in its first frame
+    rotten = bytearray(slow_page(len(blocks) + 2, 9, sealed=True)[0])
+    rotten[70] ^= 1
+    done = imported(tmp_path / "a", ring(blocks, 1024, 5) + page + begun + bytes(rotten))
+    assert (done.recovered, done.torn) == (1, 2)
+    with fieldlog.archive.open(tmp_path / "a") as archive:
+        assert archive.logs()[0].copies(len(blocks)) == [wire]

@@ -150,7 +150,9 @@ def _show_imported(output: Output, archive: Path, done: Imported) -> None:
             lacking = sum(map(len, log.missing))
             output.line(f"{count(lacking, 'block')} between them are not in the archive: {_listed(log.missing)}")
     if done.recovered:
-        output.line(f"{count(done.recovered, 'block')} had been left unsealed by a loss of power, and were read as far as they go")
+        output.line(
+            f"{count(done.recovered, 'block')} had been left unsealed by a loss of power, and were read as far as they go"
+        )
     if done.torn:
         output.line(f"{count(done.torn, 'block')} in the dump are not whole, and were left out")
 
