@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fieldlog.cli.archive_tiers import derive
 from fieldlog.cli.common import archive_option, on_interrupt, output_options
 from fieldlog.cli.output import Output
 from fieldlog.text import count
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
 _INTERRUPTED = "what was taken over so far is in the archive. Repeat the command to go on"
 
 
+no_parquet_option = click.option(
+    "--no-parquet", is_flag=True, help="Leave the Parquet files of the archive as they are."
+)
+
+
 @click.command()
 @click.argument("other", type=click.Path(path_type=Path))
+@no_parquet_option
 @output_options
 @archive_option
-def merge(output: Output, archive: Path, other: Path) -> None:
+def merge(output: Output, archive: Path, other: Path, *, no_parquet: bool) -> None:
     """Take over all that the archive OTHER holds. OTHER is only read; repeat it at will."""
     from fieldlog import archive as archives
     from fieldlog.archive.merge import merge as merge_archives
@@ -37,11 +44,14 @@ def merge(output: Output, archive: Path, other: Path) -> None:
         output.progress(f"merging {other}", "block") as progress,
     ):
         done = merge_archives(store, source, progress)
+    warnings = () if no_parquet else derive(output, archive)
     output.result(_merged_json(archive, other, done), lambda: _show_merged(output, archive, done))
     for log in done.logs:
         _warn_of_conflicts(output, log.info.name, log.conflicts)
         for text in log.damaged:
             output.warn(f"{log.info.name}: {text}")
+    for warning in warnings:
+        output.warn(warning)
 
 
 def _merged_json(archive: Path, other: Path, done: Merged) -> dict[str, object]:
@@ -86,9 +96,10 @@ def _merged_line(log: MergedLog) -> str:
     type=click.Choice(list(map(str, BLOCK_SIZES))),
     help="Take only pages of this many bytes; else blocks of any size, and those without padding.",
 )
+@no_parquet_option
 @output_options
 @archive_option
-def import_(output: Output, archive: Path, dump: Path, block_size: str | None) -> None:
+def import_(output: Output, archive: Path, dump: Path, block_size: str | None, *, no_parquet: bool) -> None:
     """Take over the readings in DUMP, the memory of a logger that no longer answers.
 
     DUMP is the image of its flash or card, or of a part of it, byte by byte. Repeat it at will.
@@ -105,6 +116,7 @@ def import_(output: Output, archive: Path, dump: Path, block_size: str | None) -
         output.progress(f"reading {dump}") as progress,
     ):
         done = import_dump(store, dump, block_size=size, progress=progress)
+    warnings = () if no_parquet else derive(output, archive)
     output.result(_imported_json(archive, dump, done), lambda: _show_imported(output, archive, done))
     for log in done.logs:
         _warn_of_conflicts(output, log.info.name, log.conflicts)
@@ -115,6 +127,8 @@ def import_(output: Output, archive: Path, dump: Path, block_size: str | None) -
         )
     if done.newer:
         output.warn(f"{count(done.newer, 'block')} of a newer format were left out: update fieldlog, and import again")
+    for warning in warnings:
+        output.warn(warning)
 
 
 def _imported_json(archive: Path, dump: Path, done: Imported) -> dict[str, object]:

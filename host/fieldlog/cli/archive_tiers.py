@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from fieldlog.cli.common import archive_option, output_options
+from fieldlog.cli.failure import sentence
 from fieldlog.cli.output import Output
 from fieldlog.text import count
-from fieldlog_protocol.errors import VerificationError
+from fieldlog_protocol.errors import FieldlogError, VerificationError
 
 if TYPE_CHECKING:
     from fieldlog.archive.agreement import Agreement
@@ -115,6 +117,22 @@ def _judge(archive: Path, found: _Found) -> None:
             f"The blocks in {archive} are whole, but {count(len(wrong), 'Parquet file')} named above do not agree with "
             f"them. Nothing was changed; {_REBUILD}"
         )
+
+
+def derive(output: Output, archive: Path) -> Sequence[str]:
+    """Bring the Parquet files up to date; answers warnings: whatever happens, the readings are safe in the archive."""
+    from fieldlog import archive as archives
+    from fieldlog.archive.dataset import update_dataset
+
+    try:
+        with (
+            archives.open(archive) as store,
+            output.progress("writing Parquet files", "readings") as progress,
+        ):
+            return update_dataset(store, progress=progress).problems
+    except (FieldlogError, OSError) as error:
+        safe = "The readings are safe in the archive; `fieldlog archive rebuild --changed` tries again"
+        return [f"the Parquet files are not up to date: {sentence(error).rstrip('.')}. {safe}"]
 
 
 @click.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from fieldlog.cli.archive_tiers import derive
 from fieldlog.cli.common import Common, archive_option, options, run
 from fieldlog.cli.failure import FAILED, described, exit_code, sentence
 from fieldlog.cli.output import OnBoard, json_line
@@ -18,7 +19,7 @@ from fieldlog.pull import PullResult
 from fieldlog.pull_many import Readout, Stage, distinct, pull_many
 from fieldlog.text import count
 from fieldlog.url import DeviceUrl, choose, parse
-from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, RequestTimeout
+from fieldlog_protocol.errors import DeviceNotFound, RequestTimeout
 
 _CONFLICT = 5
 """The exit code when everything was read, and does not go together with what the archive holds: verification failed."""
@@ -51,24 +52,8 @@ def pull(common: Common, archive: Path, *, everything: bool, no_seal: bool, no_p
     finally:  # what became of each is told after Ctrl-C and after a failure of the archive too
         watch.show()
     if watch.read_something and not no_parquet:
-        watch.derived(_derive(common, archive))
+        watch.derived(derive(common.output, archive))
     watch.end()
-
-
-def _derive(common: Common, archive: Path) -> Sequence[str]:
-    """Bring the Parquet files up to date; answers warnings: whatever happens, the readings are safe in the archive."""
-    from fieldlog import archive as archives
-    from fieldlog.archive.dataset import update_dataset
-
-    try:
-        with (
-            archives.open(archive) as store,
-            common.output.progress("writing Parquet files", "readings") as progress,
-        ):
-            return update_dataset(store, progress=progress).problems
-    except (FieldlogError, OSError) as error:
-        safe = "The readings are safe in the archive; `fieldlog archive rebuild --changed` tries again"
-        return [f"the Parquet files are not up to date: {sentence(error).rstrip('.')}. {safe}"]
 
 
 def _present() -> list[DeviceUrl]:
