@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -152,3 +153,18 @@ def test_a_selection_may_be_read_from_threads_that_others_start(
         found = [threads.submit(selection.to_polars) for selection in (attic, cellar) * 3]
     assert [frame.result().height for frame in found] == [N + 3] * 6
     assert attic.to_arrow().num_rows == N + 3
+
+
+def test_neither_pandas_nor_polars_is_loaded_unless_it_is_wanted(archive: Archive) -> None:
+    """Each takes longer than all of a small update."""
+    script = (
+        "import sys, fieldlog.archive\n"
+        "from fieldlog.archive.dataset import update_dataset\n"
+        f"with fieldlog.archive.open({str(archive.path)!r}) as archive:\n"
+        "    assert 'pyarrow' not in sys.modules\n"
+        "    assert update_dataset(archive).rows\n"
+        "    archive.readings('attic').to_arrow()\n"
+        "assert not {'pandas', 'polars', 'duckdb'} & set(sys.modules)\n"
+    )
+    archive.flush()
+    subprocess.run([sys.executable, "-c", script], check=True)

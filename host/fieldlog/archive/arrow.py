@@ -11,7 +11,7 @@ known are null. One `Series` becomes one record batch, and one record batch one 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -96,14 +96,14 @@ class Layout:
             values[place] = _values(self.columns.all[place], channel, raw)
         n = len(series)
         arrays = [
-            _masked(series.utc_us.view("datetime64[us]"), series.utc_us == UNKNOWN_TIME, _TIME),
+            _array(series.utc_us, _TIME, series.utc_us == UNKNOWN_TIME),
             *(values.get(i, pa.nulls(n, _TYPES[column.kind])) for i, column in enumerate(self.columns.all)),
-            _masked(series.error_us, series.error_us == UNBOUNDED, pa.int64()),
-            pa.DictionaryArray.from_arrays(pa.array(series.quality.astype(np.int8)), _QUALITIES),
-            pa.array(series.starts),
-            pa.array(series.boot_id),
-            pa.array(series.tick),
-            pa.array(np.full(n, series.log.log_id, np.uint32)),
+            _array(series.error_us, pa.int64(), series.error_us == UNBOUNDED),
+            _named(_array(series.quality.astype(np.int8), pa.int8()), _QUALITIES),
+            _array(series.starts, pa.bool_()),
+            _array(series.boot_id, pa.uint16()),
+            _array(series.tick, pa.int64()),
+            _array(np.full(n, series.log.log_id, np.uint32), pa.uint32()),
         ]
         return pa.record_batch([*arrays, *self._places(series, n)], schema=self.schema)
 
@@ -112,22 +112,37 @@ class Layout:
             return []
         return [
             _repeated(self._partitions.devices, device_value(series.log.uid), n),
-            pa.array(np.full(n, series.session, np.int32)),
+            _array(np.full(n, series.session, np.int32), pa.int32()),
             _repeated(self._partitions.streams, stream_value(series.stream), n),
         ]
 
 
 def _repeated(values: tuple[str, ...], value: str, n: int) -> Array:
     """The same dictionary in every batch, as some readers need it."""
-    return pa.DictionaryArray.from_arrays(pa.array(np.full(n, values.index(value), np.int32)), list(values))
+    return _named(_array(np.full(n, values.index(value), np.int32), pa.int32()), values)
 
 
 def _field(column: Column) -> Any:
     return pa.field(column.name, _TYPES[column.kind], metadata={"unit": column.unit})
 
 
-def _masked(values: npt.NDArray[Any], missing: npt.NDArray[np.bool_], type: Any) -> Array:
-    return pa.array(values, type, mask=missing if missing.any() else None)
+def _array(values: npt.NDArray[Any], type: Any, missing: npt.NDArray[np.bool_] | None = None) -> Array:
+    """The values where they lie. Made of buffers: pyarrow's own way from numpy imports pandas wherever it is installed."""
+    known = None if missing is None or not missing.any() else pa.py_buffer(_bits(~missing))
+    data = _bits(values) if pa.types.is_boolean(type) else np.ascontiguousarray(values)
+    return pa.Array.from_buffers(type, len(values), [known, pa.py_buffer(data)])
+
+
+def _bits(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    return np.packbits(flags, bitorder="little")
+
+
+def _named(indices: Array, names: Sequence[str]) -> Array:
+    """A dictionary array of strings."""
+    data = [name.encode() for name in names]
+    ends = np.cumsum([0, *map(len, data)]).astype(np.int32)
+    words = pa.StringArray.from_buffers(len(data), pa.py_buffer(ends), pa.py_buffer(b"".join(data)))
+    return pa.DictionaryArray.from_arrays(indices, words)
 
 
 def _values(column: Column, channel: Channel, raw: npt.NDArray[Any]) -> Array:
@@ -135,10 +150,10 @@ def _values(column: Column, channel: Channel, raw: npt.NDArray[Any]) -> Array:
     if column.kind is Kind.TEXT:
         return _texts(channel, raw, missing)
     if column.kind is Kind.BOOL:
-        return _masked(raw != 0, missing, pa.bool_())
+        return _array(raw != 0, pa.bool_(), missing)
     if column.kind is Kind.FLOAT:
-        return _masked(channel.values(raw), missing, pa.float64())
-    return _masked(_whole(channel, raw, column.kind), missing, _TYPES[column.kind])
+        return _array(channel.values(raw), pa.float64(), missing)
+    return _array(_whole(channel, raw, column.kind), _TYPES[column.kind], missing)
 
 
 def _missing(channel: Channel, raw: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -161,8 +176,7 @@ def _whole(channel: Channel, raw: npt.NDArray[Any], kind: Kind) -> npt.NDArray[A
 def _texts(channel: Channel, raw: npt.NDArray[Any], missing: npt.NDArray[np.bool_]) -> Array:
     """The names of an enum's values, and the number where one has no name."""
     names = [*channel.choices, *map(str, range(len(channel.choices), 256))]
-    indices = _masked(raw.astype(np.uint8), missing, pa.uint8())
-    return pa.DictionaryArray.from_arrays(indices, pa.array(names)).cast(pa.string())
+    return _named(_array(raw.astype(np.int32), pa.int32(), missing), names).cast(pa.string())
 
 
 # -- readers ----------------------------------------------------------------------------------------------------
@@ -195,10 +209,10 @@ def to_polars(table: Table) -> Any:
 
 def to_numpy(table: Table) -> dict[str, npt.NDArray[Any]]:
     """An array per column: NaT and NaN where null, so that whole numbers some of which are missing become floats."""
-    return {name: _array(table.column(name)) for name in table.column_names}
+    return {name: _numpy(table.column(name)) for name in table.column_names}
 
 
-def _array(column: Array) -> npt.NDArray[Any]:
+def _numpy(column: Array) -> npt.NDArray[Any]:
     plain = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
     found: npt.NDArray[Any] = plain.to_numpy()
     return found
