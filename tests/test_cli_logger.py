@@ -155,8 +155,8 @@ def test_what_is_archived_may_go(run: Terminal) -> None:
 
 def test_nothing_is_erased_unasked(run: Terminal) -> None:
     assert run("log", "mark", "here") == 0
-    used = run.json("log", "status")["used_bytes"]
     run("pull")
+    used = run.json("log", "status")["used_bytes"]
     assert run("log", "erase") == 2
     assert "nothing was erased" in run.err
     assert run.json("log", "status")["used_bytes"] == used
