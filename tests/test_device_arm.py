@@ -5,6 +5,7 @@ All of it in virtual time, and each case with the firmware woken often and once:
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -268,3 +269,66 @@ def test_what_it_can_wait_for_is_a_capability() -> None:
     capabilities = Capability(Bench().info().caps or 0)
     assert Capability.START_AT | Capability.START_AFTER | Capability.START_THRESHOLD in capabilities
     assert Capability.START_BUTTON not in capabilities
+
+
+# any conditions, any rhythm
+
+
+def conditions(randomness: random.Random) -> dict[str, Any]:
+    """An arm request such as somebody might come to send."""
+    streams = randomness.choice([None, ENVIRONMENT, (StreamPeriod(s=1, us=250_000), StreamPeriod(s=0, us=7_000_000))])
+    fields: dict[str, Any] = {"streams": streams, "wrap": randomness.choice([None, True])}
+    start = randomness.choice([StartMode.NOW, StartMode.AT, StartMode.AFTER, StartMode.THRESHOLD])
+    later = randomness.randint(0, 1800)
+    if start is StartMode.THRESHOLD:
+        below = randomness.choice([None, True])
+        fields |= {"level": randomness.randint(1900, 2000), "s": 0, "below": below}
+    elif start is not StartMode.NOW:
+        fields["at"] = later + (START_S if start is StartMode.AT else 0)
+    fields["start"] = int(start)
+    if randomness.random() < 0.5:
+        fields["secs"] = randomness.randint(1, 1800)
+    if randomness.random() < 0.3:
+        fields["frames"] = randomness.randint(1, 3000)
+    if randomness.random() < 0.3:
+        fields["until"] = START_S + later + randomness.randint(1, 1800)
+    return fields
+
+
+def outcome(seed: int, rhythm: random.Random) -> object:
+    """What is in the log an hour later, and what the sessions say, with the firmware woken at odd moments."""
+    randomness = random.Random(seed)
+    bench = synced(battery_mah=randomness.choice([None, None, 0.02]), seed=seed)
+    bench.arm(**conditions(randomness))
+    while bench.now < 3600:
+        bench.wait(min(rhythm.expovariate(1 / 200), 3600 - bench.now))
+    bench.seal()
+    session = [(s.start, s.stop, s.frames, s.why) for s in bench.sessions()]
+    frames = [bench.frames(sensor) for sensor in bench.sensors]
+    found = [(f.ticks.tolist(), [column.tolist() for column in f.columns]) for f in frames]
+    for sensor in bench.sensors:
+        bench.assert_true(sensor, {1: START_US}, period_of(bench, sensor.stream.id))
+    return bench.state(), session, found
+
+
+def period_of(bench: Bench, stream: int) -> int:
+    return bench.ask(logger.STREAMS, logger.StreamsRequest(i=stream)).us
+
+
+def compare(seeds: range) -> None:
+    for seed in seeds:
+        try:
+            assert outcome(seed, random.Random(1)) == outcome(seed, random.Random(2))
+        except Exception as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+def test_what_is_recorded_depends_on_what_is_due_alone() -> None:
+    compare(range(25))
+
+
+@pytest.mark.faults
+def test_what_is_recorded_depends_on_what_is_due_alone_at_length(request: pytest.FixtureRequest) -> None:
+    compare(range(1000, 1400))
+    request.node.user_properties.append(("counted", "400 armed sessions in two rhythms each"))
