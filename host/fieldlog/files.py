@@ -28,6 +28,8 @@ from fieldlog_protocol.errors import (
 
 __all__ = ["Transferred", "check_target", "digest", "fetch", "hash_kinds", "read", "size", "store"]
 
+_HASHED_PER_S = 100_000
+"""Bytes that a slow device reads from its flash and hashes in a second."""
 _NO_SUCH_COMMAND = (Rc.NOT_SUPPORTED, Rc.NO_ENTRY, Rc.UNKNOWN)
 
 
@@ -53,7 +55,9 @@ async def size(device: Device, name: str) -> int:
 
 async def digest(device: Device, name: str, kind: str | None = None, length: int | None = None) -> fs.FileHashResponse:
     """The device's own hash of a file, or of its first `length` bytes."""
-    return await device.request(fs.HASH, fs.FileHashRequest(name=name, type=kind, len=length))
+    request = fs.FileHashRequest(name=name, type=kind, len=length)
+    service_s = None if length is None else fs.HASH.service_s + length / _HASHED_PER_S
+    return await device.client.request(fs.HASH, request, service_s=service_s)
 
 
 async def hash_kinds(device: Device) -> tuple[str, ...]:
