@@ -1,4 +1,5 @@
-"""What the archive costs: storing, reading, exporting and plotting the same readings, each in a process of its own."""
+"""What the archive costs: storing, reading, deriving, exporting and plotting the same readings, each in a process of its
+own; and how long pandas takes to read what was exported."""
 
 from __future__ import annotations
 
@@ -11,8 +12,14 @@ from pathlib import Path
 from tools.bench import data, peers, steps
 from tools.bench.table import markdown, number
 
-HEAD = ("step", "s", "Mvalues/s", "peak MB", "file MB")
-_FILES = {"store": "archive.sqlite", "export": steps.CSV, "plot": steps.PNG}
+HEAD = ("step", "s", "CPU s", "Mvalues/s", "peak MB", "file MB")
+_FILES = {
+    "store": "archive.sqlite",
+    "parquet": steps.PARQUET,
+    "export": steps.CSV,
+    "export --clock": steps.CLOCK_CSV,
+    "plot": steps.PNG,
+}
 
 
 def report(frames: int) -> str:
@@ -31,13 +38,24 @@ def _row(step: str, folder: Path, values: int) -> list[str]:
     command = [sys.executable, "-m", "tools.bench.steps", step, str(folder)]
     found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     made = _FILES.get(step)
-    size = number((folder / made).stat().st_size / 1e6) if made else ""
-    return [step, number(found["seconds"]), number(values / found["seconds"] / 1e6), number(found["peak"] / 1e6), size]
+    size = number(_size(folder / made) / 1e6) if made else ""
+    return [*_timed(step, found["seconds"], found["cpu"], values), number(found["peak"] / 1e6), size]
+
+
+def _timed(what: str, seconds: float, cpu_s: float, values: int) -> list[str]:
+    return [what, number(seconds), number(cpu_s), number(values / seconds / 1e6)]
+
+
+def _size(path: Path) -> int:
+    """Of a file, or of all in a folder."""
+    return path.stat().st_size if path.is_file() else sum(_size(found) for found in path.iterdir())
 
 
 def _pandas(folder: Path, values: int) -> list[list[str]]:
     """Beside it, how long pandas needs to read what was exported."""
-    seconds = peers.pandas_seconds(folder / steps.CSV)
-    if seconds is None:
-        return []
-    return [["pandas.read_csv of the export", number(seconds), number(values / seconds / 1e6), "", ""]]
+    rows: list[list[str]] = []
+    for what, name in (("the export", steps.CSV), ("the export --clock", steps.CLOCK_CSV)):
+        watch = peers.pandas_reads(folder / name)
+        if watch is not None:
+            rows.append([*_timed(f"pandas.read_csv of {what}", watch.seconds, watch.cpu_s, values), "", ""])
+    return rows

@@ -165,12 +165,13 @@ def construct_seconds(frames: bytes, dtypes: Sequence[str], count: int) -> float
     return time.perf_counter() - started
 
 
-def pandas_seconds(csv: Path) -> float | None:
+def pandas_reads(csv: Path) -> Stopwatch | None:
     """How long pandas takes to read an exported file, its times parsed; None where pandas is not installed."""
     if find_spec("pandas") is None:
         return None
     import pandas as pd  # type: ignore[import-untyped]
 
-    started = time.perf_counter()
+    watch = Stopwatch()
     pd.read_csv(csv, parse_dates=["time"])
-    return time.perf_counter() - started
+    watch.stop()
+    return watch

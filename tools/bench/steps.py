@@ -1,19 +1,22 @@
 """One step of the archive's benchmark in a process of its own, so that its peak memory is its own:
-`python -m tools.bench.steps STEP FOLDER`. Prints the seconds it took and the peak in bytes."""
+`python -m tools.bench.steps STEP FOLDER`. Prints the seconds it took, those of the processor, and the peak in bytes."""
 
 from __future__ import annotations
 
 import json
 import resource
 import sys
-import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-BLOCKS, CSV, PNG = "blocks.bin", "readings.csv", "readings.png"
+from tools.bench.stopwatch import Stopwatch
+
+BLOCKS, CSV, CLOCK_CSV, PNG, PARQUET = "blocks.bin", "readings.csv", "clock.csv", "readings.png", "readings"
 _KIB = 1024
-_LOADED = ("fieldlog.archive.readings", "matplotlib.figure", "matplotlib.backends.backend_agg")
+_US_PER_TICK = 1e6 / 32768 * (1 + 12e-6)  # a crystal's: no reading falls on a whole second
+_LAST_TICK = 32768 * 200 * 86_400
+_LOADED = ("fieldlog.archive.arrow", "fieldlog.archive.readings", "matplotlib.backends.backend_agg")
 """Loaded before the clock runs."""
 
 
@@ -30,7 +33,7 @@ def store(folder: Path) -> Callable[[], object]:
         with archive.open(folder) as store:
             log = store.log(data.UID, data.LOG_ID)
             log.describe(serial="bench")
-            log.add_syncs([Sync(1, 0, data.START_US, 1000)])
+            log.add_syncs(Sync(1, tick, data.START_US + round(tick * _US_PER_TICK), 1000) for tick in (0, _LAST_TICK))
             log.add_blocks(blocks)
 
     return work
@@ -59,6 +62,30 @@ def export(folder: Path) -> Callable[[], object]:
     return work
 
 
+def export_clock(folder: Path) -> Callable[[], object]:
+    """The same with quality and error of every time, as the Parquet files have them."""
+    from fieldlog import archive
+    from fieldlog.export import write_csv
+
+    def work() -> int:
+        with archive.open(folder, writable=False) as store, (folder / CLOCK_CSV).open("w", newline="") as file:
+            return write_csv(store.readings(), file, clock=True)
+
+    return work
+
+
+def parquet(folder: Path) -> Callable[[], object]:
+    """All readings as Parquet files, from nothing."""
+    from fieldlog import archive
+    from fieldlog.archive.dataset import update_dataset
+
+    def work() -> int:
+        with archive.open(folder, writable=False) as store:
+            return update_dataset(store, everything=True).rows
+
+    return work
+
+
 def plot(folder: Path) -> Callable[[], object]:
     """All readings as a PNG."""
     from fieldlog import archive
@@ -74,7 +101,9 @@ def plot(folder: Path) -> Callable[[], object]:
 STEPS: dict[str, Callable[[Path], Callable[[], object]]] = {
     "store": store,
     "read": read,
+    "parquet": parquet,
     "export": export,
+    "export --clock": export_clock,
     "plot": plot,
 }
 
@@ -84,11 +113,12 @@ def main() -> None:
     for module in _LOADED:
         import_module(module)
     work = STEPS[step](Path(folder))
-    started = time.perf_counter()
+    watch = Stopwatch()
     work()
-    seconds = time.perf_counter() - started
+    watch.stop()
     unit = 1 if sys.platform == "darwin" else _KIB
-    print(json.dumps({"seconds": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    print(json.dumps({"seconds": watch.seconds, "cpu": watch.cpu_s, "peak": peak}))
 
 
 if __name__ == "__main__":
