@@ -7,10 +7,12 @@ is still what was stored.
 from __future__ import annotations
 
 from fieldlog.clock_sync import MAX_TICK
-from fieldlog_protocol.blocks.block import is_whole, parse_block
+from fieldlog_protocol.blocks.block import HEADER, TRAILER, VERSION, has_header, is_whole, parse_block
 
 COLUMNS = "log, seq, crc, kind, stream, session, schema_id, boot_id, t0, span, n_frames, utc, flags, dropped, received_us, data"
 _DERIVED = [name for name in COLUMNS.split(", ") if name not in ("log", "seq", "crc", "received_us")]
+_FORMAT = HEADER.position("format")
+_KIND = 0x0F
 # A block that is there already stays as it is, unless its copy here is not what was once stored.
 INSERT = (
     f"INSERT INTO blocks ({COLUMNS}) VALUES ({', '.join('?' * len(COLUMNS.split(', ')))}) "
@@ -20,23 +22,27 @@ INSERT = (
 
 
 def block_row(log: int, wire: bytes, received_us: int) -> tuple[int | bytes, ...]:
-    block = parse_block(wire)
-    header = block.header
+    """The row of a block in wire form; BlockError when it is damaged, or of a format that is not known here."""
+    header = HEADER.values(wire) if has_header(wire) and is_whole(wire) else ()
+    if not header or header[_FORMAT] >> 4 != VERSION:
+        parse_block(wire)  # says what is wrong with it
+    _, form, _, seq, t0, utc, boot_id, session, stream, schema_id, _, flags, dropped, _ = header
+    n_frames, _, span, crc = TRAILER.values(wire, len(wire) - TRAILER.size)
     return (
         log,
-        header.seq,
-        int.from_bytes(wire[-4:], "little"),
-        header.kind,
-        header.stream,
-        header.session,
-        header.schema_id,
-        header.boot_id,
-        min(header.t0, MAX_TICK),  # no device counts so far; what claims to is kept whole, in `data`
-        min(block.span, MAX_TICK),
-        block.n_frames,
-        header.utc,
-        header.flags,
-        header.dropped,
+        seq,
+        crc,
+        form & _KIND,
+        stream,
+        session,
+        schema_id,
+        boot_id,
+        min(t0, MAX_TICK),  # no device counts so far; what claims to is kept whole, in `data`
+        min(span, MAX_TICK),
+        n_frames,
+        utc,
+        flags,
+        dropped,
         received_us,
         bytes(wire),
     )
