@@ -23,7 +23,7 @@ class Scale:
 
 SCALES = {
     "quick": Scale(1.5, None, 3_600, 200_000, 3),
-    "normal": Scale(4.0, (1, 16), 3 * 3_600, 1_000_000, 7),
+    "normal": Scale(6.0, (1, 16), 3 * 3_600, 1_000_000, 7),
     "full": Scale(20.0, (1, 16, 50), 86_400, 8_640_000, 15),
 }
 
@@ -78,7 +78,7 @@ def main() -> None:
         "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"of {', '.join(PARTS)}; else all"
     )
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_const", dest="scale", const="quick", help="under a minute: a few lines")
+    size.add_argument("--quick", action="store_const", dest="scale", const="quick", help="a minute: a few lines")
     size.add_argument(
         "--full", action="store_const", dest="scale", const="full", help="over an hour: long cells, whole days"
     )
