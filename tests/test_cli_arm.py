@@ -177,6 +177,7 @@ def test_metadata_stays_and_is_changed_piece_by_piece(shared: Simulator, capsys:
         ("--for 90000d", "whole seconds"),
         ("--for yesterday", "no duration"),
         ("--frames 0", "0"),
+        (f"--frames {2**63}", "may reach"),
         ("--above temperature", "no threshold"),
         ("--above dew=3", "no channel 'dew'"),
         ("--above temperature=9000", "can never be above 9000 Cel"),

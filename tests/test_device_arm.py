@@ -279,7 +279,7 @@ def conditions(randomness: random.Random) -> dict[str, Any]:
     streams = randomness.choice([None, ENVIRONMENT, (StreamPeriod(s=1, us=250_000), StreamPeriod(s=0, us=7_000_000))])
     fields: dict[str, Any] = {"streams": streams, "wrap": randomness.choice([None, True])}
     start = randomness.choice([StartMode.NOW, StartMode.AT, StartMode.AFTER, StartMode.THRESHOLD])
-    later = randomness.randint(0, 1800)
+    later = randomness.randint(0, 400)
     if start is StartMode.THRESHOLD:
         below = randomness.choice([None, True])
         fields |= {"level": randomness.randint(1900, 2000), "s": 0, "below": below}
@@ -287,21 +287,21 @@ def conditions(randomness: random.Random) -> dict[str, Any]:
         fields["at"] = later + (START_S if start is StartMode.AT else 0)
     fields["start"] = int(start)
     if randomness.random() < 0.5:
-        fields["secs"] = randomness.randint(1, 1800)
+        fields["secs"] = randomness.randint(1, 400)
     if randomness.random() < 0.3:
-        fields["frames"] = randomness.randint(1, 3000)
+        fields["frames"] = randomness.randint(1, 1000)
     if randomness.random() < 0.3:
-        fields["until"] = START_S + later + randomness.randint(1, 1800)
+        fields["until"] = START_S + later + randomness.randint(1, 400)
     return fields
 
 
 def outcome(seed: int, rhythm: random.Random) -> object:
-    """What is in the log an hour later, and what the sessions say, with the firmware woken at odd moments."""
+    """What is in the log 15 minutes later, and what the sessions say, with the firmware woken at odd moments."""
     randomness = random.Random(seed)
-    bench = synced(battery_mah=randomness.choice([None, None, 0.02]), seed=seed)
+    bench = synced(battery_mah=randomness.choice([None, None, 0.005]), seed=seed)
     bench.arm(**conditions(randomness))
-    while bench.now < 3600:
-        bench.wait(min(rhythm.expovariate(1 / 200), 3600 - bench.now))
+    while bench.now < 900:
+        bench.wait(min(rhythm.expovariate(1 / 60), 900 - bench.now))
     bench.seal()
     session = [(s.start, s.stop, s.frames, s.why) for s in bench.sessions()]
     frames = [bench.frames(sensor) for sensor in bench.sensors]
@@ -325,10 +325,11 @@ def compare(seeds: range) -> None:
 
 
 def test_what_is_recorded_depends_on_what_is_due_alone() -> None:
-    compare(range(25))
+    compare(range(12))
 
 
 @pytest.mark.faults
-def test_what_is_recorded_depends_on_what_is_due_alone_at_length(request: pytest.FixtureRequest) -> None:
-    compare(range(1000, 1400))
-    request.node.user_properties.append(("counted", "400 armed sessions in two rhythms each"))
+@pytest.mark.parametrize("part", range(8))
+def test_what_is_recorded_depends_on_what_is_due_alone_at_length(part: int, request: pytest.FixtureRequest) -> None:
+    compare(range(1000 + 50 * part, 1050 + 50 * part))
+    request.node.user_properties.append(("counted", "50 armed sessions in two rhythms each"))

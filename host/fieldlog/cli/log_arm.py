@@ -71,6 +71,8 @@ def _wish(words: dict[str, Any]) -> Wish:
     label: str = words["label"]
     if len(label.encode()) > LABEL_MAX:
         raise UsageError(f"a label has at most {LABEL_MAX} bytes, this one has {len(label.encode())}")
+    if (words["frames"] or 0) >= 2**63:
+        raise UsageError("--frames takes a number that some logger may reach")
     period: str | None = words["period"]
     return Wish(
         label=label,
@@ -105,7 +107,7 @@ def _wish(words: dict[str, Any]) -> Wish:
 @click.option("--on-button", is_flag=True, help="Begin when the device's button is pressed.")
 @click.option("--until", metavar="TIME", help="End before this time.")
 @click.option("--for", "for_", metavar="TIME", help="End after so much time of recording, such as 3d.")
-@click.option("--frames", type=click.IntRange(1, 2**63 - 1), metavar="N", help="End after N frames of all streams.")
+@click.option("--frames", type=click.IntRange(1), metavar="N", help="End after N frames of all streams.")
 @click.option("--wrap", is_flag=True, help="When the log is full, overwrite the oldest; else recording stops.")
 @click.option(
     "--meta",
