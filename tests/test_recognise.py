@@ -282,3 +282,19 @@ async def test_a_card_from_another_logger_is_told(archive: Archive) -> None:
     assert f"log 9 of the device {OTHER_UID.hex()}" in warning
     assert archive.log(UID, 7).held() == range(SEQS)
     assert (await read_out(device, archive)).warnings == []
+
+
+async def test_what_rotted_in_the_columns_beside_a_block_is_mended(archive: Archive, tmp_path: Path) -> None:
+    device = Logger(log())
+    await read_out(device, archive)
+    with closing(sqlite3.connect(tmp_path / "archive" / "archive.sqlite")) as database:
+        database.execute("UPDATE blocks SET crc = 5, data = zeroblob(60) WHERE seq = 3")
+        database.execute("UPDATE blocks SET crc = 6 WHERE seq = 9")
+        database.execute("UPDATE blocks SET boot_id = 77 WHERE seq = 12")
+        database.commit()
+    assert len(archive.log(UID, 7).verify()[1]) == 3
+    result = await read_out(device, archive)
+    assert (result.blocks, result.conflicts) == (2, [])
+    archive.log(UID, 7).ask_again([range(12, 13)])
+    await read_out(device, archive)
+    assert archive.log(UID, 7).verify() == (SEQS, [])

@@ -1,0 +1,191 @@
+"""`fieldlog archive` ls, merge and import as their users see them."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fieldlog.archive
+from archive_data import CLIMATE, LOG_ID, NEW_YEAR_US, UID, PaperLogger, climate
+from fieldlog.archive import Session
+from fieldlog.cli.main import invoke
+from fieldlog_protocol.blocks.block import TICK_HZ, pad
+from fieldlog_protocol.blocks.events import Boot, ClockSync, SessionStart, SessionStop
+from fieldlog_protocol.blocks.metadata import encode_metadata, metadata_events
+
+DEPLOYED = {"site": "north wall", "operator": "Ada", "zone": "Europe/Vienna", "note": "x" * 300}
+
+
+def paper(*, metadata: dict[str, str] | None = None, start_s: int = 0) -> PaperLogger:
+    """Two sessions, of which the first is told of by the log alone; a clock that was set."""
+    logger = PaperLogger(block_size=256)
+    logger.schema()
+    logger.events((0, Boot("power", "1.2.3")), (1, ClockSync(1, NEW_YEAR_US, 1000, "host")))
+    logger.events((5, SessionStart(1, "attic")))
+    for event in metadata_events(encode_metadata(metadata or {}), 200):
+        logger.events((5, event))
+    logger.data(CLIMATE, *climate(600, start_s=start_s))
+    logger.events((605 * TICK_HZ, SessionStop(1, "stopped")))
+    logger.session = 2
+    logger.events((700 * TICK_HZ, SessionStart(2, "cellar")))
+    logger.data(CLIMATE, *climate(60, start_s=1000))
+    return logger
+
+
+def fill(folder: Path, logger: PaperLogger, **names: str) -> Path:
+    with fieldlog.archive.open(folder) as archive:
+        log = archive.log(UID, LOG_ID)
+        log.add_blocks(logger.blocks)
+        log.describe(**names)
+    return folder
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a command; its exit code and the object that it prints."""
+
+    def run(*words: object) -> tuple[int, dict[str, Any]]:
+        capsys.readouterr()
+        code = invoke([*map(str, words), "--json"])
+        (line,) = capsys.readouterr().out.splitlines()
+        return code, json.loads(line)
+
+    return run
+
+
+def test_sessions_are_listed_with_their_times_and_deployment(tmp_path: Path, said: Any) -> None:
+    fill(tmp_path, paper(metadata=DEPLOYED), serial="S1", label="hut")
+    code, listed = said("archive", "ls", "--archive", tmp_path)
+    assert code == 0
+    first, second = listed["recorded"]
+    assert (first["device"], first["label"], first["readings"], first["ended_by"]) == ("hut", "attic", 600, "stopped")
+    assert (first["first_reading"], first["last_reading"]) == ("2012-12-31T23:59:59+00:00", "2013-01-01T00:09:58+00:00")
+    assert first["metadata"] == DEPLOYED
+    assert (second["label"], second["readings"], second["metadata"]) == ("cellar", 60, {})
+    (device,) = listed["devices"]
+    assert (device["sessions"], device["conflicts"], device["lost"]) == (2, 0, [])
+    assert listed["size_bytes"] == (tmp_path / "archive.sqlite").stat().st_size
+
+
+def test_people_see_sessions_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path, paper(metadata={"site": "north wall"}), label="hut")
+    assert invoke(["archive", "ls", "--archive", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (shown,) = [line for line in lines if "attic" in line]
+    assert "2013-01-01 00:09:58" in shown
+    assert "site: north wall" in shown
+
+
+def test_metadata_that_is_none_is_left_out(tmp_path: Path) -> None:
+    logger = paper()
+    for blob in (b"\xff\xff", encode_metadata({"site": "hut"})[:-2], b"\xa1\x01\x02"):
+        for event in metadata_events(blob, 200):
+            logger.events((800 * TICK_HZ, event))
+        fill(tmp_path, logger)
+        with fieldlog.archive.open(tmp_path) as archive:
+            assert [session.metadata for session in archive.logs()[0].sessions()] == [{}, {}]
+
+
+def test_what_the_device_told_of_a_session_is_completed_by_its_log(tmp_path: Path) -> None:
+    fill(tmp_path, paper(metadata={"site": "hut"}))
+    with fieldlog.archive.open(tmp_path) as archive:
+        log = archive.logs()[0]
+        log.add_sessions([Session(1, "told", 1, 5, None, 4, None, 100, "")])
+        first, _ = log.sessions()
+        assert (first.label, first.stop_tick, first.frames, first.reason) == ("told", 605 * TICK_HZ, 600, "stopped")
+        assert first.metadata == {"site": "hut"}
+        log.add_sessions([Session(1, "told", 1, 5, 900, 4, 30, 700, "full")])
+        first, _ = log.sessions()
+        assert (first.stop_tick, first.last_seq, first.frames, first.reason) == (900, 30, 700, "full")
+
+
+def test_a_session_whose_beginning_is_lost_is_known_by_its_readings(tmp_path: Path) -> None:
+    logger = paper()
+    del logger.blocks[2:5]
+    fill(tmp_path, logger)
+    with fieldlog.archive.open(tmp_path) as archive:
+        first, _ = archive.logs()[0].sessions()
+        assert (first.label, first.first_seq, first.reason) == ("", 5, "stopped")
+        assert 0 < first.frames < 600
+
+
+def test_merging_says_what_it_did(tmp_path: Path, said: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    logger = paper()
+    count = len(logger.blocks)
+    whole = list(logger.blocks)
+    logger.blocks[3:6] = []
+    fill(tmp_path / "a", logger)
+    logger.blocks[:] = whole[:8]
+    fill(tmp_path / "b", logger)
+    code, done = said("archive", "merge", tmp_path / "b", "--archive", tmp_path / "a")
+    assert (code, done["blocks"]) == (0, 3)
+    assert done["devices"][0]["filled"] == [[3, 5]]
+    assert invoke(["archive", "merge", str(tmp_path / "b"), "--archive", str(tmp_path / "a")]) == 0
+    assert "no new blocks" in capsys.readouterr().out
+    code, listed = said("archive", "ls", "--archive", tmp_path / "a")
+    assert listed["devices"][0]["blocks"] == count
+    assert (tmp_path / "a" / "readings").is_dir(), "the Parquet files follow"
+    assert not (tmp_path / "b" / "readings").exists()
+
+
+def test_what_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path / "a", paper())
+    fill(tmp_path / "b", paper(start_s=7))
+    assert invoke(["archive", "merge", str(tmp_path / "b"), "--archive", str(tmp_path / "a")]) == 0
+    assert "have other content than the archive holds under their numbers" in capsys.readouterr().err
+
+
+def dump(path: Path, logger: PaperLogger) -> Path:
+    path.write_bytes(b"\xff" * 512 + b"".join(pad(block, 256) for block in logger.blocks))
+    return path
+
+
+def test_importing_says_what_it_did(tmp_path: Path, said: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    logger = paper()
+    del logger.blocks[7]
+    image = dump(tmp_path / "flash.bin", logger)
+    words = ["archive", "import", str(image), "--archive", str(tmp_path / "a"), "--no-parquet"]
+    code, done = said(*words)
+    (log,) = done["logs"]
+    assert (code, log["blocks"], log["new"], log["missing"]) == (0, len(logger.blocks), len(logger.blocks), [[7, 7]])
+    assert (done["erased_bytes"] >= 512, done["torn"], done["size_bytes"]) == (True, 0, image.stat().st_size)
+    assert invoke(words) == 0
+    assert "0 of them new" in capsys.readouterr().out
+    assert not (tmp_path / "a" / "readings").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("import nowhere.bin", 2, "there is no file nowhere.bin"),
+        ("import noise.bin", 5, "holds no whole log block"),
+        ("import .", 2, "there is no file"),
+        ("import flash.bin --block-size 1024", 5, "in pages of 1024 bytes"),
+        ("import flash.bin --block-size 1000", 2, "is not one of"),
+        ("merge nowhere", 2, "no archive at"),
+        ("merge archive", 2, "the archive itself"),
+        ("merge flash.bin", 5, "not an archive"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(
+    words: str,
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "archive", paper())
+    dump(tmp_path / "flash.bin", paper())
+    (tmp_path / "noise.bin").write_bytes(random.Random(5).randbytes(50_000))
+    before = (tmp_path / "archive" / "archive.sqlite").read_bytes()
+    assert invoke(["archive", *words.split(), "--archive", "archive"]) == code
+    out, err = capsys.readouterr()
+    assert said in err
+    assert out == ""
+    assert (tmp_path / "archive" / "archive.sqlite").read_bytes() == before
