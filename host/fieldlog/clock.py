@@ -20,14 +20,14 @@ _STOCK_RESOLUTION_US = 1_000_000
 class DeviceTime:
     """What a device believes, held against this computer's clock. None: not set, or not told by a stock device.
 
-    `offset_us` is the device's UTC minus this computer's, `error_us` half the width of its uncertainty.
+    `offset_us` is the device's UTC minus this computer's, `error_us` half the width of its uncertainty. `sync` is what a
+    logger's ticks gave.
     """
 
     utc_us: int | None
     offset_us: int | None
     error_us: int | None
-    boot_id: int | None = None
-    tick: int | None = None
+    sync: Sync | None = None
 
 
 async def read_clock(device: Device) -> DeviceTime:
@@ -37,7 +37,7 @@ async def read_clock(device: Device) -> DeviceTime:
     found = await read_ticks(device)
     sync, offset_us = found.sync, found.offset_us
     utc_us = None if offset_us is None else sync.utc_us + offset_us
-    return DeviceTime(utc_us, offset_us, sync.error_us, sync.boot_id, sync.tick)
+    return DeviceTime(utc_us, offset_us, sync.error_us, sync)
 
 
 async def _stock_time(device: Device) -> DeviceTime:

@@ -7,7 +7,7 @@ its flash, and serves the next computer, which does not have this archive. It mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fieldlog.archive.log import Log
@@ -46,19 +46,24 @@ def decide(log: Log, info: LoggerInfo, reading: Reading) -> Decision:
     """Whether the device shall keep the sync of `reading`: if it is time for that and nothing contradicts it that the
     archive holds. `info` is the device's as it was before `reading`.
     """
-    sync = reading.sync
-    off_us = contradiction(sync, [*log.syncs(), *_belief(info, sync)], info.clock_ppm)
-    if off_us is not None:
-        return Decision(warnings=(_doubtful(off_us),))
-    return Decision(anchor_of(sync) if _due(info, reading) else None)
+    found = doubt(reading.sync, log.syncs(), info)
+    if found is not None:
+        text = (
+            f"{found}. The device's clock was left as it is, the readings are not affected. Check this computer's clock; "
+            "if it is right, `fieldlog clock sync` sets the device's"
+        )
+        return Decision(warnings=(text,))
+    return Decision(anchor_of(reading.sync) if _due(info, reading) else None)
 
 
-def _doubtful(off_us: float) -> str:
+def doubt(sync: Sync, known: Iterable[Sync], info: LoggerInfo) -> str | None:
+    """What speaks against a sync just taken: the syncs `known` of this log, and what the device believes."""
+    off_us = contradiction(sync, [*known, *_belief(info, sync)], info.clock_ppm)
+    if off_us is None:
+        return None
     return (
         f"this computer's clock is {abs(off_us) / 1e6:.3f} s {'ahead of' if off_us > 0 else 'behind'} all that is known "
-        "of the device's, more than its oscillator can have drifted: one of the two is wrong. The device's clock was left "
-        "as it is, the readings are not affected. Check this computer's clock; if it is right, `fieldlog clock sync` "
-        "sets the device's"
+        "of the device's, more than its oscillator can have drifted: one of the two is wrong"
     )
 
 
