@@ -13,12 +13,20 @@ from hypothesis import strategies as st
 from fieldlog.arming import Wish, build_request
 from fieldlog.clock import DeviceTime
 from fieldlog.deployment import merged, require_fits, zone_of
-from fieldlog.estimate import estimate, free_bytes
+from fieldlog.estimate import Estimate, estimate, free_bytes, shortfalls
 from fieldlog.logger_info import LoggerInfo, merge
 from fieldlog.recording import StreamInfo
 from fieldlog.thresholds import Threshold, parse_threshold, raw_level, value_of
 from fieldlog_protocol.blocks.schema import Channel, ChannelType
-from fieldlog_protocol.commands.logger import ArmRequest, Capability, InfoResponse, SessionInfo, StartMode, StreamPeriod
+from fieldlog_protocol.commands.logger import (
+    ArmRequest,
+    Capability,
+    InfoResponse,
+    SessionInfo,
+    StartMode,
+    State,
+    StreamPeriod,
+)
 from fieldlog_protocol.errors import UsageError
 
 DAY_S = 86_400
@@ -231,3 +239,28 @@ def test_without_a_rate_or_a_battery_nothing_is_estimated() -> None:
 )
 def test_what_is_released_is_free(fields: dict[str, object], blocks: int) -> None:
     assert free_bytes(info(**fields)) == blocks * 1024
+
+
+@pytest.mark.parametrize(
+    ("request_", "state", "said"),
+    [
+        (ArmRequest(id=1), State.LOGGING, []),
+        (ArmRequest(id=1, secs=3 * DAY_S), State.LOGGING, ["the log will be full after about 2 days of the 3 days"]),
+        (ArmRequest(id=1, secs=2 * DAY_S), State.LOGGING, []),
+        (ArmRequest(id=1, secs=3 * DAY_S, wrap=True), State.LOGGING, []),
+        (
+            ArmRequest(id=1, secs=9 * DAY_S, wrap=True),
+            State.LOGGING,
+            ["the battery will last about 5 days of the 9 days"],
+        ),
+        (ArmRequest(id=1, secs=9 * DAY_S, wrap=True), State.ARMED, []),
+        (ArmRequest(id=1, until=NOW_S + 3 * DAY_S), State.LOGGING, ["the log will be full"]),
+        (ArmRequest(id=1, start=1, at=NOW_S + 2 * DAY_S, until=NOW_S + 3 * DAY_S), State.ARMED, []),
+        (ArmRequest(id=1, secs=DAY_S, until=NOW_S + 30 * DAY_S), State.LOGGING, []),
+    ],
+)
+def test_what_ends_before_the_session_is_said(request_: ArmRequest, state: State, said: list[str]) -> None:
+    lasts = Estimate(1, 1.0, measured=True, memory_s=2.0 * DAY_S, battery_s=5.0 * DAY_S)
+    found = shortfalls(info(state=state, utc_s=NOW_S), request_, lasts)
+    assert len(found) == len(said)
+    assert all(sentence.startswith(begin) for sentence, begin in zip(found, said, strict=True))

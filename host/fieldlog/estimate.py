@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo
-from fieldlog_protocol.commands.logger import SessionInfo, StopReason
+from fieldlog_protocol.commands.logger import ArmRequest, SessionInfo, StartMode, StopReason
 
 USUAL_PACKING = 3.0
 """How many times smaller than raw numbers readings usually are in the log."""
 _ENOUGH_BLOCKS = 12
+_UNITS = ((365.25 * 86_400, "years"), (86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
 _VALUE_BYTES = {"1": 1, "2": 2, "4": 4, "8": 8}
 
 
@@ -31,6 +32,12 @@ class Estimate:
     measured: bool
     memory_s: float | None
     battery_s: float | None
+
+
+def rough(seconds: float) -> str:
+    """A duration as one says it: 3.5 days."""
+    size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= 2 * size), _UNITS[-1])
+    return f"{seconds / size:.3g} {unit}"
 
 
 def estimate(info: LoggerInfo, streams: Sequence[StreamInfo], session: SessionInfo | None = None) -> Estimate:
@@ -81,3 +88,23 @@ def _battery_s(info: LoggerInfo) -> float | None:
     if info.battery_mah is None or not info.current_ua:
         return None
     return info.battery_mah * 1000 / info.current_ua * 3600
+
+
+def shortfalls(info: LoggerInfo, request: ArmRequest, lasts: Estimate) -> list[str]:
+    """What ends before the session that was just armed is over, as far as that has an end; sentences for people."""
+    wanted_s = _planned_s(info, request)
+    if wanted_s is None:
+        return []
+    found: list[str] = []
+    if lasts.memory_s is not None and not request.wrap and lasts.memory_s < wanted_s:
+        found.append(f"the log will be full after about {rough(lasts.memory_s)} of the {rough(wanted_s)} asked for")
+    if lasts.battery_s is not None and info.recording and lasts.battery_s < wanted_s:
+        found.append(f"the battery will last about {rough(lasts.battery_s)} of the {rough(wanted_s)} asked for")
+    return found
+
+
+def _planned_s(info: LoggerInfo, request: ArmRequest) -> float | None:
+    """How long it is to record; None without such a condition."""
+    begins_s = max(info.utc_s or 0, (request.at or 0) if request.start == StartMode.AT else 0)
+    until = None if request.until is None or not begins_s else request.until - begins_s
+    return min((float(planned) for planned in (request.secs, until) if planned is not None), default=None)

@@ -24,7 +24,7 @@ from fieldlog.cli.log_words import (
     stop_json,
 )
 from fieldlog.device import Device
-from fieldlog.estimate import estimate
+from fieldlog.estimate import estimate, shortfalls
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_streams
 from fieldlog_protocol.commands import logger
@@ -134,6 +134,9 @@ def arm_command(common: Common, /, **words: Any) -> None:
 
     request, found, done, info, streams = run(work())
     lasts = estimate(replace(info, wrap=wish.wrap), recorded_streams(info, streams))
+    short = shortfalls(info, request, lasts)
+    for warning in short:
+        common.output.warn(warning)
     data = {
         "session": done.session,
         "state": _state(done),
@@ -146,7 +149,7 @@ def arm_command(common: Common, /, **words: Any) -> None:
             "self_test": None
             if found.tests is None
             else [{"name": test.n, "passed": test.ok, "measured": test.x} for test in found.tests],
-            "warnings": found.warnings(),
+            "warnings": [*found.warnings(), *short],
         },
         "metadata": found.metadata,
     }

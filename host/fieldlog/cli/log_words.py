@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fieldlog.arming import iso
 from fieldlog.cli.info import battery_text
 from fieldlog.clock import DeviceTime
-from fieldlog.estimate import USUAL_PACKING, Estimate
+from fieldlog.estimate import USUAL_PACKING, Estimate, rough
 from fieldlog.export.layout import labelled
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo
@@ -20,13 +20,6 @@ Field = tuple[str, object]
 
 _LAST_S = 2**32
 _WHILE: Mapping[int, str] = {State.IDLE: " while it is idle", State.ARMED: " while it waits"}
-_ROUGH = ((365.25 * 86_400, "years"), (86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
-
-
-def rough(seconds: float) -> str:
-    """A duration as one says it: 3.5 days."""
-    size, unit = next(((size, unit) for size, unit in _ROUGH if seconds >= 2 * size), _ROUGH[-1])
-    return f"{seconds / size:.3g} {unit}"
 
 
 def _moment(seconds: float | None) -> str | None:
@@ -167,7 +160,7 @@ def _memory(found: Estimate, info: LoggerInfo, *, wrap: bool) -> str | None:
     how = "measured" if found.measured else f"guessed: {USUAL_PACKING:g} times smaller than raw numbers"
     if wrap:
         return f"holds the last {rough(info.total_bytes / found.bytes_per_s)} ({how})"
-    return f"full in {_when(found.memory_s)} ({how})"
+    return f"{found.free_bytes} bytes free, full in {_when(found.memory_s)} ({how})"
 
 
 def _battery(found: Estimate, info: LoggerInfo) -> str | None:
