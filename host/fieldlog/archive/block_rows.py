@@ -6,8 +6,11 @@ is still what was stored.
 
 from __future__ import annotations
 
+from typing import Any
+
 from fieldlog.clock_sync import MAX_TICK
 from fieldlog_protocol.blocks.block import HEADER, TRAILER, VERSION, has_header, is_whole, parse_block
+from fieldlog_protocol.errors import BlockError
 
 COLUMNS = "log, seq, crc, kind, stream, session, schema_id, boot_id, t0, span, n_frames, utc, flags, dropped, received_us, data"
 _DERIVED = [name for name in COLUMNS.split(", ") if name not in ("log", "seq", "crc", "received_us")]
@@ -46,6 +49,14 @@ def block_row(log: int, wire: bytes, received_us: int) -> tuple[int | bytes, ...
         received_us,
         bytes(wire),
     )
+
+
+def is_as_stored(row: tuple[Any, ...]) -> bool:
+    """Whether a row of all columns is what was once stored: a whole block, and beside it what it says."""
+    try:
+        return row == block_row(row[0], row[-1], row[-2])
+    except BlockError:
+        return False
 
 
 def is_sound(seq: int, crc: int, data: bytes) -> bool:

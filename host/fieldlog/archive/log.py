@@ -17,7 +17,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from fieldlog.archive.block_rows import INSERT, block_row, is_sound
+from fieldlog.archive.block_rows import COLUMNS, INSERT, block_row, is_as_stored, is_sound
 from fieldlog.archive.database import in_words, transaction, unhurried
 from fieldlog.archive.log_view import ASK_AGAIN, GONE, NOT_SENT, OVERWRITTEN, LogView
 from fieldlog.archive.ranges import difference, overlap, union
@@ -29,7 +29,7 @@ __all__ = ["ASK_AGAIN", "GONE", "IMPORTED", "NOT_SENT", "OVERWRITTEN", "Log", "n
 
 COMMIT_BLOCKS = 64
 IMPORTED = "imported from"
-_RECHECKED = 1 << 16
+_RECHECKED = 1 << 15
 
 
 def now_us() -> int:
@@ -229,10 +229,10 @@ class Log(LogView):
         sound: set[int] = set()
         spoiled: set[int] = set()
         with in_words(self._path):
-            for seq, crc, data in self._db.execute(
-                "SELECT seq, crc, data FROM blocks WHERE log = ? AND seq >= ? AND seq < ?",
+            for row in self._db.execute(
+                f"SELECT {COLUMNS} FROM blocks WHERE log = ? AND seq >= ? AND seq < ?",
                 (self.key, start, min(start + most, next_seq)),
             ):
-                (sound if is_sound(seq, crc, data) else spoiled).add(seq)
+                (sound if is_as_stored(row) else spoiled).add(row[1])
         self.ask_again(range(seq, seq + 1) for seq in spoiled - sound)
         return sorted(spoiled - sound)

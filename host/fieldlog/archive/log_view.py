@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fieldlog.archive.accounts import Recorded, complete_sessions
-from fieldlog.archive.block_rows import COLUMNS, block_row
+from fieldlog.archive.block_rows import COLUMNS, is_as_stored
 from fieldlog.archive.database import damaged, in_words
 from fieldlog.archive.ranges import overlap, union
 from fieldlog.archive.records import Gap, LoggedEvent, LogInfo, Pull, Session
@@ -207,7 +207,7 @@ class LogView:
                 seq = kept[1]
                 if self._parsed(seq, data) is None:
                     continue
-                if (*kept, data) == block_row(self.key, data, kept[-1]):
+                if is_as_stored((*kept, data)):
                     whole += 1
                 else:
                     self.spoiled[seq] = (
