@@ -29,7 +29,7 @@ _MAX_CHUNK = 0xFFFF
 _FRUITLESS = 8  # so often may it be begun anew without a whole block between
 _MOST_DAMAGE = 2 * MAX_WIRE_LENGTH  # bytes without a whole block in them: no device has so long a block
 _WRONG_ANSWERS = 3
-_TRIES = 6  # a pull asks thousands of times, and shall not end because a bad line was silent four times in a row
+_TRIES_ALONE = 6  # of thousands of requests one will be lost four times, and no other one under way shows it
 _KEPT = "What had arrived is in the archive. Repeat the command; if it stays so, the device's firmware is at fault"
 
 
@@ -173,7 +173,7 @@ class _Reader:
         self._under_way.appendleft((request, self._ask(request)))
 
     def _ask(self, request: logger.BlocksRequest) -> Reply[logger.BlocksResponse]:
-        return self._client.start(logger.BLOCKS, request, tries=_TRIES)
+        return self._client.start(logger.BLOCKS, request, tries=_TRIES_ALONE if self._client.window == 1 else None)
 
     def _split(self, data: bytes) -> list[bytes]:
         return self._splitter.feed(data, final=self._ended and not self._moved)

@@ -37,6 +37,7 @@ class ConsoleFraming:
         self._line = bytearray()
         self._skipping = False
         self._frame: bytearray | None = None
+        self._whole = 0  # how long the frame will be, 0 while that is not known
         self._text = bytearray()
 
     def encode(self, message: bytes) -> bytes:
@@ -53,9 +54,10 @@ class ConsoleFraming:
         messages: list[bytes] = []
         *complete, rest = data.split(b"\n")
         for piece in complete:
-            message = None if self._skipping else self._end_line(bytes(self._line) + piece)
+            message = None if self._skipping else self._end_line(bytes(self._line) + piece if self._line else piece)
             self._skipping = False
-            self._line.clear()
+            if self._line:
+                self._line.clear()
             if message is not None:
                 messages.append(message)
         if not self._skipping:
@@ -87,21 +89,23 @@ class ConsoleFraming:
             self._skipping = True
 
     def _end_line(self, line: bytes) -> bytes | None:
-        at = _marker(line)
-        if at < 0:
-            self._add_text(line + b"\n")
-            return None
-        if at:
+        marker = line[:2]
+        at = 0
+        if marker not in (CONTINUE, START):  # unlike nearly every line of a transfer
+            at = _marker(line)
+            if at < 0:
+                self._add_text(line + b"\n")
+                return None
             self._add_text(line[:at] + b"\n")
+            marker = line[at : at + 2]
         if len(line) - at + 1 > self._max_line:
             self._drop()
             return None
-        marker, encoded = line[at : at + 2], line[at + 2 :].removesuffix(b"\r")
         if marker == START:
             if self._frame is not None:
                 self.dropped += 1
-            self._frame = bytearray()
-        return self._append(encoded)
+            self._frame, self._whole = bytearray(), 0
+        return self._append(line[at + 2 :].removesuffix(b"\r"))
 
     def _append(self, encoded: bytes) -> bytes | None:
         if self._frame is None:
@@ -111,13 +115,16 @@ class ConsoleFraming:
         except binascii.Error:
             self._drop()
             return None
-        if len(self._frame) < 2:
-            return None
-        length = int.from_bytes(self._frame[:2], "big")
-        if not 2 <= length <= self._max_message + 2 or len(self._frame) > length + 2:
+        arrived = len(self._frame)
+        if not self._whole and arrived >= 2:
+            self._whole = 2 + int.from_bytes(self._frame[:2], "big")
+            if not 4 <= self._whole <= self._max_message + 4:
+                self._drop()
+                return None
+        if arrived > self._whole > 0:
             self._drop()
             return None
-        return self._finish() if len(self._frame) == length + 2 else None
+        return self._finish() if arrived == self._whole > 0 else None
 
     def _finish(self) -> bytes | None:
         assert self._frame is not None
@@ -139,7 +146,5 @@ class ConsoleFraming:
 
 def _marker(line: bytes | bytearray) -> int:
     """Position of the first frame marker in a line, or -1."""
-    if line.startswith((START, CONTINUE)):  # nearly every line of a transfer
-        return 0
     found = [at for at in (line.find(START), line.find(CONTINUE)) if at >= 0]
     return min(found, default=-1)
