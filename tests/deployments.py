@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -237,7 +237,7 @@ class Deployment:
 
 
 @contextmanager
-def zone(name: str) -> Iterator[None]:
+def zone(name: str) -> Generator[None]:
     """The host lives in this time zone."""
     with patch.dict(os.environ, TZ=name):
         time.tzset()

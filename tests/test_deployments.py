@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,14 +90,14 @@ def campaign(seeds: range, folder: Path) -> tuple[int, int]:
     return readings, within
 
 
-def test_a_few_drawn_deployments(tmp_path: Path, record_property: pytest.RecordProperty) -> None:
+def test_a_few_drawn_deployments(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     readings, within = campaign(range(SHORT), tmp_path)
     record_property("counted", f"clocks: {SHORT} deployments, {within} of {readings} readings within the stated error")
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("part", range(4))
-def test_many_drawn_deployments(part: int, tmp_path: Path, record_property: pytest.RecordProperty) -> None:
+def test_many_drawn_deployments(part: int, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     seeds = range(1000 + part * FULL // 4, 1000 + (part + 1) * FULL // 4)
     readings, within = campaign(seeds, tmp_path)
     record_property(

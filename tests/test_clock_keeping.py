@@ -1,0 +1,128 @@
+"""What a pull does about time: how often it probes, when the device is told, and what speaks against a sync."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import fieldlog.archive
+from fieldlog.clock_keeping import contradiction, decide
+from fieldlog.clock_sync import TICK_HZ, Probe, Reading, Sync, enough, reading_from_probes
+from fieldlog.logger_info import LoggerInfo, merge
+from fieldlog_protocol.commands.logger import InfoResponse
+
+EPOCH_US = 1_700_000_000_000_000
+DAY_S = 86_400
+
+
+def probe(trip_us: int, believed_us: int | None = None) -> Probe:
+    return Probe(1, EPOCH_US, EPOCH_US + trip_us, 50, 50, believed_us)
+
+
+@pytest.mark.parametrize(
+    ("trips", "known_us", "ends"),
+    [
+        ((), None, False),
+        ((50_000, 50_200), None, False),
+        ((50_000, 50_200, 51_000), None, True),
+        ((50_000, 90_000, 51_000, 120_000), None, False),
+        ((50_000, 90_000, 51_000, 120_000, 55_000), None, True),
+        ((900, 1_500, 1_300), None, False),
+        ((900, 1_350, 1_300), None, True),
+        ((52_000,), 50_000, True),
+        ((70_000,), 50_000, False),
+    ],
+)
+def test_probing_ends_when_one_more_would_hardly_be_better(
+    trips: tuple[int, ...], known_us: float | None, ends: bool
+) -> None:
+    assert enough(map(probe, trips), known_us) is ends
+
+
+def test_impossible_probes_are_not_enough() -> None:
+    backwards = Probe(1, EPOCH_US, EPOCH_US + 10, 9, 8)
+    assert not enough([backwards] * 8)
+
+
+def test_the_offset_is_that_of_the_best_probe() -> None:
+    reading = reading_from_probes([probe(90_000, EPOCH_US + 7_000_000), probe(10_000, EPOCH_US + 2_005_000)])
+    assert (reading.offset_us, reading.round_trip_us) == (2_000_000, 10_000)
+    assert reading_from_probes([probe(10_000)]).offset_us is None
+
+
+def logger(**told: int) -> LoggerInfo:
+    """Of a device in boot 2 that has been running for ten days; its clock was set at day 9, and was right."""
+    usual = {
+        "tick": 10 * DAY_S * TICK_HZ,
+        "utc": EPOCH_US // 1_000_000 + 10 * DAY_S,
+        "set": EPOCH_US // 1_000_000 + 9 * DAY_S,
+    }
+    usual |= {"log": 1, "block": 1024, "boot": 2, "state": 0, "first": 0, "next": 0}
+    return merge([msgspec.convert({"parts": 1, "uid": b"\1" * 8} | usual | told, InfoResponse)])
+
+
+def sync(day: float, off_s: float = 0, boot: int = 2) -> Sync:
+    return Sync(boot, round(day * DAY_S * TICK_HZ), EPOCH_US + round((day * DAY_S + off_s) * 1e6), 1_000)
+
+
+def reading(day: float = 10, offset_us: int | None = 0, off_s: float = 0) -> Reading:
+    return Reading(sync(day, off_s), offset_us, 2_000)
+
+
+@pytest.mark.parametrize(
+    ("info", "taken", "told"),
+    [
+        pytest.param(logger(), reading(9.9), False, id="set less than a day ago"),
+        pytest.param(logger(), reading(10.1), True, id="set more than a day ago"),
+        pytest.param(logger(), reading(9.9, 1_500_000), True, id="no longer good to a second"),
+        pytest.param(logger(utc=0, set=0), reading(9.9, None), True, id="not set"),
+        pytest.param(
+            logger(tick=TICK_HZ * 60),
+            Reading(replace(sync(9.9), tick=TICK_HZ * 60), 0, 2_000),
+            True,
+            id="set before it booted",
+        ),
+    ],
+)
+def test_when_the_device_is_told(info: LoggerInfo, taken: Reading, told: bool, tmp_path: Path) -> None:
+    with fieldlog.archive.open(tmp_path) as archive:
+        decision = decide(archive.log(info.uid, info.log_id), info, taken)
+    assert decision.warnings == ()
+    assert (decision.anchor is not None) is told
+    if decision.anchor:
+        assert (decision.anchor.tick, decision.anchor.utc) == (taken.sync.tick, taken.sync.utc_us)
+
+
+@pytest.mark.parametrize("off_s", [-3600, 3600])
+def test_a_device_is_not_told_what_contradicts_its_belief(off_s: int, tmp_path: Path) -> None:
+    info = logger()
+    with fieldlog.archive.open(tmp_path) as archive:
+        decision = decide(archive.log(info.uid, info.log_id), info, reading(10.1, -off_s * 1_000_000, off_s))
+    assert decision.anchor is None
+    assert f"{abs(off_s)}.000 s {'ahead of' if off_s > 0 else 'behind'}" in decision.warnings[0]
+
+
+def test_what_the_archive_knows_outvotes_a_belief(tmp_path: Path) -> None:
+    info = logger(set=EPOCH_US // 1_000_000 + 9 * DAY_S + 7200, utc=EPOCH_US // 1_000_000 + 10 * DAY_S + 7200)
+    with fieldlog.archive.open(tmp_path) as archive:
+        log = archive.log(info.uid, info.log_id)
+        log.add_syncs([sync(1), sync(5)])
+        assert decide(log, info, reading(10.1, 7_200_000_000)).anchor is not None
+
+
+def test_a_time_before_an_earlier_boot_is_ruled_out() -> None:
+    before = sync(4, boot=1)
+    start = Sync(2, 60 * TICK_HZ, before.utc_us + 61_000_000, 1_000)
+    assert contradiction(start, [before], None) is None
+    off_us = contradiction(replace(start, utc_us=start.utc_us - 3_600_000_000), [before], None)
+    assert off_us == pytest.approx(-3_599_000_000, abs=100_000)
+    assert contradiction(start, [replace(before, boot_id=3)], None) is None
+
+
+def test_the_limits_are_those_of_the_oscillator() -> None:
+    first, later = sync(0), sync(5, 5 * DAY_S * 0.02)
+    assert contradiction(later, [first], None) is not None
+    assert contradiction(later, [first], 50_000) is None
