@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 Row = tuple[Any, ...]
+_Usual = tuple[type, int, "_Kind | None"]  # what most values are is told without a call: every row passes here
 RowFactory = Callable[[sqlite3.Cursor, Row], Row]
 
 
@@ -47,20 +48,26 @@ _EXPRESSION = _Kind(int, optional=True)
 def checked_rows(damaged: Callable[[], Exception]) -> RowFactory:
     """A row factory for a connection; it raises what `damaged` makes when a row is not as this program writes it."""
     # not the cursor: whoever keeps one keeps its transaction open. In one piece: threads may take turns
-    known: tuple[object, tuple[_Kind | None, ...]] = (None, ())
+    known: tuple[object, tuple[_Usual, ...]] = (None, ())
 
     def check(cursor: sqlite3.Cursor, row: Row) -> Row:
         nonlocal known
         columns, kinds = known
         if cursor.description is not columns:
-            kinds = tuple(_kind(column[0]) for column in cursor.description)
+            kinds = tuple(_usual(column[0]) for column in cursor.description)
             known = (cursor.description, kinds)
-        for value, kind in zip(row, kinds, strict=True):
-            if kind is not None and not kind.admits(value):
+        for value, (wanted, limit, kind) in zip(row, kinds, strict=True):
+            usual = type(value) is wanted and (wanted is not int or -limit <= value < limit)
+            if not usual and kind is not None and not kind.admits(value):
                 raise damaged()
         return row
 
     return check
+
+
+def _usual(name: str) -> _Usual:
+    kind = _kind(name)
+    return (object, 0, None) if kind is None else (kind.type, kind.limit, kind)
 
 
 def _kind(name: str) -> _Kind | None:
