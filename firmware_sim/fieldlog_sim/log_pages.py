@@ -2,16 +2,31 @@
 
 Rule: nothing is remembered between boots but what the pages say. Blocks are programmed in the order in which they are
 sealed, while seq is given in the order in which they are opened; with several streams the two differ, but never by
-more than `max_lag` (the recorder sees to that). Within that bound the sectors are sorted, which a binary search needs.
+more than `max_lag` (the recorder sees to that). A block that is filled frame by frame has its page from the beginning on. Within that bound the sectors are sorted, which a binary search needs.
 """
 
 from __future__ import annotations
 
-from fieldlog_protocol.blocks.block import ERASED, HEADER, TRAILER, BlockHeader, parse_header, unpad
+from fieldlog_protocol.blocks.block import (
+    ERASED,
+    HEADER,
+    MAGIC,
+    TRAILER,
+    BlockHeader,
+    Encoding,
+    Kind,
+    block_format,
+    build_block,
+    parse_header,
+    unpad,
+)
+from fieldlog_protocol.blocks.rawc import recover
 from fieldlog_protocol.errors import BlockError, UsageError
 from fieldlog_sim.nor_flash import Partition
 
 _MIN_SECTORS = 4
+_IN_PLACE = MAGIC.to_bytes(2, "little") + bytes([block_format(Kind.DATA), Encoding.RAWC])  # how such a page begins
+_VOID = bytes(2)  # over the magic: no header any more
 
 
 class LogPages:
@@ -73,8 +88,31 @@ class LogPages:
         self._partition.program(page * self.block_size, body)
         self._partition.program((page + 1) * self.block_size - TRAILER.size, block[-TRAILER.size :])
 
+    def program_part(self, page: int, offset: int, data: bytes) -> None:
+        """Bytes of a page that is filled bit by bit; they were blank before, or hold part of the same."""
+        self._partition.program(page * self.block_size + offset, data)
+
     def erase(self, sector: int) -> None:
+        """Half erased, a page that was filled frame by frame looks like one that was never sealed: it is voided before."""
+        for page in filter(self._is_filled_in_place, self.of_sector(sector)):
+            self._partition.program(page * self.block_size, _VOID)
         self._partition.erase(sector)
+
+    def _is_filled_in_place(self, page: int) -> bool:
+        return self._partition.read(page * self.block_size, len(_IN_PLACE)) == _IN_PLACE
+
+    def recover(self, page: int) -> None:
+        """If this page was being filled frame by frame, seal what is there."""
+        if not self._is_filled_in_place(page) or self.wire(page) is not None:
+            return
+        content = self._partition.read(page * self.block_size, self.block_size)
+        block = recover(content)
+        if block is None:
+            return
+        trailer, found = build_block(block)[-TRAILER.size :], content[-TRAILER.size :]
+        # Where the power went while it was sealed, the same trailer is programmed once more over a part of it.
+        if all(old & new == new for old, new in zip(found, trailer, strict=True)):
+            self.program_part(page, self.block_size - TRAILER.size, trailer)
 
     # the newest end
 

@@ -1,16 +1,19 @@
 """The log on flash: a ring of blocks that keeps what was sealed through any loss of power.
 
 Rule: a block is whole or it is not there; a page that was begun is never programmed again before its sector is
-erased. seq is given when a block is opened and never goes back: after a restart it goes on behind the highest that any
+erased, but for a block of a slow stream: its page is filled frame by frame, and what of it was programmed when the power
+went is sealed at the next mount. seq is given when a block is opened and never goes back: after a restart it goes on behind the highest that any
 header on flash bears, so that blocks that were open and lost leave holes. One sector is erased ahead, before the
 sector before it is begun.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 
-from fieldlog_protocol.blocks.block import parse_header
+from fieldlog_protocol.blocks.block import HEADER, TRAILER, parse_header
 from fieldlog_protocol.errors import UsageError
 from fieldlog_sim.log_index import LogIndex
 from fieldlog_sim.log_pages import LogPages
@@ -19,6 +22,14 @@ from fieldlog_sim.store_errors import StoreFull
 
 BLOCK_SIZE = 1024
 _MOST_OPEN = 256  # a stream id is one byte: no more blocks can be open, nor sealed out of order, at once
+
+
+@dataclass(slots=True)
+class _Page:
+    """A page that is filled frame by frame: its number, and how many of its bytes are programmed."""
+
+    number: int
+    filled: int
 
 
 class LogStore:
@@ -35,10 +46,12 @@ class LogStore:
         self.wrap = wrap
         self.released = released
         self._open: list[int] = []
+        self._begun: dict[int, _Page] = {}
         self._built: LogIndex | None = None
         self._tail = self.pages.tail()
         self._head = self._first_free()
         self._next_seq = self._highest_seq() + 1
+        self._recover()
 
     # seqs
 
@@ -104,13 +117,41 @@ class LogStore:
         seq = parse_header(block).seq
         if seq not in self._open or len(block) != self.pages.block_size:
             raise UsageError(f"block {seq} is not one that was opened in this log")
-        self._make_room()
-        self.pages.program(self._head, block)
+        begun = self._begun.pop(seq, None)
+        if begun is None:
+            page = self._next_page()
+            self.pages.program(page, block)
+        else:
+            page = begun.number
+            self.pages.program_part(page, self.block_size - TRAILER.size, block[-TRAILER.size :])
         if self._built is not None:
-            self._built.add(seq, self._head)
+            self._built.add(seq, page)
         self._open.remove(seq)
-        self._tail = self.pages.sector_of(self._head)
-        self._head = (self._head + 1) % self.pages.count
+
+    def begin(self, beginning: bytes) -> None:
+        """Give an opened block its page, to be filled frame by frame, and program its header and what precedes frames."""
+        page = self._next_page()
+        self._begun[parse_header(beginning).seq] = _Page(page, len(beginning))
+        self.pages.program_part(page, 0, beginning)
+
+    def extend(self, seq: int, payload: bytes, width: int) -> None:
+        """Program what the payload of a block that was begun has more than before: frames of `width` bytes.
+
+        The last byte of each goes by itself: it says that the others are there.
+        """
+        begun = self._begun[seq]
+        for start in range(begun.filled - HEADER.size, len(payload), width):
+            end = start + width
+            self.pages.program_part(begun.number, HEADER.size + start, payload[start : end - 1])
+            self.pages.program_part(begun.number, HEADER.size + end - 1, payload[end - 1 : end])
+            begun.filled = HEADER.size + end
+
+    def _next_page(self) -> int:
+        self._make_room()
+        page = self._head
+        self._tail = self.pages.sector_of(page)
+        self._head = (page + 1) % self.pages.count
+        return page
 
     def _make_room(self) -> None:
         """On entering a sector: it must be blank, and the one after it should be."""
@@ -183,6 +224,16 @@ class LogStore:
         begun = max(page for page in pages if not self.pages.is_blank(page))
         return (begun + 1) % self.pages.count
 
+    def _recover(self) -> None:
+        """Seal the blocks that were being filled frame by frame; they are not further back than a block stays open."""
+        if self._tail is not None:
+            for page in islice(self._newest_first(self._tail), self.pages.max_lag + _MOST_OPEN):
+                self.pages.recover(page)
+
+    def _newest_first(self, tail: int) -> Iterator[int]:
+        for sector in reversed(self.pages.oldest_first(tail)):
+            yield from reversed(self.pages.of_sector(sector))
+
     def _highest_seq(self) -> int:
         """The highest seq on flash, torn blocks included; -1 when there is none.
 
@@ -190,7 +241,5 @@ class LogStore:
         """
         if self._tail is None:
             return -1
-        newest_first = reversed(self.pages.oldest_first(self._tail))
-        pages = (page for sector in newest_first for page in reversed(self.pages.of_sector(sector)))
-        headers = (header for page in pages if (header := self.pages.header(page)) is not None)
+        headers = (header for page in self._newest_first(self._tail) if (header := self.pages.header(page)) is not None)
         return max(header.seq for header in islice(headers, _MOST_OPEN))

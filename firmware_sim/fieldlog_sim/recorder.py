@@ -2,7 +2,7 @@
 
 Rule: a reading is taken or refused before anything changes, and which blocks come out depends on the readings and
 their ticks alone, not on whether they were recorded one by one or in bulk. Nothing here reads a clock: ticks come with
-the readings, and the belief of the time is asked for by tick.
+the readings, and the belief of the time is asked for by tick. What a slow stream gives is programmed as it is taken.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import numpy.typing as npt
 
 from fieldlog_protocol.blocks.block import (
     DROPPED_UNKNOWN,
+    HEADER,
     TICK_HZ,
     Block,
     BlockHeader,
+    Encoding,
     Flag,
     Kind,
     block_format,
@@ -35,6 +37,7 @@ from fieldlog_sim.log_store import LogStore
 from fieldlog_sim.store_errors import StoreFull
 
 SCHEMA_EVERY = 64
+RAWC_PERIOD_US = 60_000_000  # a packed block of such a stream would be open for hours, and be lost with the power
 _NO_FLAG = Flag(0)
 _STOP_EVENT = 1  # room that stays free in a full log, to say why it ended
 _LONGEST_LABEL = 128  # bytes: 32 characters
@@ -63,8 +66,10 @@ class _Lane:
 
     def __init__(self, stream: Stream, block_size: int, flags: Flag) -> None:
         self.stream = stream
-        self.encoder = BlockEncoder(stream, block_size)
+        self.in_place = stream.period_us >= RAWC_PERIOD_US and not stream.timed
+        self.encoder = BlockEncoder(stream, block_size, Encoding.RAWC if self.in_place else None)
         self.opened: BlockHeader | None = None
+        self.begun = False
         self.flags = flags
         self.dropped = 0
         self.last_tick: int | None = None
@@ -170,6 +175,7 @@ class Recorder:
             self._seal(lane)
             self._open(lane, tick)
             lane.encoder.push(tick, raw)
+        self._program(lane)
         lane.last_tick = tick
         lane.frames += 1
 
@@ -198,6 +204,7 @@ class Recorder:
             run = slice(done, done + self._until_age(lane, ticks[done:]))
             taken = lane.encoder.push_many(ticks[run], [column[run] for column in columns])
             done += taken
+            self._program(lane)
             if taken:
                 lane.last_tick = int(ticks[done - 1])
                 lane.frames += taken
@@ -264,6 +271,18 @@ class Recorder:
             self._write_schema(tick)
         lane.opened = self._header(tick, flags=lane.flags, dropped=lane.dropped)
         lane.flags, lane.dropped = _NO_FLAG, 0
+        lane.begun = False
+
+    def _program(self, lane: _Lane) -> None:
+        """Of a slow stream, put what was taken on flash at once."""
+        if not lane.in_place or lane.opened is None or not lane.encoder.n_frames:
+            return
+        payload, width = lane.encoder.payload(), lane.encoder.frame_bytes
+        if not lane.begun:
+            wire = build_block(Block(lane.encoder.header(lane.opened), 0, 0, payload))
+            self.store.begin(wire[: HEADER.size + len(payload) % width])
+            lane.begun = True
+        self.store.extend(lane.opened.seq, payload, width)
 
     def can_begin(self, also: Sequence[Event] = ()) -> bool:
         """Whether the log has room for the beginning of a session with these events, and for its end."""
@@ -275,7 +294,7 @@ class Recorder:
             raise StoreFull("the log is full; what is in it is kept. Pull it and release it, or erase it")
 
     def _has_room(self, blocks: int) -> bool:
-        opened = sum(lane.opened is not None for lane in self._lanes.values())
+        opened = sum(lane.opened is not None and not lane.begun for lane in self._lanes.values())
         described = len(self._description) if self._since_schema >= SCHEMA_EVERY else 0
         return self.store.has_room(blocks + opened + described + _STOP_EVENT)
 

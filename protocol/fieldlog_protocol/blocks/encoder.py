@@ -112,6 +112,13 @@ class BlockEncoder:
             n_channels=len(self._types),
         )
 
+    @property
+    def frame_bytes(self) -> int:
+        """What each frame adds to a payload whose frames are of fixed width."""
+        two = np.array([1, 2])
+        first, second = self._codec.least_length(self._types, two).tolist()
+        return int(second - first)
+
     def payload(self) -> bytes:
         """The payload of the frames so far; a RAWC one grows at its end alone."""
         self._flush_frames()

@@ -20,11 +20,13 @@ from fieldlog_protocol.blocks.block import (
     MAGIC,
     MAX_WIRE_LENGTH,
     OVERHEAD,
+    build_block,
     capacity,
     has_header,
     is_whole,
     unpad,
 )
+from fieldlog_protocol.blocks.rawc import recover
 from fieldlog_protocol.errors import BlockError
 
 _MAGIC = MAGIC.to_bytes(2, "little")
@@ -73,16 +75,22 @@ def split_blocks(buffer: bytes, *, final: bool = False) -> Split:
 
 
 def scan_image(image: bytes, block_size: int) -> Iterator[tuple[int, bytes]]:
-    """(offset, wire form) of every whole block in a flash dump whose pages are `block_size` bytes."""
+    """(offset, wire form) of every whole block in a flash dump whose pages are `block_size` bytes.
+
+    A block that was being filled frame by frame counts as one: its device will seal it just so, if it starts again.
+    """
     capacity(block_size)
     empty = ERASED * HEADER.size
     for offset in range(0, len(image) - block_size + 1, block_size):
         if image.startswith(empty, offset):
             continue
+        page = image[offset : offset + block_size]
         try:
-            yield offset, unpad(image[offset : offset + block_size])
+            yield offset, unpad(page)
         except BlockError:
-            continue
+            block = recover(page)
+            if block is not None:
+                yield offset, build_block(block)
 
 
 class BlockSplitter:
