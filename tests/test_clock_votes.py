@@ -55,9 +55,14 @@ def test_time_that_goes_back_is_no_chain_however_large_the_errors() -> None:
     assert len(judge(backwards, *CRYSTAL).accepted) == 1
 
 
-@pytest.mark.parametrize("case", ["agree", "two opinions", "nonsense"])
+@pytest.mark.parametrize("case", ["agree", "two opinions", "bent", "nonsense"])
 def test_ten_thousand_syncs_of_one_boot_take_no_noticeable_time(case: str) -> None:
-    off_s = {"agree": (0,), "two opinions": (0, HOUR_S), "nonsense": tuple(n * n % 10_007 * 1e3 for n in range(9_973))}
+    off_s = {
+        "agree": (0,),
+        "two opinions": (0, HOUR_S),
+        "bent": (0, 0, 1.7, 0, -1.7),
+        "nonsense": tuple(n * n % 10_007 * 1e3 for n in range(9_973)),
+    }
     syncs = [at(n * HOUR_S, off_s[case][n % len(off_s[case])]) for n in range(10_000)]
     began = time.process_time()
     judge(syncs, *CRYSTAL)

@@ -41,7 +41,7 @@ def judge(syncs: Sequence[Sync], limit_ppm: float, change_ppm: float) -> Verdict
     """
     by_best = {_best(opinion): opinion for opinion in _opinions(syncs, limit_ppm)}
     votes = sorted(by_best, key=_order)
-    if _is_chain(syncs, limit_ppm) and not _bends(votes, change_ppm):
+    if _is_chain(syncs, limit_ppm) and not _count_bends(votes, change_ppm):
         return Verdict(tuple(syncs))
     agreed = longest_agreement(votes, limit_ppm)
     chosen, undecided = _straightened(agreed, change_ppm)
@@ -54,33 +54,37 @@ def judge(syncs: Sequence[Sync], limit_ppm: float, change_ppm: float) -> Verdict
     return Verdict(tuple(accepted), tuple(rejected), undecided)
 
 
-def _bends(votes: Sequence[Sync], change_ppm: float) -> list[int]:
-    """Which votes lie farther off the line between their neighbours than a change of rate there can have taken them."""
-    found: list[int] = []
-    for at, (before, vote, after) in enumerate(zip(votes, votes[1:], votes[2:], strict=False), 1):
-        since, until = vote.tick - before.tick, after.tick - vote.tick
-        share = since / max(since + until, 1)
-        off_us = vote.utc_us - before.utc_us - share * (after.utc_us - before.utc_us)
-        allowed_us = share * until * US_PER_TICK * change_ppm / 1e6
-        if abs(off_us) > allowed_us + vote.error_us + max(before.error_us, after.error_us):
-            found.append(at)
-    return found
+def _bends(before: Sync, vote: Sync, after: Sync, change_ppm: float) -> bool:
+    """Whether a vote lies farther off the line between its neighbours than a change of rate there can have taken it."""
+    since, until = vote.tick - before.tick, after.tick - vote.tick
+    share = since / max(since + until, 1)
+    off_us = vote.utc_us - before.utc_us - share * (after.utc_us - before.utc_us)
+    allowed_us = share * until * US_PER_TICK * change_ppm / 1e6
+    return abs(off_us) > allowed_us + vote.error_us + max(before.error_us, after.error_us)
 
 
-def _straightened(votes: list[Sync], change_ppm: float) -> tuple[list[Sync], bool]:
+def _count_bends(votes: Sequence[Sync], change_ppm: float) -> int:
+    return sum(_bends(*three, change_ppm) for three in zip(votes, votes[1:], votes[2:], strict=False))
+
+
+def _straightened(votes: Sequence[Sync], change_ppm: float) -> tuple[list[Sync], bool]:
     """The votes without those that bend the line; and whether others could have been left out instead."""
-    kept, undecided = list(votes), False
-    while bends := _bends(kept, change_ppm):
-        near = range(max(0, bends[0] - _REACH), min(len(kept), bends[0] + _REACH + 1))
-        around = kept[near.start : near.stop]
+    kept, undecided, at = list(votes), False, 1
+    while at < len(kept) - 1:
+        before, vote, after = kept[at - 1 : at + 2]
+        if not _bends(before, vote, after, change_ppm):
+            at += 1
+            continue
+        first = max(0, at - _REACH)
+        around = kept[first : at + _REACH + 1]
         left = {
-            at: len(_bends(around[: at - near.start] + around[at - near.start + 1 :], change_ppm))
-            for at in range(bends[0] - 1, min(bends[0] + 2, len(kept)))
+            suspect: _count_bends(around[: suspect - first] + around[suspect - first + 1 :], change_ppm)
+            for suspect in (at - 1, at, at + 1)
         }
-        least = min(left.values())
-        suspects = [at for at, bent in left.items() if bent == least]
+        suspects = [suspect for suspect, bends in left.items() if bends == min(left.values())]
         undecided |= len(suspects) > 1
         del kept[suspects[-1]]
+        at = max(1, at - 2)
     return kept, undecided
 
 
