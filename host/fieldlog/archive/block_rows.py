@@ -14,7 +14,7 @@ from fieldlog_protocol.errors import BlockError
 
 COLUMNS = "log, seq, crc, kind, stream, session, schema_id, boot_id, t0, span, n_frames, utc, flags, dropped, received_us, data"
 _DERIVED = [name for name in COLUMNS.split(", ") if name not in ("log", "seq", "crc", "received_us")]
-_FORMAT = HEADER.position("format")
+_FORMAT_AT = 2
 _KIND = 0x0F
 # A block that is there already stays as it is, unless its copy here is not what was once stored.
 INSERT = (
@@ -26,10 +26,9 @@ INSERT = (
 
 def block_row(log: int, wire: bytes, received_us: int) -> tuple[int | bytes, ...]:
     """The row of a block in wire form; BlockError when it is damaged, or of a format that is not known here."""
-    header = HEADER.values(wire) if has_header(wire) and is_whole(wire) else ()
-    if not header or header[_FORMAT] >> 4 != VERSION:
+    if not (has_header(wire) and is_whole(wire) and wire[_FORMAT_AT] >> 4 == VERSION):
         parse_block(wire)  # says what is wrong with it
-    _, form, _, seq, t0, utc, boot_id, session, stream, schema_id, _, flags, dropped, _ = header
+    _, form, _, seq, t0, utc, boot_id, session, stream, schema_id, _, flags, dropped, _ = HEADER.values(wire)
     n_frames, _, span, crc = TRAILER.values(wire, len(wire) - TRAILER.size)
     return (
         log,
