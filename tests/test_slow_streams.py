@@ -279,3 +279,24 @@ def test_fast_streams_stay_packed() -> None:
     encodings = {h.stream: h.encoding for w in life.sealed.values() if (h := parse_header(w)).kind == Kind.DATA}
     assert encodings == {1: Encoding.PACKED, 2: Encoding.RAWC}
     assert recorder.frames[2] == 20
+
+
+def test_half_an_erase_does_not_make_another_block_of_a_sealed_one() -> None:
+    stream = stream_of([ChannelType.I16], period_us=60_000_000)
+    values = [np.arange(500, dtype=np.int16)]
+    (block,) = encode_series(
+        stream, regular_ticks(stream, 500), values, 4096, BlockEncoder(stream, 4096, Encoding.RAWC)
+    )
+    wire = build_block(block)
+    for seed in range(40):
+        flash = NorFlash(4 * 4096, seed=seed)
+        store = LogStore(Partition(flash, 0, flash.size), 4096)
+        store.open_seq()
+        store.begin(wire[: HEADER.size + 2])
+        store.extend(0, block.payload, 7)
+        store.append(pad(wire, 4096))
+        flash.cut_after = 1 + seed % 2
+        with suppress(PowerCut):
+            store.pages.erase(0)
+        flash.power_on()
+        assert LogStore(Partition(flash, 0, flash.size), 4096).block(0) in (None, wire), f"seed {seed}"
