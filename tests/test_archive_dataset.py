@@ -25,7 +25,7 @@ from fieldlog.archive import Archive, ArchiveError, Session, agreement, dataset,
 from fieldlog.archive.agreement import compare
 from fieldlog.archive.dataset import Update, files_in, folder_of, manifest_of, update_dataset
 from fieldlog.clock_sync import Sync
-from fieldlog_protocol.blocks.block import TICK_HZ
+from fieldlog_protocol.blocks.block import TICK_HZ, Block, build_block, parse_block
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
 
 SYNCS = [Sync(1, 0, NEW_YEAR_US, 0), Sync(1, 1000 * HOUR, NEW_YEAR_US + 1000 * 3_600_000_000, 0)]
@@ -85,7 +85,7 @@ def windows(monkeypatch: pytest.MonkeyPatch, blocks: int) -> None:
 
 
 def truth(archive: Archive, session: int) -> Any:
-    (series,) = [found for found in archive.readings(session=session) if found.stream == CLIMATE]
+    (series,) = [found for found in archive.readings(UID.hex(), session) if found.stream == CLIMATE]
     return series
 
 
@@ -225,6 +225,8 @@ def test_devices_of_different_kinds_share_columns_only_where_unit_and_kind_agree
         assert mine["temperature [K]"].to_list() == [293.1, 293.2]
         assert mine["temperature"].null_count() == 2
         assert mine["relative humidity"].to_list() == [40.0, 41.0]
+        others = frame.filter(pl.col("stream").cast(pl.String) == "0_climate", pl.col("session").cast(pl.Int32) == 2)
+        assert others["relative humidity"].to_list() == truth(archive, 2).columns[1].tolist()
         assert frame["temperature [K]"].count() == 2
 
 
@@ -285,6 +287,25 @@ def test_a_clock_sync_rewrites_what_it_moves_and_nothing_else(
     assert compare(archive).wrong == []  # type: ignore[union-attr]
 
 
+def test_a_sync_that_bends_the_line_between_two_others_rewrites_what_lies_between_them(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows(monkeypatch, 8)
+    logger = PaperLogger()
+    logger.schema()
+    logger.data(CLIMATE, *climate(6000))
+    log = archive.log(UID, LOG_ID)
+    log.add_blocks(logger.blocks)
+    log.add_syncs([Sync(1, t * TICK_HZ, NEW_YEAR_US + t * 1_000_000, 50) for t in (0, 3000, 6000)])
+    update_dataset(archive)
+    before = contents(archive)
+    log.add_syncs([Sync(1, 1500 * TICK_HZ, NEW_YEAR_US + 1500 * 1_000_000 + 9000, 50)])
+    update_dataset(archive)
+    times = {name: pq.read_table(folder(archive) / name, columns=["tick"])["tick"].to_numpy() for name in before}
+    assert rewritten(archive, before) == {name for name, ticks in times.items() if ticks[0] < 3000 * TICK_HZ}
+    assert 0 < len(rewritten(archive, before)) < len(before)
+
+
 def test_a_loss_at_the_border_of_two_files_still_begins_anew(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     windows(monkeypatch, 4)
     logger = PaperLogger()
@@ -338,6 +359,23 @@ def test_blocks_that_nothing_describes_make_no_file_until_they_are_described(arc
     logger.schema()
     archive.log(UID, LOG_ID).add_blocks(logger.blocks)
     assert update_dataset(archive).rows == 100
+
+
+def test_blocks_that_cannot_be_decoded_are_left_out_and_told_in_a_few_sentences(archive: Archive) -> None:
+    logger = PaperLogger()
+    logger.schema()
+    logger.data(CLIMATE, *climate(5000))
+    blocks = [parse_block(block) for block in logger.blocks]
+    liars = {
+        seq: build_block(Block(b.header, 60_000, b.span, b.payload[:20]))
+        for seq, b in enumerate(blocks[:24])
+        if seq > 3
+    }
+    archive.log(UID, LOG_ID).add_blocks(liars.get(seq, block) for seq, block in enumerate(logger.blocks))
+    done = update_dataset(archive)
+    assert done.rows == 5000 - sum(blocks[seq].n_frames for seq in liars)
+    assert len(done.problems) == 6
+    assert "15 more" in done.problems[-1]
 
 
 # -- what may go wrong --------------------------------------------------------------------------------------------

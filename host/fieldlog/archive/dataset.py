@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Part of every file's origin: a program that derives differently writes all of them anew."""
+_MOST_PROBLEMS = 5
 OnRows = Callable[[int, int], None]
 
 
@@ -203,7 +204,7 @@ class _Updater:
         self._done = replace(self._done, kept=len(names) - self._done.written)
         with _in_words(self._folder):
             self._remove_all_but(names)
-        return self._done
+        return replace(self._done, problems=_few(self._done.problems))
 
     def _is_current(self, part: Part) -> bool:
         entry = self._manifest.entries.get(part.name)
@@ -233,6 +234,14 @@ class _Updater:
         for name in self._manifest.entries.keys() - names:
             self._manifest.drop(name)
         self._done = replace(self._done, removed=len(strays))
+
+
+def _few(problems: tuple[str, ...]) -> tuple[str, ...]:
+    """A log that cannot be decoded at all has a problem a block."""
+    if len(problems) <= _MOST_PROBLEMS:
+        return problems
+    rest = len(problems) - _MOST_PROBLEMS
+    return (*problems[:_MOST_PROBLEMS], f"{rest} more problems of this kind; `fieldlog archive check` names them all.")
 
 
 def files_in(folder: Path) -> list[str]:
