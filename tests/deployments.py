@@ -253,8 +253,11 @@ ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC")
 
 
 def drawn(seed: int, days: tuple[int, ...] = (15, 30, 60)) -> Plan:
-    """A deployment with a bit of everything. A wrong clock is drawn where another pull met the same boot: a sync that
-    stands alone cannot be checked by anything."""
+    """A deployment with a bit of everything.
+
+    A wrong clock is drawn only where it can be noticed: where another pull met the same boot, and with an RC clock, which
+    may be off by an hour a day by itself, where there were enough of them and often.
+    """
     rng = Random(f"{seed} plan")
     plan = Plan(
         seed,
@@ -269,7 +272,8 @@ def drawn(seed: int, days: tuple[int, ...] = (15, 30, 60)) -> Plan:
     if rng.random() < 0.2:
         plan = replace(plan, leap=rng.uniform(0, plan.days))
     met = [sum(loss < day for loss in losses) for day in plan.pull_days]
-    shared = [number for number, boot in enumerate(met) if met.count(boot) > 1]
-    if shared and rng.random() < 0.4:
+    least = 6 if plan.rc else 2
+    shared = [number for number, boot in enumerate(met) if met.count(boot) >= least]
+    if shared and (plan.pulls == "daily" or not plan.rc) and rng.random() < 0.4:
         plan = replace(plan, wrong=(rng.choice(shared), rng.choice([-HOUR_US, HOUR_US])))
     return plan

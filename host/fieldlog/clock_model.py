@@ -261,7 +261,11 @@ def _line(syncs: Iterable[Sync], oscillator: Oscillator, warnings: list[str]) ->
     line = _Line(tuple(spaced(verdict.accepted, oscillator.limit_ppm)), oscillator)
     if not verdict.rejected:
         return line
-    off_us = max(abs(sync.utc_us - line.at(sync.tick)[0]) for sync in verdict.rejected)
+    contradicted = [
+        (abs(sync.utc_us - at_us), error_us) for sync in verdict.rejected for at_us, error_us in [line.at(sync.tick)]
+    ]
+    off_us = max(off for off, _ in contradicted)
+    doubt_us = max(off + error for off, error in contradicted)  # there; elsewhere they differ by as much as may drift
     warnings.append(
         f"Boot {known[0].boot_id}: {len(verdict.rejected)} of {len(known)} clock syncs contradict the others by up to "
         f"{off_us / 1e6:.3f} s and are left out: a computer's clock was wrong. "
@@ -271,7 +275,7 @@ def _line(syncs: Iterable[Sync], oscillator: Oscillator, warnings: list[str]) ->
             else "The majority decides."
         )
     )
-    return _Line(line.knots, oscillator, off_us if verdict.undecided else 0)
+    return _Line(line.knots, oscillator, doubt_us if verdict.undecided else 0)
 
 
 def _belief_anchors(beliefs: Sequence[Belief]) -> tuple[Sync, ...]:
