@@ -28,6 +28,7 @@ _SIGNED_HASHES = {
     KeyKind.ECDSA_P384: (TlvType.SHA384,),
     KeyKind.ED25519: (TlvType.SHA256, TlvType.SHA512),
 }
+_NAMES = {TlvType.RSA2048: KeyKind.RSA2048, TlvType.RSA3072: KeyKind.RSA3072, TlvType.ED25519: KeyKind.ED25519}
 _SALT_LENGTH = 32
 _SHOWN_DIGITS = 16
 
@@ -52,11 +53,11 @@ class Signature:
 
     @property
     def name(self) -> str:
-        """The kind of key; the length of the hash of a key tells one elliptic curve from the other."""
+        """The kind of key. One elliptic curve is told from the other by the size of the key, or of its hash."""
         if self.kind is not TlvType.ECDSA:
-            return {TlvType.RSA2048: "RSA-2048", TlvType.RSA3072: "RSA-3072"}.get(self.kind, "Ed25519")
-        size = len(self.key_hash) if self.key_hash is not None else None
-        return {32: "ECDSA-P256", 48: "ECDSA-P384"}.get(size or 0, "ECDSA")
+            return _NAMES[self.kind].value
+        size = len(self.public_key or self.key_hash or b"")
+        return {32: "ECDSA-P256", 91: "ECDSA-P256", 48: "ECDSA-P384", 120: "ECDSA-P384"}.get(size, "ECDSA")
 
     def names(self, key: PublicKey, hash_tlv: int) -> bool:
         if self.kind != key.signature_tlv:
