@@ -56,7 +56,7 @@ CODES: dict[int, range] = {
     Group.ENUM: range(2, 5),
     Group.TRANSPORT: range(2, 18),
     Group.BASIC: range(2, 5),
-    Group.LOGGER: range(2, 17),
+    Group.LOGGER: range(2, 18),
 }
 ALL_CODES = [(group, code) for group, codes in CODES.items() for code in (1, *codes)]
 
