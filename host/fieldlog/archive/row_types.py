@@ -57,7 +57,9 @@ def checked_rows(damaged: Callable[[], Exception]) -> RowFactory:
             kinds = tuple(_usual(column[0]) for column in cursor.description)
             known = (cursor.description, kinds)
         for value, (wanted, limit, kind) in zip(row, kinds, strict=True):
-            usual = isinstance(value, wanted) and (wanted is not int or -limit <= value < limit)
+            usual = isinstance(value, wanted)
+            if usual and wanted is int:
+                usual = -limit <= value < limit
             if not usual and kind is not None and not kind.admits(value):
                 raise damaged()
         return row
