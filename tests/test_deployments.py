@@ -12,6 +12,7 @@ from deployments import HOUR_US, Deployment, Findings, Plan, drawn
 from fieldlog.clock_model import Quality
 
 FULL = 200
+PARTS = 20
 SHORT = 12
 
 
@@ -96,9 +97,9 @@ def test_a_few_drawn_deployments(tmp_path: Path, record_property: Callable[[str,
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(PARTS))
 def test_many_drawn_deployments(part: int, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    seeds = range(1000 + part * FULL // 4, 1000 + (part + 1) * FULL // 4)
+    seeds = range(1000 + part * FULL // PARTS, 1000 + (part + 1) * FULL // PARTS)
     readings, within = campaign(seeds, tmp_path)
     record_property(
         "counted",
