@@ -58,7 +58,7 @@ def verify_rest(image: Image, data: bytes) -> None:
     if trailer is not None:
         end -= _magic_size(trailer.align) + 3 * trailer.align
         _verify_flags(trailer)
-    stray = len(rest[:end].strip(b"\xff")) and len(rest[:end].strip(b"\0"))
+    stray = min(len(rest[:end].strip(erased)) for erased in (b"\xff", b"\0"))
     if stray:
         raise ImageError(
             f"the file is damaged: behind its image, which ends at byte {image.size}, stand {stray} bytes that are neither "
