@@ -78,7 +78,8 @@ class BlockEncoder:
         """Takes as many of the leading frames as `push` would have, one by one; the number is answered."""
         taken = 0
         while taken < len(ticks):
-            chunk = slice(taken, taken + _CHUNK)
+            # As many again as are held: what fits is measured anew each time.
+            chunk = slice(taken, taken + max(_CHUNK, self.n_frames))
             offered = ticks[chunk]
             accepted = self._take(offered, [column[chunk] for column in columns])
             taken += accepted
