@@ -22,7 +22,7 @@ from fieldlog.pull import PullResult, pull
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.errors import LinkError, ProtocolError, RequestTimeout
 from fieldlog_sim.port import Buffers
-from virtual_link import LinkKind, VirtualTransport, run
+from virtual_link import NO_FAULTS, LinkKind, VirtualTransport, run
 
 _TRIES = 40
 _FAST_US = (5_000, 10_000, 20_000)
@@ -42,6 +42,8 @@ class Plan:
     """How hard a life is; everything else is drawn from the seed.
 
     `cuts`: power cuts in all. `hosts`: how many pull, each into its own archive. `links`: of which each connection draws.
+    `streams`: at most. `pause_s`: between two things the operator does while hosts pull, which are of `acts`. `sealing`:
+    the share of pulls that seal. `laps`: how much of the ring is recorded between pulls.
     """
 
     links: tuple[LinkKind, ...]
@@ -49,6 +51,11 @@ class Plan:
     hosts: int = 1
     rounds: int = 3
     sectors: tuple[int, int] = (20, 28)
+    streams: int = 4
+    pause_s: tuple[float, float] = (0.02, 5.0)
+    acts: tuple[str, ...] = ("mark", "mark", "seal", "seal", "arm", "stop", "reset", "power", "erase")
+    sealing: float = 0.7
+    laps: tuple[float, ...] = (0.0, 0.1, 0.3, 0.8, 1.5)
 
 
 class Life:
@@ -60,7 +67,7 @@ class Life:
         self.seed = seed
         self.outcome = Outcome()
         self.cuts_left = plan.cuts
-        sensors = [Dice(seed, id_, self.dice) for id_ in range(self.dice.randint(1, 4))]
+        sensors = [Dice(seed, id_, self.dice) for id_ in range(self.dice.randint(1, plan.streams))]
         buffers = Buffers(self.dice.choice((384, 512, 1024, 2048)), self.dice.randint(2, 8))
         self.bench = Bench(
             buffers=buffers,
@@ -74,6 +81,7 @@ class Life:
         self.folders = [folder / f"host{index}" for index in range(plan.hosts)]
         self.told: list[set[int]] = [set() for _ in self.folders]
         self.pulling = 0
+        self.complaints: list[str] = []
         self.failed_pulls = [0] * plan.hosts
         self._watch_power()
 
@@ -123,7 +131,7 @@ class Life:
 
     def some_time(self) -> None:
         """From nothing to more than a lap of a ring."""
-        laps = self.dice.choice((0.0, 0.1, 0.3, 0.8, 1.5))
+        laps = self.dice.choice(self.plan.laps)
         self.bench.wait(laps * self.truth.pages * self.owner.block_s + self.dice.random(), self.dice.randint(1, 4))
 
     def between(self) -> None:
@@ -143,8 +151,8 @@ class Life:
 
     async def operate(self) -> None:
         while True:
-            await asyncio.sleep(self.dice.uniform(0.02, 5.0))
-            self.owner.act(self.dice.choice(("mark", "mark", "seal", "seal", "arm", "stop", "reset", "power", "erase")))
+            await asyncio.sleep(self.dice.uniform(*self.plan.pause_s))
+            self.owner.act(self.dice.choice(self.plan.acts))
 
     # the hosts
 
@@ -163,9 +171,10 @@ class Life:
         for _ in range(_TRIES):
             link = self.dice.choice(self.plan.links).seeded(self.dice.randrange(2**32))
             try:
-                await self.read_out(index, link)
+                await self.read_out(index, link, seal=self.dice.random() < self.plan.sealing)
             except (LinkError, RequestTimeout, ProtocolError) as error:
                 self.outcome.seen[f"pull failed: {type(error).__name__}"] += 1
+                self.complaints.append(str(error))
                 self.failed_pulls[index] += 1
                 await asyncio.sleep(self.dice.uniform(0.0, 3.0))
             else:
@@ -183,22 +192,32 @@ class Life:
         if not self.failed_pulls[index]:
             assert self.told[index] == lost, f"lost, and never told: {lost - self.told[index]}"
 
-    async def read_out(self, index: int, link: LinkKind) -> PullResult:
+    async def read_out(self, index: int, link: LinkKind, *, seal: bool = True) -> PullResult:
         """One pull. What was on flash when it began, and still is when it has come to its end, must be held then."""
         before, began_us, boot, begun = self.truth.on_flash(), self.now_us, self.bench.device.boot_id, self.session
+        self.truth.passed.clear()
         self.outcome.seen["pulls"] += 1
-        result = await self.connect_and_pull(index, link)
+        result = await self.connect_and_pull(index, link, seal=seal)
         self.outcome.seen["pulls that came through"] += 1
         with fieldlog.archive.open(self.folders[index], writable=False) as archive:
             held = self.truth.check_held(archive.logs()[0])
         missed = before & self.truth.on_flash() - held
         assert not missed, f"blocks {missed} were there all the time, and are not held"
-        if (boot, begun) == (self.bench.device.boot_id, self.session) and begun is not None:
+        skipped = before & self.truth.passed - held
+        assert not (skipped and self.alone), f"blocks {skipped} could have been read before those that were"
+        if seal and begun is not None and (boot, begun) == (self.bench.device.boot_id, self.session):
             self.truth.check_reaches(begun, boot, began_us, self.owner.recorded)
+        self.outcome.seen["blocks left open"] += len(result.open_seqs)
         told = {seq for part in result.lost for seq in part}
         assert not told & self.told[index], "told as lost twice"
         self.told[index] |= told
         return result
+
+    @property
+    def alone(self) -> bool:
+        """One host, and nothing that goes wrong: each reply that the device gives arrives, and is this host's."""
+        clean = all(link.faults == NO_FAULTS and link.deliveries is None for link in self.plan.links)
+        return clean and self.plan.hosts == 1 and not self.plan.cuts
 
     @property
     def now_us(self) -> int:
@@ -212,7 +231,7 @@ class Life:
         running = device_logger.sessions.running
         return None if running is None else running.id
 
-    async def connect_and_pull(self, index: int, link: LinkKind) -> PullResult:
+    async def connect_and_pull(self, index: int, link: LinkKind, *, seal: bool) -> PullResult:
         client = VirtualTransport(self.bench, link, self.outcome.seen).client()
         if self.dice.random() < 0.5:
             self._plan_cut(20)
@@ -220,7 +239,7 @@ class Life:
         try:
             await client.open()
             with fieldlog.archive.open(self.folders[index]) as archive:
-                return await pull(Device(client), archive)
+                return await pull(Device(client), archive, seal=seal)
         finally:
             self.pulling -= 1
             await client.close()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +23,8 @@ import fieldlog.archive
 from device_bench import Bench
 from fieldlog.archive import Archive, Log
 from fieldlog_protocol.blocks.block import Kind, build_block
+from fieldlog_protocol.commands import logger
+from fieldlog_protocol.wire import Packet
 from fieldlog_sim.nor_flash import FlashMap, PowerCut
 
 _HEAD = struct.Struct("<HBBIQIHHBBBBHH")
@@ -74,9 +77,12 @@ class Truth:
         self.starts_us: dict[int, list[int]] = defaultdict(list)
         self.stops_us: dict[int, int] = {}
         self.periods_us: dict[tuple[int, int], int] = {}
+        self.passed: set[int] = set()
+        self._present: dict[int, int] = {}
         self._log = FlashMap.of(bench.device.flash).log
         self._watch_flash()
         self._watch_boots()
+        self._watch_replies()
         for page in range(0, self._log.size, _PAGE):
             self._look(page)
 
@@ -100,13 +106,17 @@ class Truth:
                         self._look(page * _PAGE)
 
         def watched_erase(sector: int) -> None:
+            at = sector * flash.sector_size - self._log.offset
             try:
                 erase(sector)
             except PowerCut:
                 self.seen["cut while erasing"] += 1
                 raise
-            if sector * flash.sector_size >= self._log.offset:
-                self.seen["sectors of the log erased"] += 1
+            finally:
+                if at >= 0:
+                    self.seen["sectors of the log erased"] += 1
+                    for page in range(at, at + flash.sector_size, _PAGE):
+                        self._look(page)
 
         flash.program, flash.erase = watched_program, watched_erase  # type: ignore[method-assign]
 
@@ -125,10 +135,29 @@ class Truth:
         self.seen["boots"] += 1
         self.boots_us[self.bench.device.boot_id] = self.bench.device.clock.oscillator.utc_us(0)
 
+    def _watch_replies(self) -> None:
+        """Note what a reader leaves behind it: what is on flash still when it asks for what comes after."""
+        device = self.bench.device
+        handle = device.handle
+
+        def watched(packet: Packet, arrived: float, now: float) -> bytes | None:
+            answer = handle(packet, arrived, now)
+            if answer is not None and packet.key[1:3] == (logger.BLOCKS.group, logger.BLOCKS.id):
+                self._answered(cbor2.loads(answer))
+            return answer
+
+        device.handle = watched  # type: ignore[method-assign]
+
+    def _answered(self, answer: dict[str, Any]) -> None:
+        if answer.get("d") and answer["f"] <= answer["q"]:
+            self.passed |= {seq for seq in self._present.values() if seq < answer["q"]}
+
     def _look(self, page: int) -> None:
         block = committed_in(self._cells(page, _PAGE))
+        self._present.pop(page, None)
         if block is None:
             return
+        self._present[page] = block.seq
         if self.committed.setdefault(block.seq, block).wire != block.wire:
             self.doubled.append(block.seq)
 
@@ -142,8 +171,7 @@ class Truth:
         return self._log.size // _PAGE
 
     def on_flash(self) -> set[int]:
-        pages = (committed_in(self._cells(page, _PAGE)) for page in range(0, self._log.size, _PAGE))
-        return {block.seq for block in pages if block is not None}
+        return set(self._present.values())
 
     def armed(self) -> None:
         """A session may have begun at this moment."""

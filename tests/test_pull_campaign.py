@@ -51,6 +51,15 @@ def lives(plan: Plan, seeds: range, folder: Path) -> Outcome:
 STEADY = Plan(CLEAN)
 LOSSY = Plan(BAD)
 FAILING = Plan(CLEAN, cuts=8)
+SHUFFLED = Plan(
+    CLEAN[:1],
+    rounds=8,
+    streams=8,
+    pause_s=(0.01, 0.3),
+    acts=("mark", "seal", "seal", "seal"),
+    sealing=0.1,
+    laps=(0.05, 0.1),
+)
 ALL = Plan(BAD + CLEAN, cuts=8, hosts=2)
 
 
@@ -111,4 +120,22 @@ def test_many_power_cuts(part: int, folder: Path, record_property: pytest.Record
         "counted",
         f"part {part}: 80 loggers pulled as they record: {cuts(outcome)} power cuts, "
         f"{outcome.seen['power lost in a pull']} of them in a pull, 0 readings lost",
+    )
+
+
+def test_blocks_sealed_out_of_order_while_they_are_read(folder: Path) -> None:
+    outcome = lives(SHUFFLED, range(2), folder)
+    assert outcome.seen["blocks left open"] > 10
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1800)
+def test_many_blocks_sealed_out_of_order_while_they_are_read(
+    folder: Path, record_property: pytest.RecordProperty
+) -> None:
+    outcome = lives(SHUFFLED, range(3000, 3030), folder)
+    assert outcome.seen["blocks left open"] > 200
+    record_property(
+        "counted",
+        f"30 loggers sealed {outcome.seen['seal']} times as they are pulled: 0 blocks skipped or lost in silence",
     )
