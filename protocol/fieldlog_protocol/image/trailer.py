@@ -54,16 +54,23 @@ def verify_rest(image: Image, data: bytes) -> None:
     """Raise ImageError unless what follows the image in the file `data` is erased flash, with or without a boot trailer."""
     rest = data[image.size :]
     trailer = parse_trailer(rest)
-    end = len(rest)
     if trailer is not None:
-        end -= _magic_size(trailer.align) + 3 * trailer.align
         _verify_flags(trailer)
-    stray = min(len(rest[:end].strip(erased)) for erased in (b"\xff", b"\0"))
+        rest = _without_trailer(rest, trailer.align)
+    stray = min(len(rest.strip(erased)) for erased in (b"\xff", b"\0"))
     if stray:
         raise ImageError(
             f"the file is damaged: behind its image, which ends at byte {image.size}, stand {stray} bytes that are neither "
             "padding nor a boot trailer. Get the file again"
         )
+
+
+def _without_trailer(rest: bytes, align: int) -> bytes:
+    """What is there beside the magic and the three flags, each of which has a unit of `align` bytes to itself."""
+    magic_at = len(rest) - _magic_size(align)
+    flags_at = magic_at - 3 * align
+    units = (rest[at + 1 : at + align] for at in range(flags_at, magic_at, align))
+    return b"".join((rest[:flags_at], *units, rest[magic_at : -len(BOOT_MAGIC)]))
 
 
 def _verify_flags(trailer: SlotTrailer) -> None:
