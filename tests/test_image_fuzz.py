@@ -219,29 +219,31 @@ def damage(data: bytes, random: Random) -> bytes:
     return bytes(damaged)
 
 
-def fuzz(count: int, seed: int) -> int:
-    """Returns how many were found good, all of them with every byte as it was signed."""
+def fuzz(sound: list[Good], count: int, seed: int) -> str:
+    """Damage files `count` times; says what came of it."""
     random = Random(seed)
-    sound = [good(name) for name in SIGNED] + [good_encrypted(kind) for kind in ENCRYPTED_FOR]
     passed = 0
     for turn in range(count):
         chosen = random.choice(sound)
         damaged = damage(chosen.data, random)
+        while damaged == chosen.data:
+            damaged = damage(chosen.data, random)
         try:
             passed += _judge(chosen, damaged)
         except Exception as error:
             error.add_note(f"seed {seed}, turn {turn}: {damaged.hex()}")
             raise
-    return passed
+    return f"{count} damaged, 0 crashed the parser, {count - passed} refused, {passed} passed"
 
 
 def _judge(sound: Good, damaged: bytes) -> bool:
+    """Whether hash, signature and what stands behind the image were found good; they must be the very ones then."""
     image = look_everywhere(damaged)
     if image is None:
         return False
     if passes(lambda: verify_hash(image)):
         assert image.hashed == sound.image.hashed
-    if not passes(lambda: verify_signature(image, sound.key)):
+    if not passes(lambda: verify_signature(image, sound.key)) or not passes(lambda: verify_rest(image, damaged)):
         return False
     if verify_signature(image, sound.key) is Proof.HASH:
         assert image.hash == sound.image.hash
@@ -250,16 +252,14 @@ def _judge(sound: Good, damaged: bytes) -> bool:
     return True
 
 
-def counted(count: int, seed: int) -> str:
-    """Run the campaign and say what came of it."""
-    passed = fuzz(count, seed)
-    return (
-        f"images: {count} damaged, 0 crashed the parser, {passed} passed whose damage lay where nothing is vouched for"
-    )
+def campaign(count: int, seed: int) -> str:
+    told = fuzz([good(name) for name in SIGNED], count, seed)
+    hidden = fuzz([good_encrypted(kind) for kind in ENCRYPTED_FOR], count // 10, seed)
+    return f"images: {told} with less or more padding; encrypted: {hidden} for the hash alone"
 
 
 def test_damaged_images_never_crash_the_parser_nor_pass(record_property: Callable[[str, object], None]) -> None:
-    record_property("counted", counted(2500, seed=1))
+    record_property("counted", campaign(2500, seed=1))
 
 
 @pytest.mark.faults
@@ -267,4 +267,4 @@ def test_damaged_images_never_crash_the_parser_nor_pass(record_property: Callabl
 def test_a_hundred_thousand_damaged_images_never_crash_the_parser_nor_pass(
     record_property: Callable[[str, object], None],
 ) -> None:
-    record_property("counted", counted(120_000, seed=2))
+    record_property("counted", campaign(120_000, seed=2))
