@@ -1,96 +1,52 @@
-"""The boot loader: decisions, and that no power cut leaves anything but one of the two images, whole."""
+"""The boot loader's decisions, in each of its ways to update."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from random import Random
+from dataclasses import replace
 
 import pytest
 
+from boot_board import NEW, OLD, SLOT, SWAPS, Board, updated
 from fieldlog_protocol.errors import ImageError, UsageError
 from fieldlog_protocol.image import Image, ImageFlag, ImageVersion, build_image, parse_trailer
-from fieldlog_sim.boot_loader import BootLoader, BootReport
-from fieldlog_sim.boot_swap import Swap
-from fieldlog_sim.nor_flash import KIB, FlashMap, NorFlash, PowerCut
+from fieldlog_sim.boot_policy import Policy
+from fieldlog_sim.boot_swap import BootMode
+from fieldlog_sim.boot_trailer import Swap
+from fieldlog_sim.nor_flash import PowerCut
 
-OLD = build_image(Random(1).randbytes(3 * 4096 - 200), ImageVersion(1, 0, 0))
-NEW = build_image(Random(2).randbytes(5 * 4096 - 200), ImageVersion(2, 0, 0))
-BIG_OLD, SMALL_NEW = (
-    build_image(Random(3).randbytes(5 * 4096 - 200), ImageVersion(1, 0, 0)),
-    build_image(Random(4).randbytes(3 * 4096 - 200), ImageVersion(2, 0, 0)),
-)
-PAIRS = {"grows": (OLD, NEW), "shrinks": (BIG_OLD, SMALL_NEW)}
-SLOT = 32 * KIB
+EVERY_MODE = pytest.mark.parametrize("mode", BootMode)
+EVERY_SWAP = pytest.mark.parametrize("mode", SWAPS)
 
 
-@dataclass
-class Board:
-    flash: NorFlash
-    map: FlashMap
-
-    @classmethod
-    def new(cls, image: bytes | None = OLD, seed: int = 0) -> Board:
-        flash = NorFlash(512 * KIB, seed=seed)
-        board = cls(flash, FlashMap.of(flash, slot_size=SLOT, files_size=64 * KIB))
-        if image is not None:
-            board.loader().install(image)
-        return board
-
-    def loader(self) -> BootLoader:
-        """A new one at each use: what it knows must come from flash."""
-        return BootLoader.of(self.map)
-
-    def boot(self) -> BootReport:
-        return self.loader().boot()
-
-    def upload(self, image: bytes) -> None:
-        loader = self.loader()
-        loader.begin_upload()
-        for offset in range(0, len(image), 1000):
-            loader.write(offset, image[offset : offset + 1000])
-
-    def flags(self) -> dict[int, set[str]]:
-        names = ("active", "confirmed", "pending", "permanent", "bootable")
-        return {info.slot: {name for name in names if getattr(info, name)} for info in self.loader().slots()}
-
-    def slot(self, number: int, length: int) -> bytes:
-        return (self.map.slot0, self.map.slot1)[number].read(0, length)
-
-
-def updated(*, permanent: bool = False, old: bytes = OLD, new: bytes = NEW, seed: int = 0) -> Board:
-    board = Board.new(old, seed)
-    board.upload(new)
-    board.loader().mark_pending(permanent=permanent)
-    return board
-
-
-def test_a_factory_image_runs_and_needs_no_confirmation() -> None:
-    board = Board.new()
+@EVERY_MODE
+def test_a_factory_image_runs_and_needs_no_confirmation(mode: BootMode) -> None:
+    board = Board.new(mode=mode)
     report = board.boot()
     assert (report.version, report.swap, report.refused) == (ImageVersion(1), Swap.NONE, None)
     assert board.flags() == {0: {"active", "confirmed", "bootable"}}
-    board.loader().confirm()
+    board.area().confirm()
     assert board.boot().swap is Swap.NONE
 
 
-def test_an_upload_alone_changes_nothing_that_runs() -> None:
-    board = Board.new()
+@EVERY_MODE
+def test_an_upload_alone_changes_nothing_that_runs(mode: BootMode) -> None:
+    board = Board.new(mode=mode)
     board.upload(NEW)
     assert board.flags()[1] == {"bootable"}
     assert board.boot().version == ImageVersion(1)
     assert [info.version for info in board.loader().slots()] == [ImageVersion(1), ImageVersion(2)]
-    assert not board.loader().slot1_in_use
+    assert not board.area().slot1_in_use
 
 
-def test_a_test_image_runs_once_and_is_reverted_unless_confirmed() -> None:
-    board = updated()
+@EVERY_SWAP
+def test_a_test_image_runs_once_and_is_reverted_unless_confirmed(mode: BootMode) -> None:
+    board = updated(mode=mode)
     assert board.flags() == {0: {"active", "confirmed", "bootable"}, 1: {"pending", "bootable"}}
     report = board.boot()
     assert (report.version, report.swap) == (ImageVersion(2), Swap.TEST)
     assert "unless it is confirmed" in report.reason
     assert board.flags() == {0: {"active", "bootable"}, 1: {"confirmed", "bootable"}}
-    assert board.loader().slot1_in_use
+    assert board.area().slot1_in_use
     report = board.boot()
     assert (report.version, report.swap) == (ImageVersion(1), Swap.REVERT)
     assert board.flags() == {0: {"active", "confirmed", "bootable"}, 1: {"bootable"}}
@@ -99,45 +55,78 @@ def test_a_test_image_runs_once_and_is_reverted_unless_confirmed() -> None:
     assert board.slot(1, len(NEW)) == NEW
 
 
-def test_a_confirmed_image_stays() -> None:
-    board = updated()
+@EVERY_SWAP
+def test_a_confirmed_image_stays(mode: BootMode) -> None:
+    board = updated(mode=mode)
     board.boot()
-    board.loader().confirm()
-    assert board.flags() == {0: {"active", "confirmed", "bootable"}, 1: {"bootable"}}
+    board.area().confirm()
+    assert board.flags()[0] == {"active", "confirmed", "bootable"}
     assert [board.boot().version for _ in range(3)] == [ImageVersion(2)] * 3
 
 
-def test_a_permanent_image_stays_without_confirmation() -> None:
-    board = updated(permanent=True)
+@EVERY_SWAP
+def test_a_permanent_image_stays_without_confirmation(mode: BootMode) -> None:
+    board = updated(permanent=True, mode=mode)
     assert board.flags()[1] == {"pending", "permanent", "bootable"}
     assert [board.boot().swap for _ in range(3)] == [Swap.PERMANENT, Swap.NONE, Swap.NONE]
     assert board.flags()[0] == {"active", "confirmed", "bootable"}
 
 
+def test_overwriting_keeps_no_former_image_and_knows_no_trial() -> None:
+    board = updated(mode=BootMode.OVERWRITE)
+    assert board.flags()[1] == {"pending", "permanent", "bootable"}
+    report = board.boot()
+    assert (report.version, report.swap) == (ImageVersion(2), Swap.PERMANENT)
+    assert "copied over" in report.reason
+    assert board.flags() == {0: {"active", "confirmed", "bootable"}}
+    assert [board.boot().version for _ in range(2)] == [ImageVersion(2)] * 2
+
+
 def test_a_mark_for_test_can_become_permanent_and_not_the_other_way() -> None:
     board = updated()
-    board.loader().mark_pending(permanent=True)
-    board.loader().mark_pending(permanent=False)
-    assert board.loader().next_swap is Swap.PERMANENT
+    board.area().mark_pending(permanent=True)
+    board.area().mark_pending(permanent=False)
+    assert board.area().next_swap is Swap.PERMANENT
+    assert board.boot().swap is Swap.PERMANENT
 
 
 def test_one_can_go_back_and_forth_between_two_images() -> None:
     board = updated()
     board.boot()
-    board.loader().confirm()
+    board.area().confirm()
     for version in (1, 2, 1, 2):
-        board.loader().mark_pending(permanent=False)
+        board.area().mark_pending(permanent=False)
         assert board.boot().version == ImageVersion(version)
-        board.loader().confirm()
+        board.area().confirm()
+
+
+@EVERY_SWAP
+def test_asking_for_what_an_unconfirmed_image_goes_back_to_changes_nothing(mode: BootMode) -> None:
+    board = updated(mode=mode)
+    board.boot()
+    board.area().mark_pending(permanent=False)
+    assert (board.boot().swap, board.boot().version) == (Swap.REVERT, ImageVersion(1))
+
+
+def test_what_an_offset_swap_replaced_lies_where_no_update_is_looked_for() -> None:
+    board = updated(mode=BootMode.OFFSET)
+    board.boot()
+    assert 1 in board.flags()
+    board.area().confirm()
+    assert 1 not in board.flags(), "as Zephyr lists it"
+    board.upload(OLD)
+    board.area().mark_pending(permanent=True)
+    assert board.boot().version == ImageVersion(1)
 
 
 def test_an_empty_slot_cannot_be_marked() -> None:
     with pytest.raises(UsageError, match="slot 1 holds no image"):
-        Board.new().loader().mark_pending(permanent=False)
+        Board.new().area().mark_pending(permanent=False)
 
 
-def test_a_damaged_image_is_refused_and_not_tried_again() -> None:
-    board = updated()
+@EVERY_MODE
+def test_a_damaged_image_is_refused_and_not_tried_again(mode: BootMode) -> None:
+    board = updated(mode=mode)
     at = board.map.slot1.offset + 9000
     board.flash.program(at, bytes([board.flash.read(at, 1)[0] & 0x55 & ~(1 << 4)]))
     report = board.boot()
@@ -159,15 +148,15 @@ def test_the_gate_of_the_boot_loader_can_be_narrower_than_the_hash() -> None:
         if image.version > ImageVersion(1):
             raise ImageError("signed by a stranger")
 
-    board = updated()
-    plain = board.loader()
-    report = BootLoader(board.map.slot0, board.map.slot1, plain.strategy, only_old).boot()
+    board = replace(updated(), policy=Policy(only_old))
+    report = board.boot()
     assert (report.version, report.swap) == (ImageVersion(1), Swap.NONE)
     assert "signed by a stranger" in (report.refused or "")
 
 
-def test_a_revert_to_a_damaged_image_keeps_the_one_that_runs() -> None:
-    board = updated()
+@EVERY_SWAP
+def test_a_revert_to_a_damaged_image_keeps_the_one_that_runs(mode: BootMode) -> None:
+    board = updated(mode=mode)
     board.boot()
     board.map.slot1.program(5000, bytes(50))
     report = board.boot()
@@ -178,14 +167,15 @@ def test_a_revert_to_a_damaged_image_keeps_the_one_that_runs() -> None:
 
 def test_a_device_without_an_image_runs_nothing_and_says_so() -> None:
     report = Board.new(None).boot()
-    assert report.version is None
+    assert (report.version, report.runs) == (None, False)
     assert "nothing runs" in report.reason
 
 
-def test_a_device_without_an_image_takes_a_marked_one() -> None:
-    board = Board.new(None)
+@EVERY_MODE
+def test_a_device_without_an_image_takes_a_marked_one(mode: BootMode) -> None:
+    board = Board.new(None, mode=mode)
     board.upload(NEW)
-    board.loader().mark_pending(permanent=True)
+    board.area().mark_pending(permanent=True)
     assert board.boot().version == ImageVersion(2)
 
 
@@ -194,245 +184,135 @@ def test_a_padded_and_confirmed_image_marks_itself() -> None:
     trailer = b"\x01" + b"\xff" * 7 + bytes.fromhex("77c295f360d2ef7f3552500f2cb67980")
     board = Board.new()
     board.upload(NEW.ljust(SLOT - len(trailer), b"\xff") + trailer)
-    assert board.loader().next_swap is Swap.PERMANENT
+    assert board.area().next_swap is Swap.PERMANENT
     assert board.boot().version == ImageVersion(2)
 
 
-def test_the_trailer_on_flash_is_that_of_mcuboot() -> None:
-    board = updated(permanent=True)
+@EVERY_SWAP
+def test_the_trailer_on_flash_is_that_of_mcuboot(mode: BootMode) -> None:
+    board = updated(mode=mode)
     trailer = parse_trailer(board.map.slot1.read(0, SLOT))
     assert trailer is not None
-    assert (trailer.image_ok, trailer.copy_done) == (1, 0xFF)
+    assert (trailer.image_ok, trailer.copy_done, trailer.swap_info) == (0xFF, 0xFF, 2)
     board.boot()
     trailer = parse_trailer(board.map.slot0.read(0, SLOT))
     assert trailer is not None
-    assert (trailer.image_ok, trailer.copy_done) == (1, 1)
+    assert (trailer.image_ok, trailer.copy_done, trailer.swap_info) == (0xFF, 1, 2)
     assert parse_trailer(board.map.slot1.read(0, SLOT)) is None
+    board.area().confirm()
+    trailer = parse_trailer(board.map.slot0.read(0, SLOT))
+    assert trailer is not None
+    assert trailer.image_ok == 1
 
 
-def test_a_swap_touches_only_the_sectors_that_the_larger_image_needs() -> None:
-    board = updated()
+@pytest.mark.parametrize(
+    ("mode", "fields", "states"),
+    # a move an entry, then two an exchanged sector; by offset only these; behind the room for the slot's 8 sectors
+    [
+        (BootMode.MOVE, 3 * 8, {0: 1, 1: 1, 2: 1, 3: 1, 8: 1, 9: 2, 10: 1, 11: 2, 12: 1, 13: 2, 14: 1, 15: 2}),
+        (BootMode.OFFSET, 2 * 8, {0: 1, 1: 2, 2: 1, 3: 2, 4: 1, 5: 2, 6: 1, 7: 2}),
+    ],
+)
+def test_the_swap_status_of_a_finished_swap_is_that_of_mcuboot(
+    mode: BootMode, fields: int, states: dict[int, int]
+) -> None:
+    board = updated(mode=mode)
+    board.boot()
+    end = SLOT - 16 - 4 * 8 - (8 if mode is BootMode.OFFSET else 0)
+    status = board.map.slot0.read(end - fields * 8, fields * 8)
+    found = {at // 8: status[at] for at in range(0, len(status), 8) if status[at] != 0xFF}
+    assert found == states
+    swap_size = int.from_bytes(board.map.slot0.read(SLOT - 16 - 4 * 8, 4), "little")
+    assert swap_size == max(len(OLD), len(NEW))
+
+
+@pytest.mark.parametrize(
+    ("mode", "worn"),
+    [
+        (BootMode.MOVE, {0, 1, 2, 3, 4, 7, 8, 9, 10, 11, 15}),
+        (BootMode.OFFSET, {0, 1, 2, 3, 7, 8, 9, 10, 11, 15}),
+        (BootMode.OVERWRITE, {0, 1, 2, 3, 8, 15}),
+    ],
+)
+def test_an_update_touches_only_the_sectors_that_it_needs(mode: BootMode, worn: set[int]) -> None:
+    """The slots begin at sectors 0 and 8; the last sector of each is its trailer."""
+    board = updated(mode=mode)
+    board.map.slot0.program(SLOT - 4, b"\0")
     before = list(board.flash.wear)
     board.boot()
-    worn = [number for number, wear in enumerate(board.flash.wear) if wear != before[number]]
-    trailers_scratch_status = {7, 15, 16, 17}
-    assert set(worn) == {0, 1, 2, 3, 4, 8, 9, 10, 11, 12} | trailers_scratch_status
+    found = {number for number, wear in enumerate(board.flash.wear) if wear != before[number]}
+    assert found - {7} == worn - {7}
 
 
 def test_a_new_upload_takes_back_the_mark_at_once() -> None:
     board = updated()
-    board.loader().begin_upload()
-    assert board.loader().next_swap is Swap.NONE
+    board.area().upload.begin()
+    assert board.area().next_swap is Swap.NONE
     assert board.flags() == {0: {"active", "confirmed", "bootable"}}
 
 
-def test_an_upload_erases_sectors_as_it_reaches_them() -> None:
-    board = Board.new()
-    loader = board.loader()
+@pytest.mark.parametrize(("mode", "erased"), [(BootMode.MOVE, (8, 9, 15)), (BootMode.OFFSET, (9, 10, 15))])
+def test_an_upload_erases_sectors_as_it_reaches_them(mode: BootMode, erased: tuple[int, ...]) -> None:
+    board = Board.new(mode=mode)
     board.upload(NEW)
+    writer = board.area().upload
     before = list(board.flash.wear)
-    loader.begin_upload()
-    loader.write(0, NEW[:4090])
-    loader.write(4090, NEW[4090:4100])
-    assert [wear - was for wear, was in zip(board.flash.wear, before, strict=True)][8:16] == [1, 1, 0, 0, 0, 0, 0, 1]
-    assert loader.uploaded(4100) == NEW[:4100]
+    writer.begin()
+    writer.write(0, NEW[:4090])
+    writer.write(4090, NEW[4090:4100])
+    assert tuple(n for n, wear in enumerate(board.flash.wear) if wear - before[n] == 1) == erased
+    assert writer.written(4100) == NEW[:4100]
 
 
 def test_erase_empties_slot_1_and_spares_what_is_empty() -> None:
     board = updated()
-    board.loader().erase()
+    board.area().erase()
     assert board.map.slot1.is_erased(0, SLOT)
     operations = board.flash.operations
-    board.loader().erase()
+    board.area().erase()
     assert board.flash.operations == operations
 
 
-def test_an_image_that_leaves_no_room_for_the_trailer_is_refused() -> None:
-    large = build_image(bytes(SLOT - 4096), ImageVersion(3))
-    assert Board.new().loader().max_image_size == SLOT - 4096
-    assert "the slot holds" in (updated(new=large).boot().refused or "")
+@pytest.mark.parametrize(
+    ("mode", "spare"), [(BootMode.MOVE, 2 * 4096), (BootMode.OFFSET, 2 * 4096), (BootMode.OVERWRITE, 4096)]
+)
+def test_the_largest_image_leaves_room_for_the_trailer_and_the_swap(mode: BootMode, spare: int) -> None:
+    assert Board.new(mode=mode).area().max_image_size == SLOT - spare
+    overhead = len(build_image(b"", ImageVersion(3)))
+    largest = build_image(bytes(SLOT - spare - overhead), ImageVersion(3))
+    assert updated(new=largest, mode=mode).boot().version == ImageVersion(3)
+    larger = build_image(bytes(SLOT - spare - overhead + 1), ImageVersion(3))
+    board = Board.new(mode=mode)
+    board.upload(larger)
+    assert 1 not in board.flags()
     with pytest.raises(UsageError):
-        Board.new().loader().install(large)
-
-
-Prepare = Callable[[int], Board]
-Act = Callable[[Board], object]
-
-
-def operations_of(prepare: Prepare, act: Act) -> int:
-    board = prepare(0)
-    before = board.flash.operations
-    act(board)
-    return board.flash.operations - before
-
-
-def cut_once(prepare: Prepare, act: Act, cut: int) -> Board:
-    board = prepare(cut)
-    board.flash.cut_after = cut
-    with pytest.raises(PowerCut):
-        act(board)
-    board.flash.power_on()
-    return board
-
-
-def assert_whole(board: Board, report: BootReport, old: bytes, new: bytes, context: str) -> None:
-    runs = {ImageVersion(1): old, ImageVersion(2): new}
-    assert report.version in runs, context
-    image = runs[report.version]
-    assert board.slot(0, len(image)) == image, context
-
-
-def finish_update(board: Board, new: bytes) -> None:
-    """What a host does: look, and do what is still missing."""
-    for _ in range(3):
-        infos = {info.slot: info for info in board.loader().slots()}
-        if infos[0].version == ImageVersion(2):
-            board.loader().confirm()
-            return
-        if 1 not in infos or infos[1].version != ImageVersion(2) or board.slot(1, len(new)) != new:
-            board.upload(new)
-        board.loader().mark_pending(permanent=False)
-        board.boot()
-    pytest.fail("the update does not end")
-
-
-def whole_update(board: Board, new: bytes) -> None:
-    board.upload(new)
-    board.loader().mark_pending(permanent=False)
-    board.boot()
-    board.loader().confirm()
-    board.boot()
-
-
-def cut_the_update(pair: str, every: int, extra_cuts: int = 0) -> int:
-    """Cut a whole update at each operation; `extra_cuts` more at random while the device recovers."""
-    old, new = PAIRS[pair]
-
-    def prepare(seed: int) -> Board:
-        return Board.new(old, seed)
-
-    def act(board: Board) -> None:
-        whole_update(board, new)
-
-    cuts = range(1, operations_of(prepare, act) + 1, every)
-    for cut in cuts:
-        board = cut_once(prepare, act, cut)
-        boot_through_cuts(board, extra_cuts, Random(cut))
-        context = f"{pair}: cut at operation {cut}"
-        assert_whole(board, board.boot(), old, new, context)
-        finish_update(board, new)
-        assert board.boot().version == ImageVersion(2), context
-        assert board.flags()[0] == {"active", "confirmed", "bootable"}, context
-        assert board.slot(0, len(new)) == new, context
-    return len(cuts)
-
-
-def boot_through_cuts(board: Board, count: int, random: Random) -> None:
-    for _ in range(count):
-        board.flash.cut_after = random.randint(1, 60)
-        try:
-            board.boot()
-        except PowerCut:
-            board.flash.power_on()
-        board.flash.cut_after = None
-
-
-def cut_the_revert(pair: str, every: int, extra_cuts: int = 0) -> int:
-    old, new = PAIRS[pair]
-
-    def prepare(seed: int) -> Board:
-        board = updated(old=old, new=new, seed=seed)
-        board.boot()
-        return board
-
-    cuts = range(1, operations_of(prepare, Board.boot) + 1, every)
-    for cut in cuts:
-        board = cut_once(prepare, Board.boot, cut)
-        boot_through_cuts(board, extra_cuts, Random(cut))
-        context = f"{pair}: cut at operation {cut} of the revert"
-        report = board.boot()
-        assert report.version == ImageVersion(1), context
-        assert board.slot(0, len(old)) == old, context
-        assert board.slot(1, len(new)) == new, context
-        assert board.flags()[0] == {"active", "confirmed", "bootable"}, context
-        assert board.boot().swap is Swap.NONE, context
-    return len(cuts)
-
-
-def cut_the_swap(pair: str, every: int, *, permanent: bool) -> int:
-    """Once the swap has begun the other image is never lost: both are whole when the boot ends."""
-    old, new = PAIRS[pair]
-
-    def prepare(seed: int) -> Board:
-        return updated(permanent=permanent, old=old, new=new, seed=seed)
-
-    count = operations_of(prepare, Board.boot)
-    cuts = range(1, count + 1, every)
-    for cut in cuts:
-        board = cut_once(prepare, Board.boot, cut)
-        report = board.boot()
-        context = f"{pair}: cut at operation {cut} of the swap"
-        # Torn at its last operation the test swap is over, and unconfirmed: going back is right then.
-        if permanent or cut < count:
-            assert report.version == ImageVersion(2), context
-        first, second = (new, old) if report.version == ImageVersion(2) else (old, new)
-        assert board.slot(0, len(first)) == first, context
-        assert board.slot(1, len(second)) == second, context
-    return len(cuts)
-
-
-@pytest.mark.parametrize("pair", PAIRS)
-def test_an_update_cut_off_anywhere_ends_well(pair: str) -> None:
-    assert cut_the_update(pair, every=7) > 40
-
-
-@pytest.mark.parametrize("pair", PAIRS)
-def test_a_revert_cut_off_anywhere_ends_with_the_former_image(pair: str) -> None:
-    assert cut_the_revert(pair, every=5) > 40
-
-
-@pytest.mark.parametrize("permanent", [False, True])
-def test_a_swap_cut_off_anywhere_keeps_both_images(permanent: bool) -> None:
-    assert cut_the_swap("grows", every=3, permanent=permanent) > 80
-
-
-def test_the_end_of_a_swap_stands_every_kind_of_tear() -> None:
-    """The last operations forget the job; a job half forgotten would be done twice."""
-    count = operations_of(updated_with, Board.boot)
-    for seed in range(60):
-        board = updated_with(seed)
-        board.flash.cut_after = count - seed % 3
-        with pytest.raises(PowerCut):
-            board.boot()
-        board.flash.power_on()
-        report = board.boot()
-        assert_whole(board, report, OLD, NEW, f"seed {seed}")
-        assert board.boot().version == ImageVersion(1), f"seed {seed}"
-
-
-def updated_with(seed: int) -> Board:
-    return updated(seed=seed)
-
-
-def count(request: pytest.FixtureRequest, sentence: str) -> None:
-    """Into the report of the run, also through xdist."""
-    request.node.user_properties.append(("counted", sentence))
-
-
-@pytest.mark.faults
-@pytest.mark.parametrize("pair", PAIRS)
-@pytest.mark.parametrize("extra_cuts", [0, 1, 3])
-def test_power_is_cut_at_every_operation(pair: str, extra_cuts: int, request: pytest.FixtureRequest) -> None:
-    updates = cut_the_update(pair, 1, extra_cuts)
-    reverts = cut_the_revert(pair, 1, extra_cuts)
-    swaps = sum(cut_the_swap(pair, 1, permanent=permanent) for permanent in (False, True))
-    counted = f"{pair}: power cut at {updates} operations of updates, {reverts} of reverts, {swaps} of swaps"
-    count(request, f"{counted}, {extra_cuts} more in each recovery")
+        Board.new(mode=mode).area().install(larger)
 
 
 def test_a_mark_over_what_a_torn_erase_left_is_still_a_mark_for_test() -> None:
     board = Board.new()
     board.upload(NEW)
     board.map.slot1.program(SLOT - 40, bytes(15) + b"\x01" + bytes(24))
-    board.loader().mark_pending(permanent=False)
-    assert board.loader().next_swap is Swap.TEST
+    board.area().mark_pending(permanent=False)
+    assert board.area().next_swap is Swap.TEST
+
+
+@EVERY_SWAP
+def test_a_swap_that_a_file_claims_to_be_under_way_was_never_begun(mode: BootMode) -> None:
+    """Serial recovery writes slot 0 up to its end, trailer and all."""
+    board = Board.new(mode=mode)
+    trailer = (1 << 20).to_bytes(4, "little") + b"\xff" * 4 + b"\x02" + b"\xff" * 23
+    board.map.slot0.program(SLOT - 48, trailer + bytes.fromhex("77c295f360d2ef7f3552500f2cb67980"))
+    report = board.boot()
+    assert (report.version, report.swap) == (ImageVersion(1), Swap.NONE)
+
+
+@EVERY_SWAP
+def test_a_swap_taken_up_again_is_reported_as_such(mode: BootMode) -> None:
+    board = updated(mode=mode)
+    board.flash.cut_after = 40
+    with pytest.raises(PowerCut):
+        board.boot()
+    board.flash.power_on()
+    report = board.boot()
+    assert (report.version, report.swap, report.resumed) == (ImageVersion(2), Swap.TEST, True)

@@ -70,14 +70,14 @@ async def tour_os(ask: Recording) -> None:
     assert (await ask(os.DATETIME_READ, Empty())).datetime.startswith("2031-02-03T04:05:0")
     assert (await ask(os.INFO, os.OsInfoRequest(format="snr"))).output.startswith("fieldlog-sim fieldlog 1.0.0")
     assert (await ask(os.BOOTLOADER, os.BootloaderRequest())).bootloader == "MCUboot"
-    assert (await ask(os.BOOTLOADER, os.BootloaderRequest(query="mode"))).mode == 1
+    assert (await ask(os.BOOTLOADER, os.BootloaderRequest(query="mode"))).mode == 3
 
 
 async def tour_image(ask: Recording) -> None:
     number = next(_numbers)
     firmware = build_image(bytes([number]) * 3000, ImageVersion(2, 0, number))
     sizes = (await ask(image.SLOT_INFO, Empty())).images[0]
-    assert sizes.max_image_size == (sizes.slots[1].size or 0) - 4096
+    assert sizes.max_image_size == (sizes.slots[1].size or 0) - 2 * 4096
     await ask(image.ERASE, image.ImageEraseRequest())
     (running,) = (await ask(image.STATE_READ, Empty())).images
     assert (running.slot, running.active, running.confirmed) == (0, True, True)

@@ -276,12 +276,20 @@ def test_a_partition_is_whole_sectors_inside_the_chip(flash: NorFlash, offset: i
 def test_the_map_covers_the_chip_without_overlap() -> None:
     flash = NorFlash(8 * MIB)
     layout = FlashMap.of(flash, slot_size=256 * KIB, files_size=MIB)
-    parts = [getattr(layout, name) for name in FlashMap.__slots__]
+    parts = [layout.slot0, layout.slot1, layout.boot, layout.settings, layout.nv, layout.files, layout.log]
     ends = [part.offset + part.size for part in parts]
     assert [part.offset for part in parts] == [0, *ends[:-1]]
     assert ends[-1] == flash.size
     assert layout.slot0.size == layout.slot1.size == 256 * KIB
     assert layout.log.size > 6 * MIB
+
+
+def test_the_slots_of_a_second_image_are_taken_from_the_files() -> None:
+    one, two = (FlashMap.of(NorFlash(8 * MIB), slot_size=256 * KIB, images=images) for images in (1, 2))
+    assert (two.log.offset, two.log.size) == (one.log.offset, one.log.size)
+    assert [slot.size for pair in two.images for slot in pair] == [256 * KIB] * 4
+    assert two.files.offset + two.files.size == two.images[1][0].offset
+    assert two.images[1][1].offset + 256 * KIB == two.log.offset
 
 
 def test_a_chip_too_small_for_a_log_is_refused() -> None:

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from fieldlog_protocol.image import ImageVersion, build_image
+from fieldlog_protocol.image import ImageVersion, Tlv, TlvType, build_image, parse_image, verify_hash
 from fieldlog_protocol.wire import Packet
 from fieldlog_sim.battery import CAPACITY_MAH, Battery
+from fieldlog_sim.boot_config import BootConfig
 from fieldlog_sim.boot_loader import BootLoader, BootReport
+from fieldlog_sim.boot_policy import Policy, signed_with
 from fieldlog_sim.device_clock import DeviceClock
 from fieldlog_sim.dispatch import Dispatcher, Limits
 from fieldlog_sim.file_store import FileStore
@@ -57,6 +59,7 @@ class DeviceConfig:
     state: Path | None = None
     flash_size: int = FLASH_SIZE
     battery_mah: float | None = None
+    boot: BootConfig = field(default_factory=BootConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +139,8 @@ class Device:
         self._restart_pending = True
 
     def _start(self, reason: str) -> None:
-        partitions = FlashMap.of(self.flash)
-        self.boot_loader = BootLoader.of(partitions)
+        partitions = FlashMap.of(self.flash, images=self.config.boot.images)
+        self.boot_loader = BootLoader.of(partitions, self.config.boot.mode, self._boot_policy(partitions))
         self._nv = SettingsStore(partitions.nv)
         if self._nv.get(_UID) is None:
             self._factory()
@@ -158,13 +161,35 @@ class Device:
         if self.logger is not None:
             self.logger.boot(reason)
 
+    def _boot_policy(self, partitions: FlashMap) -> Policy:
+        boot = self.config.boot
+        return Policy(
+            signed_with(boot.keys, self._factory_hashes()) if boot.keys else verify_hash,
+            no_downgrade=boot.no_downgrade,
+            counters=SettingsStore(partitions.boot) if boot.security_counter else None,
+        )
+
     def _factory(self) -> None:
         """First power-up: firmware from the debugger, then the uid, last, which says that all of it is done."""
-        seed = f"{self.config.seed}:{self.config.index}".encode()
-        body = Random(seed).randbytes(_FACTORY_BODY_LENGTH)
-        self.boot_loader.install(build_image(body, ImageVersion.of(FACTORY_VERSION)))
-        log_id = self.config.log_id or Random(seed).getrandbits(32)
-        self._nv.put_many({_LOG_ID: log_id.to_bytes(4, "little"), _UID: hashlib.sha256(seed).digest()[:8]})
+        for area, image in zip(self.boot_loader.areas, self._factory_images(), strict=True):
+            area.install(image)
+        log_id = self.config.log_id or Random(self._seed).getrandbits(32)
+        self._nv.put_many({_LOG_ID: log_id.to_bytes(4, "little"), _UID: hashlib.sha256(self._seed).digest()[:8]})
+
+    @property
+    def _seed(self) -> bytes:
+        return f"{self.config.seed}:{self.config.index}".encode()
+
+    def _factory_images(self) -> list[bytes]:
+        """What the factory puts into slot 0 of each image."""
+        random, boot = Random(self._seed), self.config.boot
+        counter = (Tlv(TlvType.SECURITY_COUNTER, bytes(4)),) if boot.security_counter else ()
+        version = ImageVersion.of(FACTORY_VERSION)
+        bodies = [random.randbytes(_FACTORY_BODY_LENGTH) for _ in range(boot.images)]
+        return [build_image(body, version, protected=counter) for body in bodies]
+
+    def _factory_hashes(self) -> frozenset[bytes]:
+        return frozenset(parse_image(image).hash or b"" for image in self._factory_images())
 
     def _identify(self) -> Identity:
         uid, log_id = self._nv.get(_UID) or b"", self._nv.get(_LOG_ID) or b""
@@ -278,10 +303,10 @@ class Device:
         """uid and log_id: whose log it is."""
         return self.identity.uid, self.identity.log_id
 
-    @property
-    def running_version(self) -> ImageVersion | None:
-        """The version that runs, None when nothing does."""
-        return self.boot_report.version
+    def running_version_of(self, image: int) -> ImageVersion | None:
+        """The version of one of the images, None when it cannot run."""
+        reports = (self.boot_report, *self.boot_report.others)
+        return reports[image].version
 
     @property
     def max_age_s(self) -> int:

@@ -301,28 +301,40 @@ FLASH_SIZE = 16 * MIB
 
 @dataclass(frozen=True, slots=True)
 class FlashMap:
-    """Where everything on a device lives, in the order of the chip; the log takes what the others leave."""
+    """Where everything on a device lives, in the order of the chip; the log takes what the others leave.
+
+    `boot` is the boot loader's own. The slots of further images are cut off the end of the files.
+    """
 
     slot0: Partition
     slot1: Partition
-    scratch: Partition
-    boot_status: Partition
+    boot: Partition
     settings: Partition
     nv: Partition
     files: Partition
+    more_slots: tuple[Partition, ...]
     log: Partition
 
     @classmethod
-    def of(cls, flash: NorFlash, slot_size: int = SLOT_SIZE, files_size: int = FILES_SIZE) -> FlashMap:
+    def of(cls, flash: NorFlash, slot_size: int = SLOT_SIZE, files_size: int = FILES_SIZE, images: int = 1) -> FlashMap:
         sector = flash.sector_size
-        sizes = (slot_size, slot_size, sector, sector, 8 * sector, 4 * sector, files_size)
+        more = [slot_size] * (2 * images - 2)
+        sizes = (slot_size, slot_size, 2 * sector, 8 * sector, 4 * sector, files_size - sum(more), *more)
         if flash.size < sum(sizes) + 2 * sector:
             raise UsageError(
                 f"a flash of {flash.size} bytes leaves no room for a log beside {sum(sizes)} bytes of other partitions"
             )
         starts = [sum(sizes[:index]) for index in range(len(sizes) + 1)]
         lengths = (*sizes, flash.size - starts[-1])
-        return cls(*(Partition(flash, start, length) for start, length in zip(starts, lengths, strict=True)))
+        parts = [Partition(flash, start, length) for start, length in zip(starts, lengths, strict=True)]
+        slot0, slot1, boot, settings, nv, files, *more_slots, log = parts
+        return cls(slot0, slot1, boot, settings, nv, files, tuple(more_slots), log)
+
+    @property
+    def images(self) -> tuple[tuple[Partition, Partition], ...]:
+        """Both slots of each image, in the order of the images' numbers."""
+        slots = (self.slot0, self.slot1, *self.more_slots)
+        return tuple(zip(slots[::2], slots[1::2], strict=True))
 
 
 def _erased(length: int) -> bytes:

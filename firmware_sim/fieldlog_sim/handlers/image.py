@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fieldlog_protocol.commands import Empty, Group, image
 from fieldlog_protocol.errors import ImageError
 from fieldlog_protocol.image import IMAGE_MAGIC, parse_header
-from fieldlog_sim.boot_loader import SlotInfo
+from fieldlog_sim.boot_area import ImageArea, SlotInfo
 from fieldlog_sim.device import Device
 from fieldlog_sim.dispatch import Dispatcher, Refusal
 from fieldlog_sim.nor_flash import FlashError
@@ -30,6 +30,7 @@ def register(dispatcher: Dispatcher, device: Device) -> None:
 class _Upload:
     """Kept in RAM only, as Zephyr does: a restart forgets it."""
 
+    area: ImageArea
     sha: bytes | None
     length: int
     offset: int = 0
@@ -41,28 +42,33 @@ class _Images:
         self._upload: _Upload | None = None
 
     def state(self, _: Empty) -> image.ImageStateResponse:
-        return image.ImageStateResponse(images=tuple(map(_slot, self._device.boot_loader.slots())), split_status=0)
+        boot_loader = self._device.boot_loader
+        many = len(boot_loader.areas) > 1
+        return image.ImageStateResponse(
+            images=tuple(image_slot(slot, many=many) for slot in boot_loader.slots()), split_status=0
+        )
 
     def set_state(self, request: image.ImageStateRequest) -> image.ImageStateResponse:
         boot_loader = self._device.boot_loader
         if request.hash is None:
             if not request.confirm:
                 raise Refusal(image.INVALID_HASH, Group.IMAGE)
-            boot_loader.confirm()
+            boot_loader.areas[0].confirm()
             return self.state(Empty())
         found = [slot for slot in boot_loader.slots() if slot.hash == request.hash]
         if not found:
             raise Refusal(image.HASH_NOT_FOUND, Group.IMAGE)
+        area = boot_loader.areas[found[0].image]
         if found[0].active:
             if not request.confirm:
                 raise Refusal(image.SETTING_TEST_TO_ACTIVE_DENIED, Group.IMAGE)
-            boot_loader.confirm()
+            area.confirm()
         else:
-            boot_loader.mark_pending(permanent=bool(request.confirm))
+            area.mark_pending(permanent=bool(request.confirm))
         return self.state(Empty())
 
     def upload(self, request: image.ImageUploadRequest) -> image.ImageUploadResponse:
-        data = request.data or b""  # the image number is ignored, as Zephyr built for one image does
+        data = request.data or b""
         if request.off == 0:
             return self._first(request, data)
         upload = self._upload
@@ -75,43 +81,57 @@ class _Images:
             raise Refusal(image.INVALID_LENGTH, Group.IMAGE)
         if request.sha is not None and len(request.sha) != hashlib.sha256().digest_size:
             raise Refusal(image.INVALID_HASH, Group.IMAGE)
+        area = self._area(request.image or 0)
         upload = self._upload
-        if upload and request.sha and upload.sha == request.sha and upload.length == request.len:
+        if upload and request.sha and (upload.area, upload.sha, upload.length) == (area, request.sha, request.len):
             return image.ImageUploadResponse(off=upload.offset)
-        if self._device.boot_loader.slot1_in_use:
+        if area.slot1_in_use:
             raise Refusal(image.NO_FREE_SLOT, Group.IMAGE)
-        self._check_start(request, data)
-        if request.sha is not None and self._stored_sha(request.len) == request.sha:
+        self._check_start(area, request, data)
+        if request.sha is not None and _stored_sha(area, request.len) == request.sha:
             return image.ImageUploadResponse(off=request.len, match=True)
-        self._upload = _Upload(request.sha, request.len)
+        self._upload = _Upload(area, request.sha, request.len)
         try:
-            self._device.boot_loader.begin_upload()
+            area.upload.begin()
         except FlashError:
             raise Refusal(image.FLASH_ERASE_FAILED, Group.IMAGE) from None
         return self._append(self._upload, data)
 
-    def _check_start(self, request: image.ImageUploadRequest, data: bytes) -> None:
+    def _area(self, number: int) -> ImageArea:
+        """The image that an upload is for. Zephyr built for one image ignores the number."""
+        areas = self._device.boot_loader.areas
+        if len(areas) == 1:
+            return areas[0]
+        area = self._device.boot_loader.area(number)
+        if area is None:
+            raise Refusal(image.INVALID_SLOT, Group.IMAGE)
+        return area
+
+    def _check_start(self, area: ImageArea, request: image.ImageUploadRequest, data: bytes) -> None:
         assert request.len is not None
         if len(data) < _FIRST_CHUNK_LEAST:
             raise Refusal(image.INVALID_IMAGE_HEADER, Group.IMAGE)
         if int.from_bytes(data[:4], "little") != IMAGE_MAGIC:
             raise Refusal(image.INVALID_IMAGE_HEADER_MAGIC, Group.IMAGE)
-        if request.len > self._device.boot_loader.max_image_size:
+        if request.len > area.max_image_size:
             raise Refusal(image.IMAGE_TOO_LARGE, Group.IMAGE)
         if request.upgrade:
-            try:
-                version = parse_header(data).version
-            except ImageError:
-                raise Refusal(image.INVALID_IMAGE_HEADER, Group.IMAGE) from None
-            running = self._device.running_version
-            if running is not None and version <= running:
-                raise Refusal(image.CURRENT_VERSION_IS_NEWER, Group.IMAGE)
+            self._require_newer(area, data)
+
+    def _require_newer(self, area: ImageArea, data: bytes) -> None:
+        try:
+            version = parse_header(data).version
+        except ImageError:
+            raise Refusal(image.INVALID_IMAGE_HEADER, Group.IMAGE) from None
+        running = self._device.running_version_of(area.number)
+        if running is not None and version <= running:
+            raise Refusal(image.CURRENT_VERSION_IS_NEWER, Group.IMAGE)
 
     def _append(self, upload: _Upload, data: bytes) -> image.ImageUploadResponse:
         if upload.offset + len(data) > upload.length:
             raise Refusal(image.IMAGE_DATA_OVERRUN, Group.IMAGE)
         try:
-            self._device.boot_loader.write(upload.offset, data)
+            upload.area.upload.write(upload.offset, data)
         except FlashError:
             self._upload = None
             raise Refusal(image.FLASH_WRITE_FAILED, Group.IMAGE) from None
@@ -119,34 +139,44 @@ class _Images:
         if upload.offset < upload.length:
             return image.ImageUploadResponse(off=upload.offset)
         self._upload = None
-        return image.ImageUploadResponse(off=upload.offset, match=self._stored_sha(upload.length) == upload.sha)
-
-    def _stored_sha(self, length: int) -> bytes:
-        return hashlib.sha256(self._device.boot_loader.uploaded(length)).digest()
+        return image.ImageUploadResponse(off=upload.offset, match=_stored_sha(upload.area, upload.length) == upload.sha)
 
     def erase(self, request: image.ImageEraseRequest) -> Empty:
-        if request.slot not in (None, 1):
+        """Slots are numbered across the images: 1 is the first one's, 3 the second one's."""
+        slot = 1 if request.slot is None else request.slot
+        area = self._device.boot_loader.area(slot // 2)
+        if slot % 2 == 0 or area is None:
             raise Refusal(image.INVALID_SLOT, Group.IMAGE)
-        if self._device.boot_loader.slot1_in_use:
+        if area.slot1_in_use:
             raise Refusal(image.NO_FREE_SLOT, Group.IMAGE)
         self._upload = None
         try:
-            self._device.boot_loader.erase()
+            area.erase()
         except FlashError:
             raise Refusal(image.FLASH_ERASE_FAILED, Group.IMAGE) from None
         return Empty()
 
     def slot_info(self, _: Empty) -> image.SlotInfoResponse:
-        boot_loader = self._device.boot_loader
-        size = boot_loader.slot_size
-        slots = (image.SlotSize(slot=0, size=size), image.SlotSize(slot=1, size=size, upload_image_id=0))
-        found = image.ImageSlots(image=0, slots=slots, max_image_size=boot_loader.max_image_size)
-        return image.SlotInfoResponse(images=(found,))
+        return image.SlotInfoResponse(images=tuple(map(_slot_sizes, self._device.boot_loader.areas)))
 
 
-def _slot(slot: SlotInfo) -> image.ImageSlot:
-    """Image 0 omits its number (SMP.md section 8)."""
+def _stored_sha(area: ImageArea, length: int) -> bytes:
+    return hashlib.sha256(area.upload.written(length)).digest()
+
+
+def _slot_sizes(area: ImageArea) -> image.ImageSlots:
+    first, second = area.slot_sizes
+    slots = (
+        image.SlotSize(slot=0, size=first),
+        image.SlotSize(slot=1, size=second, upload_image_id=area.number),
+    )
+    return image.ImageSlots(image=area.number, slots=slots, max_image_size=area.max_image_size)
+
+
+def image_slot(slot: SlotInfo, *, many: bool) -> image.ImageSlot:
+    """An entry of the image list. A device with one image omits its number (SMP.md section 8)."""
     return image.ImageSlot(
+        image=slot.image if many else None,
         slot=slot.slot,
         version=slot.version.dotted,
         hash=slot.hash,

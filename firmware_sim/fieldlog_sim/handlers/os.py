@@ -106,5 +106,6 @@ class _Os:
         if request.query is None:
             return os.BootloaderResponse(bootloader="MCUboot")
         if request.query == "mode":
-            return os.BootloaderResponse(mode=1)  # swap using scratch
+            no_downgrade = self._device.config.boot.no_downgrade or None
+            return os.BootloaderResponse(mode=self._device.boot_loader.mode, no_downgrade=no_downgrade)
         raise Refusal(os.QUERY_YIELDS_NO_ANSWER, Group.OS)
