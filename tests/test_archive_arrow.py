@@ -94,7 +94,9 @@ def test_several_devices_are_read_together_when_they_are_named(archive: Archive)
     assert counts == {f"uid-{UID.hex()}": N + 3, f"uid-{OTHER.hex()}": N + 3}
 
 
-def test_batches_are_decoded_as_they_are_asked_for(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_decoded_a_little_ahead_of_whoever_asks_for_them(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decoded: list[int] = []
 
     def counted(data: Sequence[bytes], stream: Stream) -> Frames:
@@ -106,7 +108,9 @@ def test_batches_are_decoded_as_they_are_asked_for(archive: Archive, monkeypatch
     reader = archive.readings("attic").record_batches()
     assert decoded == []
     assert reader.read_next_batch().num_rows > 0
-    assert decoded == [2]
+    assert set(decoded) == {2}
+    assert 1 <= len(decoded) <= 3
+    assert sum(len(batch) for batch in reader) > 5 * sum(decoded[:3])
     decoded.clear()
     start = NEW_YEAR + timedelta(seconds=2000)
     table = archive.readings("attic", start=start, end=start + timedelta(seconds=1)).to_arrow()

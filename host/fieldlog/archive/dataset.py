@@ -27,6 +27,9 @@ from fieldlog.archive.selection import Selection
 from fieldlog.archive.source import Source
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from fieldlog.archive.arrow import Layout
     from fieldlog.archive.readings import Plan, Readings
     from fieldlog.archive.series import Series
@@ -62,7 +65,7 @@ class Part:
 
     @property
     def frames(self) -> int:
-        return sum(block.row.n_frames for plan in self.plans for block in plan.blocks)
+        return sum(int(plan.rows.n_frames.sum()) for plan in self.plans)
 
     def series(self) -> Iterator[Series]:
         return self.readings.batches(self.plans)
@@ -148,36 +151,30 @@ def _part(path: Path, source: Source, selection: Selection, columns: Columns, ab
     readings = Readings(path, [source], selection)
     with in_words(path):
         plans = list(readings.plans())
-        checks = source.checks(selection.seqs)
+        checks = [source.checks(plan.rows) for plan in plans]
     if not plans:
         return None
     described = list(dict.fromkeys(plan.stream for plan in plans))
     told = msgspec.json.encode({**about, "streams": described}).decode()
     origin = hashlib.blake2b(repr((told, columns.all)).encode(), digest_size=16)
-    for plan in plans:
-        origin.update(_trace(plan, checks))
+    for plan, crcs in zip(plans, checks, strict=True):
+        origin.update(_trace(plan, crcs))
     info = source.info
     name = file_name(info.uid, info.log_id, plans[0].session, described[0], selection.seqs)
     return Part(name, origin.digest(), readings, plans, columns, told)
 
 
-def _trace(plan: Plan, checks: dict[int, int]) -> bytes:
+def _trace(plan: Plan, crcs: npt.NDArray[np.int64]) -> bytes:
     """Which blocks these are, which of them begin anew, and the times of their first, middle and last ticks.
 
     Times are piecewise linear, so that a knot that moves any time in a block moves one of these, or its error.
     """
-    import numpy as np
-
     from fieldlog.archive.readings import times_of
 
-    rows = np.array(
-        [(p.row.seq, checks.get(p.row.rowid, -1), p.starts, p.row.boot_id, p.row.t0, p.row.span) for p in plan.blocks],
-        np.int64,
-    ).reshape(-1, 6)
-    boots, t0, span = rows[:, 3], rows[:, 4], rows[:, 5]
+    boots, t0, span = plan.rows.boot_id, plan.rows.t0, plan.rows.span
     times = [times_of(plan.source.clock, boots, ticks) for ticks in (t0, t0 + span // 2, t0 + span)]
     arrays = [array for found in times for array in (found.utc_us, found.error_us, found.quality)]
-    return b"".join(array.tobytes() for array in (rows, *arrays))
+    return b"".join(array.tobytes() for array in (plan.rows.seq, crcs, plan.starts, boots, t0, span, *arrays))
 
 
 class _Updater:

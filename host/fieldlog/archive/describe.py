@@ -6,11 +6,17 @@ and else, when the older ones were overwritten, the first behind it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
 
 from fieldlog_protocol.blocks.block import Block
 from fieldlog_protocol.blocks.schema import Schema, SchemaPart, Stream, merge_schema, parse_schema_part
 from fieldlog_protocol.errors import BlockError
+
+Ints = npt.NDArray[np.int64]
 
 
 class Schemas:
@@ -33,6 +39,21 @@ class Schemas:
                 break
             found = schema.stream(stream_id) or found
         return found
+
+    def runs(self, stream_id: int, schema_ids: Ints, seqs: Ints) -> Iterator[tuple[Stream | None, slice]]:
+        """`stream` for many blocks of one stream in order of seq: runs of blocks with the same description."""
+        cuts = [0, *(np.flatnonzero(np.diff(schema_ids)) + 1).tolist(), len(seqs)]
+        begun, current = 0, None
+        for start, stop in pairwise(cuts):
+            versions = self._versions.get(int(schema_ids[start]), [])
+            changes = np.searchsorted(seqs[start:stop], [since for since, _ in versions]) + start
+            for at in sorted({start, *(int(change) for change in changes if change < stop)}):
+                found = self.stream(int(schema_ids[at]), stream_id, int(seqs[at]))
+                if at and found != current:
+                    yield current, slice(begun, at)
+                    begun = at
+                current = found
+        yield current, slice(begun, len(seqs))
 
     def streams(self, ids: Collection[int]) -> list[Stream]:
         """Every description of the streams of these ids, in order of first appearance."""

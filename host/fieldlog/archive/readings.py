@@ -6,12 +6,13 @@ the times asked for is never decoded. A block that cannot be read is left out an
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby, pairwise
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from fieldlog.archive.database import in_words
 from fieldlog.archive.places import device_value, stream_value
 from fieldlog.archive.selection import Selection
 from fieldlog.archive.series import Series, join
-from fieldlog.archive.source import BATCH_BLOCKS, Row, Source
+from fieldlog.archive.source import BATCH_BLOCKS, NO_ROWS, Rows, Source
 from fieldlog.clock_model import UNKNOWN_TIME, ClockModel, Times
 from fieldlog_protocol.blocks.block import Flag
 from fieldlog_protocol.blocks.decode import Frames, decode_frames
@@ -34,34 +35,41 @@ if TYPE_CHECKING:
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+In = TypeVar("In")
+Out = TypeVar("Out")
+
 BATCH_FRAMES = 1 << 18
+_THREADS = 2  # what memory holds are this many batches and one; numpy lets go of the interpreter for most of its work
 _MAX_STEP_PERIODS = 1.5
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A block to decode, and whether its first frame may be joined to the last frame of the block before."""
-
-    row: Row
-    starts: bool
-
-
-class Plan(NamedTuple):
-    """A batch of blocks of one stream in one session, with one description."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A batch of blocks of one stream in one session, with one description. `starts` is true where the first frame of a
+    block must not be joined to the last frame of the block before."""
 
     source: Source
     session: int
     stream: Stream
-    blocks: list[Planned]
+    rows: Rows
+    starts: Bools
 
     def follows(self, other: Plan) -> bool:
         """Whether both are of the same stream in the same session."""
         return (self.source, self.session, self.stream.id) == (other.source, other.session, other.stream.id)
 
-    def begun_anew(self) -> Plan:
-        """The same, not joined to what was before."""
-        first = [Planned(block.row, starts=True) for block in self.blocks[:1]]
-        return self._replace(blocks=first + self.blocks[1:])
+    def where(self, chosen: Bools, starts: Bools) -> Plan:
+        """Some of the blocks."""
+        return replace(self, rows=self.rows[chosen], starts=starts[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """What became of a plan. `unreadable`: why, by seq; `ended_unread`: what follows the plan's last block begins anew."""
+
+    series: Series | None
+    unreadable: dict[int, str]
+    ended_unread: bool
 
 
 class Readings:
@@ -99,24 +107,30 @@ class Readings:
         """Pieces of series, in order; none is empty. `plans` are those of this selection, where they were made before."""
         self._undescribed.clear()
         self._unreadable.clear()
-        last: Plan | None = None
-        for plan in self.plans() if plans is None else plans:
-            broken = last is not None and plan.follows(last) and self._ended_unread(last)
-            series = self._series(plan.begun_anew() if broken else plan)
-            last = plan
+        last: tuple[Plan, _Decoded] | None = None
+        for plan, decoded in _ahead(self._decode, self._fetched(self.plans() if plans is None else plans)):
+            self._unreadable |= {(plan.source.info.name, seq): text for seq, text in decoded.unreadable.items()}
+            series = decoded.series
+            if series is not None and last is not None and plan.follows(last[0]) and last[1].ended_unread:
+                series.starts[:1] = True
+            last = plan, decoded
             if series is not None and len(series):
                 yield series
+
+    def _fetched(self, plans: Iterable[Plan]) -> Iterator[tuple[Plan, list[bytes]]]:
+        for plan in plans:
+            with in_words(self._path):
+                yield plan, plan.source.data(plan.rows)
 
     def plans(self) -> Iterator[Plan]:
         """The blocks of the selection, batch by batch; nothing is decoded."""
         for source, session, stream_id in self._parts():
             before = self._before(source, session, stream_id)
             for stream, rows in self._runs(source, session, stream_id):
-                yield Plan(source, session, stream, self._plan(source, stream, rows, before))
-                before = rows[-1]
-
-    def _ended_unread(self, plan: Plan) -> bool:
-        return bool(plan.blocks) and (plan.source.info.name, plan.blocks[-1].row.seq) in self._unreadable
+                chosen, starts = self._chosen_rows(source, stream, rows, before)
+                if chosen.any():
+                    yield Plan(source, session, stream, rows, starts).where(chosen, starts)
+                before = rows[-1:]
 
     def _parts(self) -> Iterator[tuple[Source, int, int]]:
         for source in self._sources:
@@ -194,112 +208,106 @@ class Readings:
         """Those of the problems that are about times alone: every block is whole."""
         return [warning for source in self._sources for warning in source.clock.warnings]
 
-    def _runs(self, source: Source, session: int, stream_id: int) -> Iterator[tuple[Stream, list[Row]]]:
-        """The index, a batch at a time."""
-        rows = source.rows(session, stream_id, self._selection.seqs)
+    def _runs(self, source: Source, session: int, stream_id: int) -> Iterator[tuple[Stream, Rows]]:
+        """The index, a batch at a time; blocks without a description are counted."""
+        for batch in self._row_batches(source, session, stream_id):
+            for stream, part in source.schemas.runs(stream_id, batch.schema_id, batch.seq):
+                rows = batch[part]
+                if stream is None:
+                    self._undescribed.update((source.info.name, number) for number in rows.schema_id.tolist())
+                elif self._chosen(stream):
+                    yield stream, rows
+
+    def _row_batches(self, source: Source, session: int, stream_id: int) -> Iterator[Rows]:
+        found = source.rows(session, stream_id, self._selection.seqs)
+        waiting = NO_ROWS
         while True:
             with in_words(self._path):
-                chunk = _take(rows)
-            if not chunk:
+                more = next(found, NO_ROWS)
+            waiting += more
+            while len(waiting) and (not len(more) or _fills(waiting)):
+                size = _batch_size(waiting)
+                yield waiting[:size]
+                waiting = waiting[size:]
+            if not len(more):
                 return
-            yield from self._described(source, stream_id, chunk)
 
-    def _before(self, source: Source, session: int, stream_id: int) -> Row | None:
+    def _before(self, source: Source, session: int, stream_id: int) -> Rows:
         """The block before the first of the selection, when it can be read."""
         if not self._selection.seqs.start:
-            return None
+            return NO_ROWS
         with in_words(self._path):
             row = source.row_before(session, stream_id, self._selection.seqs.start)
-            data = [] if row is None else source.data([row])
-        stream = None if row is None else source.schemas.stream(row.schema_id, stream_id, row.seq)
-        return row if stream is not None and _decodes(data, stream) else None
-
-    def _described(self, source: Source, stream_id: int, rows: list[Row]) -> Iterator[tuple[Stream, list[Row]]]:
-        """Runs of blocks with the same description; blocks without one are counted."""
-        for stream, run in groupby(rows, key=lambda row: source.schemas.stream(row.schema_id, stream_id, row.seq)):
-            found = list(run)
-            if stream is None:
-                self._undescribed.update((source.info.name, row.schema_id) for row in found)
-            elif self._chosen(stream):
-                yield stream, found
+            data = source.data(row)
+        if not len(row):
+            return NO_ROWS
+        stream = source.schemas.stream(int(row.schema_id[0]), stream_id, int(row.seq[0]))
+        return row if stream is not None and _decodes(data, stream) else NO_ROWS
 
     def _chosen(self, stream: Stream) -> list[int]:
         """The numbers of the stream's channels that are wanted."""
         names = self._selection.channels
         return [i for i, channel in enumerate(stream.channels) if names is None or channel.name in names]
 
-    def _plan(self, source: Source, stream: Stream, rows: list[Row], before: Row | None) -> list[Planned]:
-        """The blocks of `rows` that reach into the times wanted."""
-        wanted = self._within(source.clock, rows)
-        planned: list[Planned] = []
-        previous = before if before and self._within(source.clock, [before])[0] else None
-        for row, want in zip(rows, wanted, strict=True):
-            if want:
-                planned.append(Planned(row, previous is None or not _joined(source, stream, previous, row)))
-            previous = row if want else None
-        return planned
+    def _chosen_rows(self, source: Source, stream: Stream, rows: Rows, before: Rows) -> tuple[Bools, Bools]:
+        """Which blocks reach into the times wanted, and which of them begin anew."""
+        known = before + rows
+        wanted = self._within(source.clock, known)
+        starts: Bools = np.ones(len(known), np.bool_)
+        starts[1:] = ~(wanted[:-1] & _joined(source, stream, known))
+        return wanted[len(before) :], starts[len(before) :]
 
-    def _within(self, clock: ClockModel, rows: Sequence[Row]) -> list[bool]:
+    def _within(self, clock: ClockModel, rows: Rows) -> Bools:
         if not self._selection.bounded:
-            return [True] * len(rows)
-        ends = [[row.t0 for row in rows], [row.end for row in rows]]
-        boots = np.array([row.boot_id for row in rows])
-        first, last = (times_of(clock, boots, np.array(ticks, dtype=np.int64)).utc_us for ticks in ends)
-        inside: list[bool] = _inside(self._selection, first, last).tolist()
-        return inside
+            return np.ones(len(rows), np.bool_)
+        first, last = (times_of(clock, rows.boot_id, ticks).utc_us for ticks in (rows.t0, rows.end))
+        return _inside(self._selection, first, last)
 
-    def _series(self, plan: Plan) -> Series | None:
-        source, session, stream, planned = plan
-        if not planned:
-            return None
-        with in_words(self._path):
-            data = source.data([plan.row for plan in planned])
-        readable = self._readable(source.info.name, stream, planned, data)
-        if readable is None:
-            return None
-        planned, frames = readable
+    def _decode(self, fetched: tuple[Plan, list[bytes]]) -> tuple[Plan, _Decoded]:
+        plan, data = fetched
+        try:
+            return plan, _Decoded(self._series(plan, decode_frames(data, plan.stream)), {}, ended_unread=False)
+        except BlockError:
+            return plan, self._decode_one_by_one(plan, data)
+
+    def _decode_one_by_one(self, plan: Plan, data: list[bytes]) -> _Decoded:
+        """The blocks that decode, decoded together; what follows one that does not starts anew."""
+        unreadable: dict[int, str] = {}
+        good: Bools = np.ones(len(data), np.bool_)
+        starts = plan.starts.copy()
+        for index, wire in enumerate(data):
+            try:
+                decode_frames([wire], plan.stream)
+            except BlockError as error:
+                unreadable[int(plan.rows.seq[index])] = str(error)
+                good[index] = False
+                starts[index + 1 : index + 2] = True
+        if not good.any():
+            return _Decoded(None, unreadable, ended_unread=True)
+        frames = decode_frames([wire for wire, whole in zip(data, good, strict=True) if whole], plan.stream)
+        return _Decoded(self._series(plan.where(good, starts), frames), unreadable, ended_unread=not good[-1])
+
+    def _series(self, plan: Plan, frames: Frames) -> Series:
+        source, stream = plan.source, plan.stream
         boots = frames.per_frame("boot_id").astype(np.uint16)
         times = times_of(source.clock, boots, frames.ticks)
         chosen = self._chosen(stream)
         series = Series(
             log=source.info,
             stream=stream,
-            session=session,
+            session=plan.session,
             channels=tuple(stream.channels[i] for i in chosen),
             utc_us=times.utc_us,
             error_us=times.error_us,
             quality=times.quality,
             boot_id=boots,
             tick=frames.ticks,
-            starts=_starts(stream, planned, frames),
+            starts=_starts(stream, plan, frames),
             raw=[frames.columns[i] for i in chosen],
         )
         if not self._selection.bounded:
             return series
         return series.where(_inside(self._selection, times.utc_us, times.utc_us))
-
-    def _readable(
-        self, name: str, stream: Stream, planned: list[Planned], data: list[bytes]
-    ) -> tuple[list[Planned], Frames] | None:
-        """The blocks that decode, decoded together; the others are reported, and what follows one starts anew."""
-        try:
-            return planned, decode_frames(data, stream)
-        except BlockError:
-            pass
-        good: list[tuple[Planned, bytes]] = []
-        after_bad = False
-        for plan, wire in zip(planned, data, strict=True):
-            try:
-                decode_frames([wire], stream)
-            except BlockError as error:
-                self._unreadable[name, plan.row.seq] = str(error)
-                after_bad = True
-            else:
-                good.append((Planned(plan.row, plan.starts or after_bad), wire))
-                after_bad = False
-        if not good:
-            return None
-        return [plan for plan, _ in good], decode_frames([wire for _, wire in good], stream)
 
 
 def _decodes(data: list[bytes], stream: Stream) -> bool:
@@ -310,37 +318,54 @@ def _decodes(data: list[bytes], stream: Stream) -> bool:
     return True
 
 
-def _take(rows: Iterator[Row]) -> list[Row]:
-    """The next blocks, few enough and with few enough frames for one batch."""
-    taken: list[Row] = []
-    frames = 0
-    for row in rows:
-        taken.append(row)
-        frames += row.n_frames
-        if len(taken) == BATCH_BLOCKS or frames >= BATCH_FRAMES:
-            break
-    return taken
+def _ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
+    """`work` done on each item, in order, in threads that are a little ahead of whoever takes the results."""
+    pending: deque[Future[Out]] = deque()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) > _THREADS:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
 
-def _joined(source: Source, stream: Stream, before: Row, row: Row) -> bool:
-    """Whether nothing was lost between two blocks of a stream.
+def _batch_size(rows: Rows) -> int:
+    """How many of the blocks fill one batch: few enough, and with few enough frames."""
+    frames = np.cumsum(rows.n_frames[:BATCH_BLOCKS])
+    return min(int(np.searchsorted(frames, BATCH_FRAMES)) + 1, BATCH_BLOCKS, len(rows))
+
+
+def _fills(rows: Rows) -> bool:
+    return len(rows) >= BATCH_BLOCKS or int(rows.n_frames.sum()) >= BATCH_FRAMES
+
+
+def _joined(source: Source, stream: Stream, rows: Rows) -> Bools:
+    """Whether nothing was lost between each two neighbours of these blocks of a stream.
 
     Where there is a period, the ticks alone tell, whatever else happened (a seal on request, another stream's lost
     block, a clock that crept). Where there is none, only the device's own flag and a missing seq can.
     """
-    if row.boot_id != before.boot_id or row.t0 < before.end:
-        return False
+    step = rows.t0[1:] - rows.end[:-1]
+    joined: Bools = (rows.boot_id[1:] == rows.boot_id[:-1]) & (step >= 0)
     if stream.period_us:
-        return row.t0 - before.end <= stream.period_ticks * _MAX_STEP_PERIODS
-    return not row.flags & Flag.GAP and not source.lost_between(before.seq, row.seq)
+        joined &= step <= stream.period_ticks * _MAX_STEP_PERIODS
+    else:
+        joined &= (rows.flags[1:] & Flag.GAP) == 0
+        joined &= ~source.lost_between(rows.seq[:-1], rows.seq[1:])
+    return joined
 
 
-def _starts(stream: Stream, planned: Sequence[Planned], frames: Frames) -> Bools:
+def _starts(stream: Stream, plan: Plan, frames: Frames) -> Bools:
     """Where a reading must not be joined to the one before: inside a block too, which two equal pauses can fill."""
     starts = np.zeros(len(frames.ticks), dtype=np.bool_)
     if stream.period_us:
-        starts[1:] = np.diff(frames.ticks) > stream.period_ticks * _MAX_STEP_PERIODS
-    starts[frames.starts[:-1]] = [plan.starts for plan in planned]
+        starts[1:] = frames.ticks[1:] - frames.ticks[:-1] > stream.period_ticks * _MAX_STEP_PERIODS
+    starts[frames.starts[:-1]] = plan.starts
     return starts
 
 

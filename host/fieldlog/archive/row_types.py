@@ -7,8 +7,13 @@ another number that no block can bear. Columns are known by their names; an expr
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Row = tuple[Any, ...]
 _Usual = tuple[type, int, "_Kind | None"]  # what most values are is told without a call: every row passes here
@@ -65,6 +70,20 @@ def checked_rows(damaged: Callable[[], Exception]) -> RowFactory:
         return row
 
     return check
+
+
+def whole_numbers(rows: Sequence[Row], names: Sequence[str], damaged: Callable[[], Exception]) -> npt.NDArray[np.int64]:
+    """Rows of the numbers `names` as one table, a column for each: what `checked_rows` does, for many rows at once."""
+    import numpy as np
+
+    if not set(map(type, chain.from_iterable(rows))) <= {int}:
+        raise damaged()
+    table = np.array(rows, np.int64).reshape(-1, len(names))
+    for column, name in zip(table.T, names, strict=True):
+        limit = _KINDS[name].limit
+        if len(column) and not -limit <= int(column.min()) <= int(column.max()) < limit:
+            raise damaged()
+    return table
 
 
 def _usual(name: str) -> _Usual:

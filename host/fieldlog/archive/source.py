@@ -9,35 +9,89 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from fieldlog.archive.database import damaged
 from fieldlog.archive.describe import Schemas
 from fieldlog.archive.log import Log
 from fieldlog.archive.records import LogInfo
+from fieldlog.archive.row_types import whole_numbers
 from fieldlog.archive.timing import clock_model
 from fieldlog.clock_model import ClockModel
 from fieldlog_protocol.blocks.block import Kind
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 BATCH_BLOCKS = 1024
 ALL_SEQS = range(2**32)
 
 
-class Row(NamedTuple):
-    """One DATA block as the index knows it."""
+class Rows:
+    """DATA blocks as the index knows them, in order of seq: an int64 array per column, all of one length."""
 
-    rowid: int
-    seq: int
-    schema_id: int
-    boot_id: int
-    t0: int
-    span: int
-    n_frames: int
-    flags: int
+    __slots__ = ("_table",)
+    COLUMNS = ("rowid", "seq", "schema_id", "boot_id", "t0", "span", "n_frames", "flags")
+
+    def __init__(self, table: Ints) -> None:
+        """`table` is (block, column)."""
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, part: slice | Bools) -> Rows:
+        return Rows(self._table[part])
+
+    def __add__(self, other: Rows) -> Rows:
+        return Rows(np.concatenate([self._table, other._table]))
 
     @property
-    def end(self) -> int:
+    def rowid(self) -> Ints:
+        return self._table[:, 0]
+
+    @property
+    def seq(self) -> Ints:
+        return self._table[:, 1]
+
+    @property
+    def schema_id(self) -> Ints:
+        return self._table[:, 2]
+
+    @property
+    def boot_id(self) -> Ints:
+        return self._table[:, 3]
+
+    @property
+    def t0(self) -> Ints:
+        return self._table[:, 4]
+
+    @property
+    def span(self) -> Ints:
+        return self._table[:, 5]
+
+    @property
+    def n_frames(self) -> Ints:
+        return self._table[:, 6]
+
+    @property
+    def flags(self) -> Ints:
+        return self._table[:, 7]
+
+    @property
+    def end(self) -> Ints:
         return self.t0 + self.span
+
+
+NO_ROWS = Rows(np.empty((0, len(Rows.COLUMNS)), np.int64))
+_FIRST_OF_SEQ = (
+    "SELECT min(rowid), seq, schema_id, boot_id, t0, span, n_frames, flags FROM blocks "
+    "WHERE log = ? AND kind = ? AND stream = ? AND session = ? AND seq >= ? AND seq < ? GROUP BY seq ORDER BY seq"
+)
+"""Of two blocks with one seq, the one that came first."""
 
 
 class Source:
@@ -87,49 +141,64 @@ class Source:
         )
         return [range(number * length, (number + 1) * length) for (number,) in found]
 
-    def rows(self, session: int, stream: int, seqs: range = ALL_SEQS) -> Iterator[Row]:
-        """The blocks of one stream in one session in order of seq; of two with one seq, the one that came first."""
-        after = seqs.start - 1
-        while True:
-            found = self._db.execute(
-                "SELECT min(rowid), seq, schema_id, boot_id, t0, span, n_frames, flags FROM blocks "
-                "WHERE log = ? AND kind = ? AND stream = ? AND session = ? AND seq > ? AND seq < ? "
-                f"GROUP BY seq ORDER BY seq LIMIT {BATCH_BLOCKS}",
-                (self.log.key, int(Kind.DATA), stream, session, after, seqs.stop),
-            ).fetchall()
-            if not found:
+    def rows(self, session: int, stream: int, seqs: range = ALL_SEQS) -> Iterator[Rows]:
+        """The blocks of one stream in one session in order of seq, a batch at a time."""
+        start = seqs.start
+        while start < seqs.stop:
+            found = self._rows(f"{_FIRST_OF_SEQ} LIMIT {BATCH_BLOCKS}", session, stream, start, seqs.stop)
+            if not len(found):
                 return
-            yield from map(Row._make, found)
-            after = found[-1][1]
+            yield found
+            start = int(found.seq[-1]) + 1
 
-    def row_before(self, session: int, stream: int, seq: int) -> Row | None:
-        """The last block of a stream in one session before `seq`."""
-        found = self._db.execute(
-            "SELECT min(rowid), seq, schema_id, boot_id, t0, span, n_frames, flags FROM blocks "
-            "WHERE log = ? AND kind = ? AND stream = ? AND session = ? AND seq < ? "
-            "GROUP BY seq ORDER BY seq DESC LIMIT 1",
-            (self.log.key, int(Kind.DATA), stream, session, seq),
-        ).fetchone()
-        return None if found is None else Row._make(found)
+    def row_before(self, session: int, stream: int, seq: int) -> Rows:
+        """The last block of a stream in one session before `seq`; none where there is none."""
+        return self._rows(f"{_FIRST_OF_SEQ} DESC LIMIT 1", session, stream, 0, seq)
 
-    def data(self, rows: Sequence[Row]) -> list[bytes]:
+    def _rows(self, query: str, session: int, stream: int, start: int, stop: int) -> Rows:
+        found = self._all(query, (self.log.key, int(Kind.DATA), stream, session, start, stop))
+        return Rows(whole_numbers(found, Rows.COLUMNS, self._damaged))
+
+    def data(self, rows: Rows) -> list[bytes]:
         """The blocks in wire form."""
-        marks = ", ".join("?" * len(rows))
-        found = self._db.execute(
-            f"SELECT rowid, data FROM blocks WHERE rowid IN ({marks})", [row.rowid for row in rows]
-        )
-        by_row: dict[int, bytes] = dict(found.fetchall())
-        if len(by_row) < len(rows):  # the file's index and its table contradict each other
-            raise damaged(self._path)
-        return [by_row[row.rowid] for row in rows]
+        rowids: list[int] = rows.rowid.tolist()
+        marks = ", ".join("?" * len(rowids))
+        by_row: dict[int, bytes] = dict(self._all(f"SELECT rowid, data FROM blocks WHERE rowid IN ({marks})", rowids))
+        if len(by_row) < len(rowids) or set(map(type, by_row.values())) - {bytes}:
+            raise self._damaged()  # the file's index and its table contradict each other, or a type's bit flipped
+        return [by_row[rowid] for rowid in rowids]
 
-    def checks(self, seqs: range) -> dict[int, int]:
-        """The CRC of every block in between, by rowid."""
-        found = self._db.execute(
-            "SELECT rowid, crc FROM blocks WHERE log = ? AND seq >= ? AND seq < ?",
-            (self.log.key, seqs.start, seqs.stop),
+    def checks(self, rows: Rows) -> Ints:
+        """The CRC of each block."""
+        if not len(rows):
+            return np.empty(0, np.int64)
+        found = self._all(
+            "SELECT rowid, crc FROM blocks WHERE log = ? AND seq >= ? AND seq <= ?",
+            (self.log.key, int(rows.seq[0]), int(rows.seq[-1])),
         )
-        return dict(found.fetchall())
+        table = whole_numbers(found, ("rowid", "crc"), self._damaged)
+        table = table[np.argsort(table[:, 0])]
+        checks: Ints = table[:, 1]
+        at = np.minimum(np.searchsorted(table[:, 0], rows.rowid), len(table) - 1)
+        if not len(table) or (table[at, 0] != rows.rowid).any():
+            raise self._damaged()
+        return checks[at]
 
-    def lost_between(self, first_seq: int, last_seq: int) -> bool:
-        return any(gap.start < last_seq and gap.stop > first_seq + 1 for gap in self.absent)
+    def lost_between(self, first_seqs: Ints, last_seqs: Ints) -> Bools:
+        """Whether blocks are missing for good or not had yet between each first seq and its last."""
+        starts = np.array([part.start for part in self.absent], np.int64)
+        stops = np.array([part.stop for part in self.absent], np.int64)
+        lost: Bools = np.zeros(len(first_seqs), np.bool_)
+        if len(starts):
+            nearest = np.searchsorted(stops, first_seqs + 1, side="right")
+            lost = (nearest < len(starts)) & (starts[np.minimum(nearest, len(starts) - 1)] < last_seqs)
+        return lost
+
+    def _all(self, query: str, values: Sequence[int]) -> list[tuple[Any, ...]]:
+        """Rows as they are, not looked at one by one."""
+        cursor = self._db.cursor()
+        cursor.row_factory = None
+        return cursor.execute(query, values).fetchall()
+
+    def _damaged(self) -> Exception:
+        return damaged(self._path)
