@@ -147,6 +147,25 @@ def test_of_several_signatures_the_one_of_the_key_counts(tmp_path: Path) -> None
         verify_signature(swapped, public_key("ed25519"))
 
 
+def test_a_key_names_the_one_signature_behind_it(tmp_path: Path) -> None:
+    """A further one, of nobody knows whom, is passed over as boot loaders do."""
+    first = parse_image(sign(tmp_path, "-k", key("ed25519")).read_bytes())
+    second = parse_image(sign(tmp_path, "-k", key("ed25519", 1)).read_bytes())
+    both = Image(first.header, (), (*first.tlvs, second.tlvs[-1]), first.data)
+    assert [signature.key_hash is None for signature in signatures(both)] == [False, True]
+    assert verify_signature(both, public_key("ed25519")) is Proof.IMAGE
+
+
+def test_only_zeros_pad_a_signature(tmp_path: Path) -> None:
+    image = parse_image(sign(tmp_path, "-k", key("ecdsa-p256")).read_bytes())
+    ours = public_key("ecdsa-p256")
+    signed = image.tlvs[-1].data
+    assert verify_signature(changed(image, TlvType.ECDSA, signed + b"\0\0"), ours) is Proof.IMAGE
+    for wrong in (signed + b"\0\1", signed[:1], b""):
+        with pytest.raises(ImageError, match="signature is wrong"):
+            verify_signature(changed(image, TlvType.ECDSA, wrong), ours)
+
+
 def test_the_mark_of_a_pure_signature_must_be_one(tmp_path: Path) -> None:
     image = parse_image(sign(tmp_path, "-k", key("ed25519"), "--pure").read_bytes())
     with pytest.raises(ImageError, match="mark of a pure signature is '00'"):

@@ -55,9 +55,10 @@ def test_an_image_may_leave_it_open() -> None:
 
 def test_what_the_hash_does_not_cover_is_not_believed() -> None:
     open_tlvs = [Tlv(TlvType.FIELDLOG_PRODUCT, b"paper"), Tlv(TlvType.VENDOR_UUID, bytes(16))]
+    open_tlvs += [Tlv(TlvType.SECURITY_COUNTER, bytes(4)), Tlv(TlvType.DEPENDENCY, bytes(12))]
     image = parse_image(build_image(b"x", ImageVersion(1), tlvs=open_tlvs))
     assert target_of(image) == Target(None, (), None, None)
-    assert image.security_counter is None
+    assert (image.security_counter, image.dependencies) == (None, ())
 
 
 @pytest.mark.parametrize(
