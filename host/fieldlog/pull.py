@@ -1,7 +1,8 @@
 """The pull: everything that a device has recorded and the archive does not hold yet.
 
-Rule: it reads and never destroys, and what need not wait for an answer does not wait for one. It may be broken off anywhere and repeated at will: what the archive has is not asked
-for again, and what the device no longer has is recorded as a gap, once, by seq.
+Rule: it reads and never destroys, and what need not wait for an answer does not wait for one. It may be broken off
+anywhere and repeated at will: what the archive has is not asked for again, and what the device no longer has is
+recorded as a gap, once, by seq.
 """
 
 from __future__ import annotations
