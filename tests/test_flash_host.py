@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import fieldlog
-from fieldlog.flash import Flashed, Outcome, Plan, flash, send_image
+from fieldlog.firmware_package import parse_package
+from fieldlog.flash import Flashed, FlashOptions, Outcome, flash, send_image
 from fieldlog_protocol.commands import image, os
 from fieldlog_protocol.errors import (
     FieldlogError,
@@ -98,10 +99,10 @@ class Loader:
         return {}
 
 
-async def install(peer: PtyPeer, data: bytes, plan: Plan | None = None) -> tuple[Flashed, list[str]]:
+async def install(peer: PtyPeer, data: bytes, options: FlashOptions | None = None) -> tuple[Flashed, list[str]]:
     said: list[str] = []
     async with fieldlog.connect(f"{peer.path}?timeout=0.7") as device:
-        done = await flash(device, data, plan, tell=said.append)
+        done = await flash(device, parse_package(data, "fw.bin"), options, tell=said.append)
     return done, said
 
 
@@ -143,14 +144,14 @@ async def test_what_lies_in_the_other_slot_is_not_sent_again() -> None:
 async def test_without_confirming_the_trial_goes_on() -> None:
     loader = Loader(firmware("1.0.0"))
     with pty_peer(loader.handlers()) as peer:
-        done, _ = await install(peer, firmware("2.0.0"), Plan(confirm=False))
+        done, _ = await install(peer, firmware("2.0.0"), FlashOptions(confirm=False))
     assert (done.outcome, loader.confirmed) == (Outcome.TESTING, False)
 
 
 async def test_for_good_needs_no_confirming() -> None:
     loader = Loader(firmware("1.0.0"))
     with pty_peer(loader.handlers()) as peer:
-        done, _ = await install(peer, firmware("2.0.0"), Plan(permanent=True))
+        done, _ = await install(peer, firmware("2.0.0"), FlashOptions(permanent=True))
         assert [body.get("confirm") for body in peer.peer.asked(image.STATE_WRITE)] == [True]
     assert (done.outcome, loader.confirmed) == (Outcome.CONFIRMED, True)
 
@@ -168,7 +169,7 @@ async def test_a_device_that_stays_away_is_given_up() -> None:
     with pty_peer(loader.handlers()) as peer:
         peer.peer.on(os.RESET, lambda body: [loader.reset(body), _mute(peer)][0])
         with pytest.raises(LinkError, match=r"did not come back within 1 s.*next restart brings the old one back"):
-            await install(peer, firmware("2.0.0"), Plan(return_s=1))
+            await install(peer, firmware("2.0.0"), FlashOptions(return_s=1))
 
 
 def _mute(peer: PtyPeer) -> None:
@@ -180,7 +181,7 @@ async def test_a_device_that_does_not_restart_is_told_apart() -> None:
     loader = Loader(firmware("1.0.0"))
     still_there = pytest.raises(LinkError, match="did not restart within 1 s")
     with pty_peer(loader.handlers() | {os.RESET.key: lambda _: {}}) as peer, still_there:
-        await install(peer, firmware("2.0.0"), Plan(return_s=1))
+        await install(peer, firmware("2.0.0"), FlashOptions(return_s=1))
 
 
 async def test_a_boot_loader_without_states_just_runs_the_newest() -> None:

@@ -46,7 +46,7 @@ def _show(run: Path) -> None:
         steps: tuple[tuple[str, Sequence[str]], ...] = (
             ("See what is there", ("info", "--device", url)),
             ("Look at new firmware, install it and let it prove itself", ("image", "inspect", str(firmware))),
-            ("", ("flash", str(firmware), "--device", url)),
+            ("", ("flash", str(firmware), "--stop-logging", "--device", url)),
             (
                 "Configure: a name, and a lower alarm",
                 ("config", "set", "device/name=Newark", "alarm/low=-20", "-d", url),

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from fieldlog.cli.common import Common, on_interrupt, options, run
-from fieldlog.cli.output import OnProgress
-from fieldlog.flash import RETURN_S, Flashed, Outcome, Plan, load
-from fieldlog.flash import flash as install
+from fieldlog.cli.output import OnProgress, Output
+from fieldlog.firmware_package import FirmwarePackage, load_package
+from fieldlog.flash import Flashed, Outcome, carry_out
+from fieldlog.flash_checks import check_file, make_plan
+from fieldlog.flash_plan import LEAST_BATTERY, RETURN_S, FlashOptions, FlashPlan, Part
+from fieldlog.image_upload import SteadyLink
+from fieldlog.keys import load_key
+from fieldlog.pinned_keys import default_pins
+from fieldlog_protocol.commands.os import BOOTLOADER_MODES
 from fieldlog_protocol.errors import UsageError
 
 _SAYINGS = {
@@ -18,6 +26,7 @@ _SAYINGS = {
     Outcome.CONFIRMED: "{version} runs and is confirmed",
     Outcome.TESTING: "{version} runs on trial: `fieldlog image confirm` keeps it, a restart brings {before} back",
 }
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @dataclass(slots=True)
@@ -28,8 +37,8 @@ class _Watch:
     may_start: bool = False
 
     def tell(self, step: str) -> None:
-        """Each step but the first, the upload, comes when the image is on the device."""
-        self.may_start = not step.startswith("uploading")
+        """The images are on the device when they are marked; a restart that comes before is of something else."""
+        self.may_start = self.may_start or step.startswith(("marked", "restarting", "the image runs"))
         self.common.output.note(step)
 
     def progress(self, show: OnProgress) -> OnProgress:
@@ -50,31 +59,134 @@ class _Watch:
 
 @click.command()
 @options
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="IMAGE")
-@click.option("--image", "number", type=click.IntRange(0, 15), default=0, help="Number of the image on the device.")
+@click.argument("file", type=_FILE, metavar="IMAGE")
+@click.option("--dry-run", is_flag=True, help="Check everything and say what would be done, but do nothing.")
+@click.option(
+    "--key", type=_FILE, metavar="PEM", help="The key that must have signed it: its public half, or all of it."
+)
+@click.option(
+    "--pin-key", "pin", is_flag=True, help="Remember --key: later updates of this device must be signed with it."
+)
+@click.option("--allow-downgrade", is_flag=True, help="Install an older version too.")
+@click.option("--stop-logging", is_flag=True, help="End a session that is being recorded; its readings stay.")
+@click.option(
+    "--min-battery",
+    "least_battery",
+    type=click.IntRange(0, 100),
+    default=LEAST_BATTERY,
+    show_default=True,
+    metavar="PERCENT",
+    help="Do not begin below this.",
+)
+@click.option("--image", "number", type=click.IntRange(0, 15), help="Number of the image, where the file does not say.")
+@click.option(
+    "--slot", type=click.IntRange(0, 31), help="Number of the slot, where the device has several to choose from."
+)
+@click.option("--erase", is_flag=True, help="Erase the slot before the upload.")
 @click.option("--no-confirm", is_flag=True, help="Leave the new firmware on trial.")
 @click.option("--permanent", is_flag=True, help="Install for good, without a trial.")
 @click.option("--wait", type=click.FloatRange(1, 3600), default=RETURN_S, metavar="S", help="How long it may restart.")
-def flash(common: Common, file: Path, *, number: int, no_confirm: bool, permanent: bool, wait: float) -> None:
-    """Install firmware: check IMAGE, upload, test, restart, confirm.
+def flash(
+    common: Common, /, file: Path, *, dry_run: bool, key: Path | None, no_confirm: bool, wait: float, **more: Any
+) -> None:
+    """Install firmware: check IMAGE (an image or a zip package), upload, test, restart, see that it works, confirm.
 
     It can be repeated whenever it was interrupted: what is done already is left out.
     """
-    if no_confirm and permanent:
+    if no_confirm and more["permanent"]:
         raise UsageError("--no-confirm and --permanent exclude each other")
-    data = file.read_bytes()
-    load(data)  # refused before a device is bothered
-    plan = Plan(number=number, confirm=not no_confirm, permanent=permanent, return_s=wait)
+    if more["pin"] and key is None:
+        raise UsageError("--pin-key remembers the key that --key names: give both")
+    package = load_package(file)
+    check_file(package)  # refused before a device is bothered
+    wanted = FlashOptions(
+        confirm=not no_confirm,
+        return_s=wait,
+        key=None if key is None else load_key(key),
+        pins=default_pins(),
+        **more,
+    )
+    if dry_run:
+        plan = run(_plan(common, package, wanted))
+        common.output.result(_plan_json(plan, wanted), lambda: _show_plan(common.output, plan, wanted))
+        return
+    _install(common, file.name, package, wanted)
 
+
+async def _plan(common: Common, package: FirmwarePackage, wanted: FlashOptions) -> FlashPlan:
+    async with common.connect() as device:
+        return await make_plan(device, package, wanted)
+
+
+def _install(common: Common, name: str, package: FirmwarePackage, wanted: FlashOptions) -> None:
     watch = _Watch(common)
 
     async def work() -> Flashed:
         async with common.connect() as device:
-            with common.output.progress(f"uploading {file.name}") as show:
-                return await install(device, data, plan, tell=watch.tell, progress=watch.progress(show))
+            plan = await SteadyLink(device, wanted.reconnect_s).ask(lambda: make_plan(device, package, wanted))
+            if not plan.nothing_to_do:
+                for note in plan.notes:
+                    common.output.note(f"note: {note}")
+            with common.output.progress(f"uploading {name}") as show:
+                return await carry_out(device, plan, wanted, tell=watch.tell, progress=watch.progress(show))
 
     with on_interrupt(watch.state):
         done = run(work())
-    result = {"outcome": done.outcome.name.lower(), "version": done.version, "before": done.before}
-    saying = _SAYINGS[done.outcome].format(version=done.version, before=done.before or "the former firmware")
-    common.output.result(result, lambda: common.output.line(saying))
+    common.output.result(_result_json(done), lambda: _show_result(common.output, done))
+
+
+def _show_result(output: Output, done: Flashed) -> None:
+    for image in done.images:
+        name = f"image {image.number}: " if len(done.images) > 1 else ""
+        before = image.before or "the former firmware"
+        output.line(name + _SAYINGS[done.outcome].format(version=image.version, before=before))
+
+
+def _result_json(done: Flashed) -> Mapping[str, object]:
+    images = [{"image": one.number, "version": one.version, "before": one.before} for one in done.images]
+    return {
+        "outcome": done.outcome.name.lower(),
+        "version": done.version,
+        "before": done.before,
+        "images": images,
+        "sent_bytes": done.sent,
+    }
+
+
+def _show_plan(output: Output, plan: FlashPlan, wanted: FlashOptions) -> None:
+    mode = plan.survey.mode
+    output.fields([("device", plan.survey.name), ("boot loader", None if mode is None else BOOTLOADER_MODES.get(mode))])
+    rows = [
+        (part.number, part.version, part.size, part.before, part.signature, part.action.value) for part in plan.parts
+    ]
+    output.table(["image>", "version", "size>", "instead of", "signature", "state"], rows)
+    for number, step in enumerate(plan.steps(wanted), 1):
+        output.line(f"{number}. {step}")
+    if plan.nothing_to_do:
+        output.line("nothing to do")
+    for note in plan.notes:
+        output.note(f"note: {note}")
+
+
+def _plan_json(plan: FlashPlan, wanted: FlashOptions) -> Mapping[str, object]:
+    return {
+        "device": plan.survey.name,
+        "bootloader_mode": plan.survey.mode,
+        "reverts": plan.survey.reverts,
+        "images": [_part_json(part) for part in plan.parts],
+        "steps": plan.steps(wanted),
+        "notes": list(plan.notes),
+    }
+
+
+def _part_json(part: Part) -> Mapping[str, object]:
+    return {
+        "image": part.number,
+        "file": part.packaged.name,
+        "version": part.version,
+        "size": part.size,
+        "hash": part.hash,
+        "before": part.before,
+        "signature": part.signature,
+        "state": part.action.name.lower(),
+    }

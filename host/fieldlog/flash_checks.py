@@ -1,0 +1,290 @@
+"""What speaks against an update, found before the device is changed. Each reason has a sentence of its own.
+
+Rule: what cannot be known is no reason against it, but is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fieldlog.device import Device
+from fieldlog.firmware_package import FirmwarePackage, PackagedImage
+from fieldlog.flash_plan import (
+    Action,
+    FlashOptions,
+    FlashPlan,
+    Part,
+    Survey,
+    action_for,
+    of_image,
+    running,
+    standing_in_the_way,
+    survey,
+)
+from fieldlog.pinned_keys import Pin
+from fieldlog_protocol.commands.image import ImageSlot
+from fieldlog_protocol.errors import ImageError, UsageError, VerificationError
+from fieldlog_protocol.image import (
+    Image,
+    ImageFlag,
+    ImageVersion,
+    Proof,
+    PublicKey,
+    lacks_plain_text,
+    signatures,
+    verify_hash,
+    verify_signature,
+    verify_target,
+)
+
+_UNCHANGED = "The device was not changed"
+
+
+def check_file(package: FirmwarePackage) -> None:
+    """What can be said without a device: raises ImageError unless all images are whole, and devices can know them."""
+    for entry in package.images:
+        if not lacks_plain_text(entry.image):
+            verify_hash(entry.image)
+        if entry.image.hash is None:
+            raise ImageError("the image carries no hash, and devices know images by their hash. Sign it with imgtool")
+        if ImageFlag.NON_BOOTABLE in entry.image.flags:
+            raise ImageError(f"{entry.name!r} is marked as not bootable: no boot loader starts it. Give another image")
+
+
+async def make_plan(device: Device, package: FirmwarePackage, options: FlashOptions) -> FlashPlan:
+    """See what the device is and what is to be done; raises for everything that speaks against it, and changes nothing."""
+    check_file(package)
+    seen = await survey(device)
+    pin = None if options.pins is None else options.pins.find(seen.identity)
+    return _Judge(seen, options, pin).plan(package)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    seen: Survey
+    options: FlashOptions
+    pin: Pin | None
+
+    def plan(self, package: FirmwarePackage) -> FlashPlan:
+        chosen = self._choose(package)
+        parts = tuple(self._part(entry, self._number(entry, package)) for entry in chosen)
+        plan = FlashPlan(self.seen, parts, (), self._in_the_way(parts))
+        if plan.restarts:
+            for part in parts:
+                self._check_fit(part)
+                self._check_version(part)
+            _check_dependencies(self.seen, parts)
+            self._check_battery()
+            self._check_recording()
+        return FlashPlan(self.seen, parts, tuple(self._notes(plan)), plan.blocked_by)
+
+    # which images, and where to
+
+    def _choose(self, package: FirmwarePackage) -> list[PackagedImage]:
+        """Of builds for one slot each, those for the slots that do not run."""
+        chosen = [entry for entry in package.images if self._fits(entry, package)]
+        left_out = next((e for e in package.images if all(e.number != other.number for other in chosen)), None)
+        if left_out is None:
+            return chosen
+        raise VerificationError(
+            f"{left_out.name!r} is built for slot {left_out.slot}, which is the one that runs. {_UNCHANGED}; give the "
+            "build for the other slot"
+        )
+
+    def _fits(self, entry: PackagedImage, package: FirmwarePackage) -> bool:
+        now = running(self.seen.slots, entry.number)
+        if entry.slot is None or now is None:
+            return True
+        if any(now.hash == other.image.hash for other in package.images if other.number == entry.number):
+            return now.hash == entry.image.hash
+        return entry.slot != now.slot
+
+    def _number(self, entry: PackagedImage, package: FirmwarePackage) -> int:
+        if self.options.number is None:
+            return entry.number
+        if package.zipped:
+            raise UsageError("the package says itself which image each file is for: leave --image out")
+        return self.options.number
+
+    def _part(self, entry: PackagedImage, number: int) -> Part:
+        image = entry.image
+        signature = self._check_signature(image)
+        logger = self.seen.logger
+        if logger is not None:
+            verify_target(image, logger.product, logger.hardware)
+        slots = self.seen.slots
+        action = action_for(slots, number, image.hash or b"", permanent=self.options.permanent)
+        return Part(entry, number, action, _former(slots, number), signature)
+
+    def _in_the_way(self, parts: tuple[Part, ...]) -> str | None:
+        reasons = (
+            standing_in_the_way(self.seen.slots, part.number, part.hash)
+            for part in parts
+            if part.action not in (Action.NOTHING, Action.CONFIRM)
+        )
+        return next((reason for reason in reasons if reason), None)
+
+    # whose it is
+
+    def _check_signature(self, image: Image) -> str:
+        key = self._key()
+        if key is None:
+            return "not verified" if signatures(image) else "not signed"
+        proof = verify_signature(image, key)
+        self._check_counter(image)
+        over = "" if proof is Proof.IMAGE else ", over the hash of what is encrypted"
+        return f"verified with the key {key.hash().hex()[:16]}...{over}"
+
+    def _key(self) -> PublicKey | None:
+        """The key given, which must be the one that is pinned unless a new one is to be pinned."""
+        given, pin = self.options.key, self.pin
+        if given is not None and pin is not None and given != pin.key and not self.options.pin:
+            raise VerificationError(
+                f"the key given ({given.hash().hex()[:16]}...) is not the one that is pinned for this device "
+                f"({pin.key.hash().hex()[:16]}...). {_UNCHANGED}; leave --key out to use the pinned one, or give --pin-key "
+                "too if the device's key has changed"
+            )
+        return given or (None if pin is None else pin.key)
+
+    def _check_counter(self, image: Image) -> None:
+        """A boot loader that counts never goes back, and SMP does not tell how far it is."""
+        known = None if self.pin is None else self.pin.security_counter
+        found = image.security_counter
+        if known is not None and (found is None or found < known):
+            shown = "none" if found is None else str(found)
+            raise VerificationError(
+                f"the image's security counter is {shown}, and this device has run firmware with {known}: its boot loader "
+                f"never goes back. {_UNCHANGED}; build the image with --security-counter {known} or more"
+            )
+
+    # whether it fits
+
+    def _check_fit(self, part: Part) -> None:
+        if not self.seen.sizes:
+            return
+        entry = next((entry for entry in self.seen.sizes if entry.image == part.number), None)
+        if entry is None:
+            there = ", ".join(str(entry.image) for entry in self.seen.sizes)
+            raise VerificationError(
+                f"the image is for image number {part.number}, and the device has only {there}. {_UNCHANGED}; give an "
+                "image for this device, or another --image"
+            )
+        sizes = [slot.size for slot in entry.slots if slot.size is not None]
+        most = entry.max_image_size or min(sizes, default=None)
+        if most is not None and part.packaged.image.size > most:
+            raise VerificationError(
+                f"the image has {part.packaged.image.size} bytes and the device's slot takes {most}. Nothing was sent; "
+                "build a smaller image"
+            )
+        self._check_slot(part, [slot.slot for slot in entry.slots])
+
+    def _check_slot(self, part: Part, there: list[int]) -> None:
+        wanted, now = self.options.slot, running(self.seen.slots, part.number)
+        if wanted is None:
+            return
+        if wanted not in there:
+            raise VerificationError(
+                f"image {part.number} has no slot {wanted}, only {', '.join(map(str, there))}. {_UNCHANGED}"
+            )
+        if now is not None and now.slot == wanted:
+            raise VerificationError(
+                f"slot {wanted} is the one that runs: it cannot be written to. {_UNCHANGED}; leave --slot out"
+            )
+
+    def _check_version(self, part: Part) -> None:
+        if part.action is Action.NOTHING:
+            return
+        new, before = part.packaged.image.version, _version(part.before)
+        if before is None or new >= before:
+            return
+        if self.seen.no_downgrade:
+            raise VerificationError(
+                f"the image is {new} and the device runs {before}: its boot loader takes no older versions. {_UNCHANGED}; "
+                "give a newer image"
+            )
+        if not self.options.allow_downgrade:
+            raise VerificationError(
+                f"the image is {new} and the device runs {before}, which is newer. {_UNCHANGED}; if you want to go back, "
+                "add --allow-downgrade"
+            )
+
+    # whether the moment is right
+
+    def _check_battery(self) -> None:
+        logger, least = self.seen.logger, self.options.least_battery
+        percent = None if logger is None else logger.battery_percent
+        if percent is not None and percent < least:
+            raise VerificationError(
+                f"the device's battery is at {percent} %, and an update should not begin below {least} %. {_UNCHANGED}; "
+                f"charge or change it, or give --min-battery {percent}"
+            )
+
+    def _check_recording(self) -> None:
+        if self.seen.recording and not self.options.stop_logging:
+            raise VerificationError(
+                "the device is recording a session or waits for one to begin, and an update restarts it. "
+                f"{_UNCHANGED}; add --stop-logging: the session ends, and what it recorded stays in the log"
+            )
+
+    # what should be known
+
+    def _notes(self, plan: FlashPlan) -> Iterator[str]:
+        if self._key() is None:
+            yield (
+                "whose firmware this is was not verified: no key was given with --key and none is pinned for this device"
+            )
+        elif self.pin is None and not self.options.pin:
+            yield "--pin-key would remember this key for the device, and every later update would be held against it"
+        if not plan.restarts:
+            return
+        if not self.seen.reverts:
+            yield "the boot loader keeps no former firmware: there is no trial and no way back"
+        for part in plan.parts:
+            counter = part.packaged.image.security_counter
+            if counter is not None and (self.pin is None or self.pin.security_counter is None):
+                yield f"the image's security counter is {counter}; how far the device's is, it does not tell"
+        yield from self._moment()
+
+    def _moment(self) -> Iterator[str]:
+        if self.seen.logger is not None and self.seen.logger.battery_percent is None:
+            yield "the device does not tell how full its battery is"
+        if self.seen.recording and self.seen.logger is not None:
+            yield (
+                f"session {self.seen.logger.session} will be stopped. What it recorded stays in the log; `fieldlog log arm` "
+                "begins another"
+            )
+
+
+def _check_dependencies(seen: Survey, parts: tuple[Part, ...]) -> None:
+    """Each image that another wants must come with the package or run already. MCUboot leaves the build out of this."""
+    brought = {part.number: part.packaged.image.version for part in parts}
+    for part in parts:
+        for wanted in part.packaged.image.dependencies:
+            now = running(seen.slots, wanted.image)
+            found = brought.get(wanted.image) or (None if now is None else _version(now.version))
+            if found is None or _without_build(found) < _without_build(wanted.version):
+                there = "has none" if found is None else f"would have {found}"
+                raise VerificationError(
+                    f"image {part.number} at {part.version} needs image {wanted.image} at {wanted.version} or later, and "
+                    f"the device {there}. {_UNCHANGED}; give a package that holds both"
+                )
+
+
+def _former(slots: tuple[ImageSlot, ...], number: int) -> str | None:
+    """The version that is confirmed: what runs, or what would come back."""
+    now = running(slots, number)
+    confirmed = [slot for slot in of_image(slots, number) if slot.confirmed]
+    kept = now if now is not None and now.confirmed else next(iter(confirmed), now)
+    return None if kept is None else kept.version
+
+
+def _version(text: str | None) -> ImageVersion | None:
+    try:
+        return None if text is None else ImageVersion.of(text)
+    except UsageError:
+        return None
+
+
+def _without_build(version: ImageVersion) -> tuple[int, int, int]:
+    return version.major, version.minor, version.revision

@@ -1,0 +1,219 @@
+"""What an update is to do: what is wanted, what the device says of itself, and the steps that follow from both.
+
+Rule: nothing here changes the device. What speaks against an update is found by `flash_checks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+from fieldlog.device import Device
+from fieldlog.firmware_package import PackagedImage
+from fieldlog.logger_info import LoggerInfo, NoLogger
+from fieldlog.pinned_keys import PinnedKeys
+from fieldlog_protocol.commands.image import ImageSlot, ImageSlots
+from fieldlog_protocol.commands.logger import State
+from fieldlog_protocol.errors import RefusedError
+from fieldlog_protocol.image import PublicKey
+
+T = TypeVar("T")
+
+RETURN_S = 120.0
+"""How long a device may take to come back: a swap of two large slots is slow."""
+RECONNECT_S = 30.0
+LEAST_BATTERY = 20
+_NO_WAY_BACK = {0: "single application", 2: "overwrite only", 4: "direct XIP without revert", 6: "RAM loading"}
+"""Modes of MCUboot that keep no former firmware (SMP.md section 3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlashOptions:
+    """What the user wants. `number` is the image number of a file that does not say; `permanent` goes without a trial.
+
+    `least_battery` is in percent. `key` must have signed the images; `pins` may hold another that must. With `pin`, the
+    key is remembered for the device once the update is done.
+    """
+
+    number: int | None = None
+    slot: int | None = None
+    erase: bool = False
+    confirm: bool = True
+    permanent: bool = False
+    allow_downgrade: bool = False
+    stop_logging: bool = False
+    least_battery: int = LEAST_BATTERY
+    return_s: float = RETURN_S
+    reconnect_s: float = RECONNECT_S
+    key: PublicKey | None = None
+    pins: PinnedKeys | None = None
+    pin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a device says of itself before an update. `mode` is MCUboot's, None where the device does not tell."""
+
+    name: str
+    slots: tuple[ImageSlot, ...]
+    sizes: tuple[ImageSlots, ...] = ()
+    mode: int | None = None
+    no_downgrade: bool = False
+    logger: LoggerInfo | None = None
+
+    @property
+    def identity(self) -> str:
+        """What its key is pinned to: a stock device has no name but that of its link."""
+        return f"link:{self.name}" if self.logger is None else f"uid:{self.logger.uid.hex()}"
+
+    @property
+    def recording(self) -> bool:
+        """Whether a session is being recorded or is waited for."""
+        return self.logger is not None and self.logger.state in (State.LOGGING, State.ARMED)
+
+    @property
+    def reverts(self) -> bool:
+        """Whether the boot loader takes back what is not confirmed, as far as it is known."""
+        return self.mode not in _NO_WAY_BACK
+
+
+async def survey(device: Device) -> Survey:
+    """Ask the device for all that it tells; what it does not know of is left open."""
+    slots = await device.images()
+    sizes = await _told(device.slots())
+    boot = await _told(device.bootloader("mode"))
+    logger: LoggerInfo | None = None
+    with suppress(NoLogger):
+        logger = await device.logger_info()
+    mode, strict = (None, False) if boot is None else (boot.mode, bool(boot.no_downgrade))
+    return Survey(device.name, slots, sizes or (), mode, strict, logger)
+
+
+async def _told(request: Awaitable[T]) -> T | None:
+    try:
+        return await request
+    except RefusedError:
+        return None
+
+
+class Action(Enum):
+    """What is left to do for an image."""
+
+    NOTHING = "runs and is confirmed"
+    CONFIRM = "runs on trial"
+    RESTART = "waits for a restart"
+    MARK = "is on the device"
+    UPLOAD = "is to be uploaded"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An image of the update. `before` is the version in its place that is confirmed, None where none is known."""
+
+    packaged: PackagedImage
+    number: int
+    action: Action
+    before: str | None
+    signature: str
+
+    @property
+    def hash(self) -> bytes:
+        """What the device knows the image by; that there is one was checked."""
+        return self.packaged.image.hash or b""
+
+    @property
+    def version(self) -> str:
+        return self.packaged.image.version.dotted
+
+    @property
+    def size(self) -> int:
+        """Of what is sent: padding and boot trailer of a file are for programmers, and stay here."""
+        return self.packaged.image.size
+
+
+@dataclass(frozen=True, slots=True)
+class FlashPlan:
+    """An update that nothing speaks against. `notes` are sentences that its user should know before."""
+
+    survey: Survey
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...]
+    blocked_by: str | None
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return all(part.action is Action.NOTHING for part in self.parts)
+
+    @property
+    def restarts(self) -> bool:
+        return any(part.action not in (Action.NOTHING, Action.CONFIRM) for part in self.parts)
+
+    def steps(self, options: FlashOptions) -> list[str]:
+        """What carrying it out would do, in words."""
+        if self.nothing_to_do:
+            return []
+        found: list[str] = []
+        if self.restarts:
+            found += ["stop the session"] if self.survey.recording else []
+            found += [f"restart, because {self.blocked_by}"] if self.blocked_by else []
+            found += [f"upload image {part.number}: {part.version} ({part.size} bytes)" for part in self.uploads]
+            trial = self.survey.reverts and not options.permanent
+            found += ["mark for a test" if trial else "mark for good", "restart and wait for the device"]
+        found.append("see whether the new firmware works")
+        return [*found, "confirm"] if options.confirm else found
+
+    @property
+    def uploads(self) -> list[Part]:
+        return [part for part in self.parts if part.action is Action.UPLOAD]
+
+
+def running(slots: tuple[ImageSlot, ...], number: int) -> ImageSlot | None:
+    """The slot that runs. None where nothing is marked as active, as in serial recovery."""
+    return next((slot for slot in of_image(slots, number) if slot.active), None)
+
+
+def of_image(slots: tuple[ImageSlot, ...], number: int) -> list[ImageSlot]:
+    return [slot for slot in slots if (slot.image or 0) == number]
+
+
+def idle_slot(slots: tuple[ImageSlot, ...], number: int, hash: bytes) -> ImageSlot | None:
+    """The slot that holds the image and does not run."""
+    return next((slot for slot in of_image(slots, number) if slot.hash == hash and not slot.active), None)
+
+
+def action_for(slots: tuple[ImageSlot, ...], number: int, hash: bytes, *, permanent: bool) -> Action:
+    """What is left to do until the image runs and is confirmed, whoever has done what until now."""
+    now = running(slots, number)
+    if now is not None and now.hash == hash:
+        return Action.NOTHING if now.confirmed else Action.CONFIRM
+    other = idle_slot(slots, number, hash)
+    if other is None:
+        return Action.UPLOAD
+    if _on_trial(slots, number) is not None:
+        return Action.RESTART  # it is the former firmware, which the boot loader brings back
+    if other.pending and (other.permanent or not permanent):
+        return Action.RESTART
+    return Action.MARK
+
+
+def standing_in_the_way(slots: tuple[ImageSlot, ...], number: int, hash: bytes) -> str | None:
+    """Why the slot for uploads is not free: another image waits in it, or is what the device would go back to."""
+    others = [slot for slot in of_image(slots, number) if not slot.active and slot.hash != hash]
+    if waiting := next((slot for slot in others if slot.pending), None):
+        return f"{waiting.version} waits in slot {waiting.slot} to be started"
+    trial = _on_trial(slots, number)
+    now = running(slots, number)
+    if trial is None or now is None or hash in (now.hash, trial.hash):
+        return None
+    return f"{now.version} runs on trial and {trial.version} would come back"
+
+
+def _on_trial(slots: tuple[ImageSlot, ...], number: int) -> ImageSlot | None:
+    """While another image runs on trial: the one that would come back."""
+    now = running(slots, number)
+    if now is None or now.confirmed:
+        return None
+    return next((slot for slot in of_image(slots, number) if not slot.active and slot.confirmed), None)

@@ -1,0 +1,73 @@
+"""`fieldlog flash` as its users run it: a plan, a key, a package, and what is said where."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import image_tool
+from flash_bench import firmware
+from simulator import Simulator, simulator
+
+
+@pytest.fixture
+def device() -> Iterator[Simulator]:
+    with simulator("--seed", "5") as running:
+        yield running
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Path:
+    made = image_tool.sign(tmp_path, "-k", image_tool.key("ed25519"), version="2.0.0")
+    return made.rename(tmp_path / "signed.bin")
+
+
+def flash(device: Simulator, folder: Path, *words: str | Path) -> tuple[int, str, str]:
+    """Exit code, what was printed, and what was said beside."""
+    environment = os.environ | {"XDG_CONFIG_HOME": str(folder / "config"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "fieldlog.cli", "flash", *map(str, words), "-d", device.url]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_plan_as_an_object_and_in_words(device: Simulator, tmp_path: Path) -> None:
+    file = tmp_path / "fw.bin"
+    file.write_bytes(firmware("2.0.0"))
+    code, out, _ = flash(device, tmp_path, file, "--dry-run", "--json")
+    plan: dict[str, Any] = json.loads(out)
+    assert (code, plan["reverts"], plan["images"][0]["state"]) == (0, True, "upload")
+    assert plan["images"][0]["signature"] == "not signed"
+    assert plan["steps"][-1] == "confirm"
+    code, out, err = flash(device, tmp_path, file, "--dry-run")
+    assert (code, "1. upload image 0: 2.0.0" in out, "was not verified" in err) == (0, True, True)
+
+
+def test_a_key_is_pinned_and_then_asked_for(device: Simulator, tmp_path: Path, signed: Path) -> None:
+    key = image_tool.public("ed25519")
+    code, out, err = flash(device, tmp_path, signed, "--key", key, "--pin-key", "--json")
+    assert (code, err) == (0, "")
+    done = json.loads(out)
+    assert (done["outcome"], done["images"]) == ("confirmed", [{"image": 0, "version": "2.0.0", "before": "1.0.0"}])
+    assert done["sent_bytes"] > 0
+    (tmp_path / "fw.bin").write_bytes(firmware("3.0.0"))
+    code, _, err = flash(device, tmp_path, tmp_path / "fw.bin")
+    assert (code, "carries no signature" in err) == (5, True)
+    assert flash(device, tmp_path, signed)[:2] == (0, "2.0.0 runs already and is confirmed: nothing to do\n")
+
+
+def test_words_that_make_no_sense(device: Simulator, tmp_path: Path, signed: Path) -> None:
+    for words, says in (
+        (("--pin-key",), "give both"),
+        (("--no-confirm", "--permanent"), "exclude each other"),
+        (("--key", str(signed)), "not a key"),
+    ):
+        code, _, err = flash(device, tmp_path, signed, *words)
+        assert (code, says in err) == (2, True)
