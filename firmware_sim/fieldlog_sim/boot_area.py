@@ -48,6 +48,11 @@ class SlotWriter:
         self._first = first_sector
         self._fresh: set[int] = set()
 
+    @property
+    def size(self) -> int:
+        """Bytes from there to the end of the slot."""
+        return self._partition.size - self._start
+
     def begin(self) -> None:
         """Make the slot hold no image at once; the sectors that follow are erased as they are reached."""
         self._fresh = {self._trailer.sector}

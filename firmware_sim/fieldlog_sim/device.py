@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from fieldlog_protocol.commands.logger import TestResult
 from fieldlog_protocol.image import ImageVersion, Tlv, TlvType, build_image, parse_image, verify_hash
 from fieldlog_protocol.wire import Packet
 from fieldlog_sim.battery import CAPACITY_MAH, Battery
 from fieldlog_sim.boot_config import BootConfig
 from fieldlog_sim.boot_loader import BootLoader, BootReport
 from fieldlog_sim.boot_policy import Policy, signed_with
+from fieldlog_sim.boot_recovery import RECOVERY_BUFFERS, RecoveryDispatcher
 from fieldlog_sim.device_clock import DeviceClock
 from fieldlog_sim.dispatch import Dispatcher, Limits
 from fieldlog_sim.file_store import FileStore
@@ -34,6 +36,7 @@ from fieldlog_sim.sim_time import Time
 
 FACTORY_VERSION = "1.0.0"
 _FACTORY_BODY_LENGTH = 24 * 1024
+_WATCHDOG_US = 3_000_000
 _LEAST_SLEEP_S = 0.02  # what is due meanwhile is done at once then: in fast time a wake for each sample would never end
 _BOOT_COUNTER = "boot"
 _UID = "uid"
@@ -80,6 +83,14 @@ class Counters:
     identified: int = 0
 
 
+class _FailingLogger(Logger):
+    """Of firmware with a fault that its self test finds."""
+
+    def self_test(self) -> None:
+        super().self_test()
+        self.test_results = [*self.test_results, TestResult(n="firmware", ok=False, x="checksum of its tables")]
+
+
 class Device:
     """`sensors` feed the logger, if the profile has one. Time comes from `time`; nothing here reads a clock.
 
@@ -93,7 +104,9 @@ class Device:
     files: FileStore
     clock: DeviceClock
     identity: Identity
-    logger: Logger | None
+    logger: Logger | None = None
+    recovery: bool
+    """Whether the boot loader's serial recovery serves, and no firmware runs."""
 
     def __init__(
         self,
@@ -111,22 +124,23 @@ class Device:
         self.hurried = False
         self._register = register
         self._now_s: float | None = None
-        self._restart_pending = False
+        self._restart_pending = self._recovery_pending = False
+        self._bites_us: int | None = None
         self._console = bytearray()
         self.battery = Battery(config.battery_mah or CAPACITY_MAH, self.now_us(), tended=config.battery_mah is None)
         self.flash = NorFlash(config.flash_size, path=config.state, seed=config.seed)
-        self.power_on("power on")
+        self.power_on("power on", recovery=config.boot.recovery)
 
     # power and restart
 
-    def power_on(self, reason: str) -> None:
-        """Boot, and boot again for as long as power is cut while booting."""
+    def power_on(self, reason: str, *, recovery: bool = False) -> None:
+        """Boot, and boot again for as long as power is cut while booting. `recovery`: into serial recovery."""
         while True:
             try:
                 self._restore_power()
-                self._start(reason)
+                self._start(reason, recovery=recovery)
             except PowerCut:
-                reason = "brownout"
+                reason, recovery = "brownout", False
                 continue
             return
 
@@ -134,11 +148,11 @@ class Device:
         if not self.flash.powered:
             self.flash.power_on()
 
-    def restart_after_reply(self) -> None:
-        """Restart as soon as the reply to the present request has left the line."""
-        self._restart_pending = True
+    def restart_after_reply(self, *, recovery: bool = False) -> None:
+        """Restart as soon as the reply to the present request has left the line; `recovery`: into serial recovery."""
+        self._restart_pending, self._recovery_pending = True, recovery
 
-    def _start(self, reason: str) -> None:
+    def _start(self, reason: str, *, recovery: bool) -> None:
         partitions = FlashMap.of(self.flash, images=self.config.boot.images)
         self.boot_loader = BootLoader.of(partitions, self.config.boot.mode, self._boot_policy(partitions))
         self._nv = SettingsStore(partitions.nv)
@@ -146,20 +160,39 @@ class Device:
             self._factory()
         self.boot_report = self.boot_loader.boot()
         self.reset_reason = reason
-        self.boot_id = self._next_boot_id()
         self.counters = Counters()
-        self.clock = DeviceClock(self._oscillator(), self.now_us)
+        self.logger = None
         self._settings_store = SettingsStore(partitions.settings)
         self.identity = self._identify()
+        self.recovery = recovery or not self.boot_report.runs
+        hangs = self.boot_report.version in self.config.boot.hanging and not self.recovery
+        self._bites_us = self.now_us() + _WATCHDOG_US if hangs else None
+        if self.recovery:
+            self._start_recovery()
+        elif not hangs:
+            self._start_firmware(partitions, reason)
+
+    def _start_recovery(self) -> None:
+        self.dispatcher = RecoveryDispatcher()
+        self._register(self.dispatcher, self)
+        self._console += f"*** serial recovery ({self.boot_report.reason}) ***\r\n".encode()
+
+    def _start_firmware(self, partitions: FlashMap, reason: str) -> None:
+        self.boot_id = self._next_boot_id()
+        self.clock = DeviceClock(self._oscillator(), self.now_us)
         serial = {SERIAL_KEY: self.identity.serial.encode()} if self.config.profile.has_logger else {}
         self.settings = SettingsModel(self.config.profile.settings, self._settings_store, serial)
         self.files = FileStore(partitions.files)
-        self.logger = Logger(self, partitions.log, self._nv, BLOCK_SIZE) if self.config.profile.has_logger else None
+        self.logger = self._make_logger(partitions) if self.config.profile.has_logger else None
         self.dispatcher = Dispatcher(Limits(self.config.buffers.size, self.config.profile.indefinite))
         self._register(self.dispatcher, self)
         self._console += f"*** fieldlog simulator {self.firmware_version} ({self.boot_report.reason}) ***\r\n".encode()
         if self.logger is not None:
             self.logger.boot(reason)
+
+    def _make_logger(self, partitions: FlashMap) -> Logger:
+        fails = self.boot_report.version in self.config.boot.failing
+        return (_FailingLogger if fails else Logger)(self, partitions.log, self._nv, BLOCK_SIZE)
 
     def _boot_policy(self, partitions: FlashMap) -> Policy:
         boot = self.config.boot
@@ -218,13 +251,14 @@ class Device:
     # what a port asks of its server
 
     def handle(self, packet: Packet, arrived: float, now: float) -> bytes | None:
-        """The payload of a reply, or None when power went before there was one."""
+        """The payload of a reply, or None when power went before there was one, or nothing runs that could give it."""
         self._now_s = now
         self.arrived_us = self.time.utc_us(arrived)
         self.counters.requests += 1
+        hung = self._hangs
         try:
             self._advance()
-            return self.dispatcher.handle(packet)
+            return None if hung else self.dispatcher.handle(packet)
         except PowerCut:
             self.power_on("brownout")
             return None
@@ -240,7 +274,7 @@ class Device:
         try:
             if self.logger is not None:
                 self.logger.seal()
-            self.power_on("software")
+            self.power_on("software", recovery=self._recovery_pending)
         except PowerCut:
             self.power_on("brownout")
         finally:
@@ -264,16 +298,29 @@ class Device:
 
     def wake_at(self, now: float) -> float | None:
         """When the firmware next has something to do, in monotonic seconds."""
-        if self.logger is None:
-            return None
-        return now + max(self.time.until_s(self.logger.next_due_us(), now), _LEAST_SLEEP_S)
+        due_us = self._bites_us if self.logger is None else self.logger.next_due_us()
+        return None if due_us is None else now + max(self.time.until_s(due_us, now), _LEAST_SLEEP_S)
+
+    @property
+    def _hangs(self) -> bool:
+        """Whether firmware was started that never comes up."""
+        return self._bites_us is not None
 
     def _advance(self) -> None:
+        if self._bites_us is not None and self.now_us() >= self._bites_us:
+            self.power_on("watchdog")
+        if self.recovery or self._hangs:
+            return
         self.settings.expire(self.now_us())
         if self.logger is not None:
             self.logger.advance()
 
     # what handlers ask of the device
+
+    @property
+    def recovery_buffers(self) -> Buffers | None:
+        """The boot loader's buffers while its serial recovery serves."""
+        return RECOVERY_BUFFERS if self.recovery else None
 
     arrived_us = 0
 

@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 from fieldlog_protocol import __version__
 from fieldlog_protocol.durations import parse_duration_us
 from fieldlog_protocol.errors import UsageError
+from fieldlog_sim.boot_config import BootConfig
+from fieldlog_sim.boot_options import add_boot_options, boot_config
 from fieldlog_sim.faults import Faults
 from fieldlog_sim.port import Buffers
 from fieldlog_sim.profiles import PROFILES, Profile
@@ -60,6 +62,7 @@ class Options:
     power_cut_after: int | None
     json: bool
     until_eof: bool
+    boot: BootConfig
 
 
 def parse_options(arguments: list[str] | None) -> Options:
@@ -106,6 +109,7 @@ def _options(words: argparse.Namespace) -> Options:
         power_cut_after=words.power_cut_after,
         json=words.json,
         until_eof=words.until_eof,
+        boot=boot_config(words),
     )
 
 
@@ -240,6 +244,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what the devices' batteries hold when new; without it they are changed in time",
     )
     add("--power-cut-after", type=positive, metavar="N", help="cut power at the N-th flash operation after start")
+    add_boot_options(parser)
     add("--json", action="store_true", help="print one JSON object a link when ready")
     add("--until-eof", action="store_true", help="stop when standard input ends")
     return parser

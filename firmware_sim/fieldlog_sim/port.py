@@ -8,6 +8,7 @@ none is answered with rc 2.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +31,11 @@ class Buffers:
 
 class Server(Protocol):
     """What a port needs of a device."""
+
+    @property
+    def recovery_buffers(self) -> Buffers | None:
+        """The boot loader's buffers while its serial recovery serves, None while the firmware does."""
+        ...
 
     def handle(self, packet: Packet, arrived: float, now: float) -> bytes | None:
         """The payload of the reply to a request that arrived at `arrived` and is worked on at `now`; None: power went."""
@@ -77,12 +83,20 @@ def datagram_framing(buffers: Buffers) -> DatagramFraming:
     return DatagramFraming(max_message=buffers.size)
 
 
+_FRAMINGS: dict[type[Framing], Callable[[Buffers], Framing]] = {
+    ConsoleFraming: console_framing,
+    RawFraming: raw_framing,
+    DatagramFraming: datagram_framing,
+}
+
+
 class SmpPort:
     """One link's end of the device. A link calls `receive`, then `serve` and `sent` in turn, one reply at a time."""
 
     def __init__(self, server: Server, buffers: Buffers, framing: Framing, now: float) -> None:
         self.counters = PortCounters()
         self._server = server
+        self._firmware_buffers = buffers
         self._buffers = buffers
         self._framing = framing
         self._session = Session(framing)
@@ -92,6 +106,7 @@ class SmpPort:
 
     def receive(self, data: bytes, now: float) -> None:
         """Take bytes from the host; complete requests wait in buffers of their own."""
+        self._refit()
         self._session.receive(data, now)
         for event in self._session.events():
             if not isinstance(event, Requested):
@@ -101,6 +116,14 @@ class SmpPort:
                 continue
             self.counters.requests += 1
             self._waiting.append((event.packet, now))
+
+    def _refit(self) -> None:
+        """Boot loader and firmware have buffers of their own; what is not complete is lost between them."""
+        buffers = self._server.recovery_buffers or self._firmware_buffers
+        if buffers != self._buffers:
+            self._buffers = buffers
+            self._framing = _FRAMINGS[type(self._framing)](buffers)
+            self._session = Session(self._framing)
 
     def serve(self, now: float) -> bytes | None:
         """Work on one waiting request and return the bytes of its reply, or console text, or None."""

@@ -107,6 +107,7 @@ def _build_device(options: Options, index: int, replay: Replay | None) -> Device
         rc_clock=options.rc_clock,
         log_id=secrets.randbits(32) if options.seed is None else 0,
         state=_state_file(options.state, index),
+        boot=options.boot,
     )
     sensors: tuple[Sensor, ...] = replay.sensors if replay else default_sensors(options.seed or 0, index)
     fresh = config.state is None or not config.state.exists()
@@ -123,7 +124,7 @@ def _build_device(options: Options, index: int, replay: Replay | None) -> Device
         aside.replace(config.state)
         return Device(config, _present(options), sensors, register_all)
     device.time = _present(options)
-    device.power_on("power on")
+    device.power_on("power on", recovery=options.boot.recovery)
     return device
 
 
@@ -132,6 +133,7 @@ def _device_with_a_past(
 ) -> Device:
     now_us = _now_us()
     past = SteppedTime(replay.start_us if replay else now_us - options.history_us)
+    config = replace(config, boot=replace(config.boot, recovery=False))
     device = Device(config, past, sensors, register_all)
     if replay is not None and options.replay is not None:
         record_history(device, past, replay.end_us, options.replay.stem[:LABEL_MAX])

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from fieldlog_sim.device import Device
 from fieldlog_sim.dispatch import Dispatcher
-from fieldlog_sim.handlers import basic, enum, fs, image, logger, os, settings, shell, stat
+from fieldlog_sim.handlers import basic, enum, fs, image, logger, os, recovery, settings, shell, stat
 
 _GROUPS = (os, image, stat, settings, fs, shell, enum, basic, logger)
 
 
 def register_all(dispatcher: Dispatcher, device: Device) -> None:
-    """Serve every group that the device has."""
+    """Serve every group that the device has; in serial recovery what the boot loader itself serves."""
+    if device.recovery:
+        recovery.register(dispatcher, device)
+        return
     for group in _GROUPS:
         group.register(dispatcher, device)

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 
 from fieldlog_protocol.commands import Empty, Group, os
 from fieldlog_protocol.error_texts import Rc
+from fieldlog_sim.boot_recovery import BOOT_MODE_RECOVERY
 from fieldlog_sim.device import Device
 from fieldlog_sim.device_clock import MAX_UTC_S
 from fieldlog_sim.dispatch import Dispatcher, Refusal
 
-_BOOT_MODES = (None, 0, 1)
+_BOOT_MODES = (None, 0, BOOT_MODE_RECOVERY)
 _KERNEL = {
     "s": "fieldlog-sim",
     "r": "1.0",
@@ -86,7 +87,7 @@ class _Os:
     def reset(self, request: os.ResetRequest) -> Empty:
         if request.boot_mode not in _BOOT_MODES:
             raise Refusal(Rc.INVALID)
-        self._device.restart_after_reply()
+        self._device.restart_after_reply(recovery=request.boot_mode == BOOT_MODE_RECOVERY)
         return Empty()
 
     def params(self, _: Empty) -> os.ParamsResponse:

@@ -144,6 +144,9 @@ BOOTLOADER_MODES: dict[int, str] = {
     4: "direct XIP without revert",
     5: "direct XIP with revert",
     6: "RAM loader",
+    7: "firmware loader",
+    8: "single application in RAM",
+    9: "swap using offset",
 }
 
 ECHO = Command("os echo", Op.WRITE, Group.OS, 0, EchoRequest, EchoResponse, "send a text back")
