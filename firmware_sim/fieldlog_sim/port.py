@@ -97,8 +97,8 @@ class SmpPort:
         self.counters = PortCounters()
         self._server = server
         self._firmware_buffers = buffers
-        self._buffers = buffers
-        self._framing = framing
+        self._buffers: Buffers = buffers
+        self._framing: Framing = framing
         self._session = Session(framing)
         self._waiting: deque[tuple[Packet, float]] = deque()
         self._reply_out = False
