@@ -74,6 +74,11 @@ def random_series(rng: np.random.Generator, type_: ChannelType, count: int) -> n
     return values.astype(type_.dtype)
 
 
+def signed(number: int) -> int:
+    """The 32-bit number with a sign that is the same modulo 2**32."""
+    return (number + 2**31) % 2**32 - 2**31
+
+
 def slow_unpack(payload: bytes, types: Sequence[ChannelType], count: int) -> list[list[int]]:
     """The packed payload bit by bit, written from its specification: 32-bit patterns per column."""
     result: list[list[int]] = []
@@ -82,7 +87,6 @@ def slow_unpack(payload: bytes, types: Sequence[ChannelType], count: int) -> lis
         width = np.dtype(type_.dtype).itemsize
         result.append([int.from_bytes(payload[position : position + width], "little", signed=type_.minimum < 0)])
         position += width
-    slopes = [0] * len(types)
     unary = iter(bit for byte in reversed(payload) for bit in f"{byte:08b}"[::-1])
     used = 0
     while len(result[0]) < count:
@@ -91,8 +95,11 @@ def slow_unpack(payload: bytes, types: Sequence[ChannelType], count: int) -> lis
         length = min(64, count - len(result[0]))
         for c, code in enumerate(codes):
             predictor, packing = divmod(code, 64)
-            slope = int.from_bytes(payload[position : position + 4], "little") if predictor == 3 else 0
-            position += 4 if predictor == 3 else 0
+            before = [*[result[c][0]] * 3, *result[c]]
+            smooth, trend = sum(before[-4:]), before[-1] - before[-3]
+            if predictor == 3 and len(result[c]) == 1:
+                trend = 2 * int.from_bytes(payload[position : position + 4], "little")
+                position += 4
             width = packing if packing < 31 else packing - 31
             size = -(-length * width // 8)
             plane = int.from_bytes(payload[position : position + size], "little")
@@ -105,12 +112,10 @@ def slow_unpack(payload: bytes, types: Sequence[ChannelType], count: int) -> lis
                 used += zeros + (packing < 31)
                 number += zeros << width
                 residual = number // 2 if number % 2 == 0 else -(number + 1) // 2
-                if predictor == 0:
-                    value = number if types[c].minimum == 0 else residual
-                else:
-                    value = result[c][-1] + residual + (slopes[c] if predictor == 2 else slope)
-                slopes[c] = value - result[c][-1]
-                result[c].append(value)
+                guess = (0, result[c][-1], signed(smooth) // 4, result[c][-1] + signed(trend) // 2)[predictor]
+                smooth += residual
+                trend += residual
+                result[c].append(number if predictor == 0 and types[c].minimum == 0 else guess + residual)
     assert position + -(-used // 8) == len(payload)
     return [[value % 2**32 for value in values[:count]] for values in result]
 

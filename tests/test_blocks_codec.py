@@ -35,16 +35,20 @@ PACKABLE = [type_ for type_ in ChannelType if type_.packable]
 GOLDEN_PACKED = [
     # one frame alone is the head, as RAW codes it
     ([I16], [[-2]], "feff"),
-    # deltas 1, 2 are double deltas 1, 1: zigzag 2, 2 with k = 0 are 001, 001 in the unary plane
-    ([I16], [[100, 101, 103]], "6400 80 24"),
+    # deltas 1, 0: zigzag 2, 0 with k = 0 are 001, 1 in the unary plane
+    ([I16], [[100, 101, 101]], "6400 40 0c"),
     # a column at rest costs a byte a group, one that is 0 needs no predictor
     ([I32, U32], [[7, 7], [2**32 - 1, 0]], "07000000 ffffffff 5f 1f"),
     # values, zigzag 2, 3, 0, 2, 1, 0, 4, 1, 18, 0 with k = 2: quotients 0 but one 1 and one 4, backwards from bf
     ([I16], [[0, 1, -2, 0, 1, -1, 0, 2, -1, 9, 0]], "0000 02 8e4102 61bf"),
     # unsigned values are no zigzag: 8 bits suffice for noise of 8 bits
     ([ChannelType.U8], [[255, 0, 254, 3, 250, 128]], "ff 27 00fe03fa80"),
+    # about a level: M = 400, 404, 399, 404 foretells 100, 101, 99, 101; zigzag 8, 9, 10, 9 in four bits each
+    ([I16], [[100, 104, 96, 104, 96]], "6400 a3 989a"),
     # a ramp is its slope and nothing, then, a group later, nothing
-    ([I32], [list(range(0, 70_000, 1000))], "00000000 df e8030000 9f"),
+    ([I32], [list(range(0, 70_000, 1000))], "00000000 df e8030000 df"),
+    # a ramp that trembles: T / 2 = 1000000, 1000000, 1000000.5, 1000000, 1000000.5: 1, 001, 01, 001, 01
+    ([I32], [[0, 1_000_000, 2_000_001, 3_000_000, 4_000_001, 5_000_000]], "00000000 c0 40420f00 0529"),
 ]
 GOLDEN_RAW = [
     ([I16, ChannelType.U8], [[1, -2], [3, 255]], "0100 03 feff ff"),

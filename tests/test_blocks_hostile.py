@@ -31,13 +31,13 @@ I16 = ChannelType.I16
 @pytest.mark.parametrize(
     "change",
     [
-        {"payload": bytes.fromhex("6400 80 0024")},  # a byte between the planes that belongs to none
-        {"payload": bytes.fromhex("6400 80")},  # no unary plane
-        {"payload": bytes.fromhex("6400 80 20")},  # a one too few
-        {"payload": bytes.fromhex("6400 80 64")},  # a one too many
-        {"payload": bytes.fromhex("6400 9f 24")},  # a unary plane to a group of width 0
-        {"payload": bytes.fromhex("6400 bf 24")},  # a plane longer than the payload
-        {"payload": bytes.fromhex("6400 df 24")},  # half a slope
+        {"payload": bytes.fromhex("6400 40 000c")},  # a byte between the planes that belongs to none
+        {"payload": bytes.fromhex("6400 40")},  # no unary plane
+        {"payload": bytes.fromhex("6400 40 08")},  # a one too few
+        {"payload": bytes.fromhex("6400 40 1c")},  # a one too many
+        {"payload": bytes.fromhex("6400 5f 0c")},  # a unary plane to a group of width 0
+        {"payload": bytes.fromhex("6400 7f 0c")},  # a plane longer than the payload
+        {"payload": bytes.fromhex("6400 df 0c")},  # half a slope
         {"payload": bytes.fromhex("64")},  # half a first frame
         {"n_frames": 66},  # a group more than there is
         {"n_frames": 4},
@@ -51,8 +51,8 @@ I16 = ChannelType.I16
 )
 def test_each_lie_behind_a_valid_crc_is_refused(change: dict[str, object]) -> None:
     stream = stream_of([I16])
-    (block,) = encode_series(stream, regular_ticks(stream, 3), [np.array([100, 101, 103], np.int16)])
-    assert block.payload == bytes.fromhex("6400 80 24")
+    (block,) = encode_series(stream, regular_ticks(stream, 3), [np.array([100, 101, 101], np.int16)])
+    assert block.payload == bytes.fromhex("6400 40 0c")
     in_header = {name: value for name, value in change.items() if name in {"t0", "encoding"}}
     in_block = {name: value for name, value in change.items() if name not in in_header}
     lie = replace(block, header=replace(block.header, **in_header), **in_block)

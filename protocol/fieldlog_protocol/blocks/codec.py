@@ -6,7 +6,7 @@ nor time. Nothing is carried from one block to the next, so that every block can
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -38,6 +38,14 @@ class Batch:
     counts: Indices
 
 
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The leading `count` frames of some columns; `payload` encodes them."""
+
+    count: int
+    payload: Callable[[], bytes]
+
+
 class Meter(Protocol):
     """The size of one payload while frames are added one by one."""
 
@@ -49,8 +57,8 @@ class Meter(Protocol):
 class Codec(Protocol):
     def meter(self, types: Types, capacity: int) -> Meter: ...
 
-    def fit(self, columns: Sequence[Column], capacity: int) -> int:
-        """How many of the leading frames fit one payload: exactly as many as a meter would admit."""
+    def fit(self, columns: Sequence[Column], capacity: int) -> Fit:
+        """The leading frames that fit one payload: exactly as many as a meter would admit."""
         ...
 
     def encode(self, columns: Sequence[Column]) -> bytes:

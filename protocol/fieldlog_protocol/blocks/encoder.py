@@ -13,14 +13,16 @@ from dataclasses import replace
 import numpy as np
 
 from fieldlog_protocol.blocks.block import MAX_FRAMES, Block, BlockHeader, Encoding, Kind, block_format, capacity
-from fieldlog_protocol.blocks.codec import Column, Meter, Types
+from fieldlog_protocol.blocks.codec import Column, Fit, Meter, Types
 from fieldlog_protocol.blocks.codecs import CODECS, payload_columns, payload_resolution, preferred_encoding
 from fieldlog_protocol.blocks.schema import Channel, Stream
 from fieldlog_protocol.blocks.timeline import Ticks, open_instants
 from fieldlog_protocol.errors import UsageError
 
 Reading = int | float | None
-_CHUNK = 1024  # frames looked at at once in bulk; a block of noisy readings holds some hundred
+_CHUNK = 1024  # frames looked at at once in bulk until it is known how many a block takes
+_LEAST_CHUNK = 256
+_MORE = 1.25  # times as many as the block before took
 
 
 class BlockEncoder:
@@ -34,6 +36,7 @@ class BlockEncoder:
         self._types: Types = tuple(column.type for column in payload_columns(stream, self.encoding))
         self._resolution = payload_resolution(stream, self.encoding)
         self._require_room()
+        self._chunk = _CHUNK
         self._clear()
 
     def _require_room(self) -> None:
@@ -46,6 +49,7 @@ class BlockEncoder:
         self._instants = open_instants(self.stream, self._resolution)
         self._chunks: list[list[Column]] = []
         self._frames: list[Sequence[int | float]] = []
+        self._fit: Fit | None = None  # of just the frames that are held
         self._meter: Meter | None = self._codec.meter(self._types, self._capacity)
 
     @property
@@ -72,6 +76,7 @@ class BlockEncoder:
             return False
         self._instants.add(tick)
         self._frames.append(frame)
+        self._fit = None
         return True
 
     def push_many(self, ticks: Ticks, columns: Sequence[Column]) -> int:
@@ -79,7 +84,7 @@ class BlockEncoder:
         taken = 0
         while taken < len(ticks):
             # As many again as are held: what fits is measured anew each time.
-            chunk = slice(taken, taken + max(_CHUNK, self.n_frames))
+            chunk = slice(taken, taken + max(self._chunk, self.n_frames))
             offered = ticks[chunk]
             accepted = self._take(offered, [column[chunk] for column in columns])
             taken += accepted
@@ -99,6 +104,7 @@ class BlockEncoder:
         if not self.n_frames:
             raise UsageError("there is no frame to seal a block with")
         block = Block(self.header(opening), self.n_frames, self._instants.span, self.payload())
+        self._chunk = max(_LEAST_CHUNK, round(_MORE * self.n_frames))
         self._clear()
         return block
 
@@ -122,6 +128,8 @@ class BlockEncoder:
 
     def payload(self) -> bytes:
         """The payload of the frames so far; a RAWC one grows at its end alone."""
+        if self._fit is not None:
+            return self._fit.payload()
         self._flush_frames()
         return self._codec.encode(self._columns(self._chunks))
 
@@ -149,7 +157,8 @@ class BlockEncoder:
         fitting = min(self._instants.fit_many(ticks), MAX_FRAMES - self.n_frames)
         offered = self._typed(ticks[:fitting], [column[:fitting] for column in columns])
         held = self.n_frames
-        taken = self._codec.fit(self._columns([*self._chunks, offered]), self._capacity) - held
+        self._fit = self._codec.fit(self._columns([*self._chunks, offered]), self._capacity)
+        taken = self._fit.count - held
         if taken:
             self._instants.add_many(ticks[:taken])
             self._chunks.append([column[:taken] for column in offered])

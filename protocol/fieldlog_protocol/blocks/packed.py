@@ -10,13 +10,19 @@ The payload, for C columns:
     unary    one plane for the whole block. It begins with the lowest bit of the payload's last byte and runs
              backwards through the bytes, so that a device fills its page from both ends until they meet
 
-A code byte is predictor << 6 | packing. What is packed are the residuals under the predictor, in zigzag form (0, -1, 1,
--2 as 0, 1, 2, 3), but unsigned values as they are:
+A code byte is predictor << 6 | packing. What is packed are the residuals r under the predictor, in zigzag form (0, -1,
+1, -2 as 0, 1, 2, 3), but unsigned values as they are:
 
     0 value    the value itself
     1 delta    what it is more than the value before
-    2 double   what the delta is more than the delta before; before the first delta of a block there is a 0
-    3 slope    what the delta is more than the group's first delta, which stands before the plane as an i32
+    2 smooth   what it is more than M >> 2; then M grows by r. M is four times a smoothed value: of noise about a level
+               a quarter of the step is followed. A group begins with M = the sum of the four values before it
+    3 trend    what the delta is more than T >> 1; then T grows by r. T is twice a smoothed delta. A group begins with
+               T = the sum of the two deltas before it. A block's first group begins with T = twice the i32 that stands
+               before the plane, which is the first delta there
+
+What is before a block's first frame counts as equal to it. M and T are 32-bit numbers with a sign. As both are what
+they began with plus the sum of the residuals so far, a decoder needs no loop to undo them.
 
     packing 0 to 30    k: the plane holds the k low bits of each residual, and the unary plane gets, per residual, as many
                        zeros as the rest of it says, and a one
@@ -33,41 +39,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fieldlog_protocol.blocks.codec import Batch, Column, Indices, Types
+from fieldlog_protocol.blocks.codec import Batch, Column, Fit, Indices, Types
 from fieldlog_protocol.blocks.packing import (
     DELTA,
-    DOUBLE,
     GROUP,
+    LEAD,
+    MASK,
     PLAIN,
     PREDICTOR_SHIFT,
-    SLOPE,
     SLOPE_BITS,
+    SMOOTH_SHIFT,
+    TREND,
+    TREND_SHIFT,
     VALUE,
     bits_of_group,
-    count_that_fits,
+    fit,
     pack,
     word,
 )
 from fieldlog_protocol.blocks.raw import frame_dtype
 from fieldlog_protocol.blocks.unpacking import unpack
 
-_FIRST_WINDOW = 8  # groups looked at first when a block is filled in bulk; doubled until the block is full
 _PACKING = (1 << PREDICTOR_SHIFT) - 1
+_SIGN = 1 << 31
 
 
 class PackedCodec:
     def meter(self, types: Types, capacity: int) -> PackedMeter:
         return PackedMeter(types, capacity)
 
-    def fit(self, columns: Sequence[Column], capacity: int) -> int:
-        available = len(columns[0])
-        window = _FIRST_WINDOW * GROUP + 1
-        while True:
-            offered = min(window, available)
-            count = count_that_fits([column[:offered] for column in columns], capacity)
-            if count < offered or offered == available:
-                return count
-            window *= 2
+    def fit(self, columns: Sequence[Column], capacity: int) -> Fit:
+        return fit(columns, capacity)
 
     def encode(self, columns: Sequence[Column]) -> bytes:
         return pack(columns)
@@ -91,44 +93,47 @@ class PackedMeter:
         self._capacity = 8 * capacity
         self._closed = 8 * frame_dtype(types).itemsize
         self._codes = [DELTA << PREDICTOR_SHIFT] * len(types)
+        self._opens = True
+        self._lead: list[list[int]] = []
         self._group: list[list[int]] = []
-        self._before: list[int] = []
-        self._slopes = [0] * len(types)
+        self._states: list[tuple[int, int]] = []  # M and T of each column
         self._bound = self._closed
 
     def admit(self, frame: Sequence[Any]) -> bool:
-        if not self._before:
-            return self._admit_first(frame)
+        if not self._lead:
+            return self._admit_first(list(frame))
         bound = self._bound + self._growth(frame)
         if bound > self._capacity or len(self._group) == GROUP - 1:
-            codes, bits = bits_of_group([self._before, *self._group, list(frame)], self._slopes, self._signed)
+            frames = [*self._lead, *self._group, list(frame)]
+            codes, bits = bits_of_group(frames, self._signed, opens=self._opens)
             if self._closed + bits > self._capacity:
                 return False
             # Each column's plane may still grow by the bits that fill up its last byte.
             self._codes, bound = codes, self._closed + bits + 7 * len(codes)
             if len(self._group) == GROUP - 1:
-                self._close_group(list(frame), bits)
+                self._closed += bits
+                self._opens = False
+                self._open_group(frames[-LEAD:])
                 return True
+        self._states = [self._grown(column, value) for column, value in enumerate(frame)]
         self._group.append(list(frame))
         self._bound = bound
         return True
 
-    def _admit_first(self, frame: Sequence[Any]) -> bool:
+    def _admit_first(self, frame: list[int]) -> bool:
         if self._closed > self._capacity:
             return False
-        self._before = list(frame)
-        self._bound = self._start_bound()
+        self._open_group([frame] * LEAD)
         return True
 
-    def _close_group(self, frame: list[int], bits: int) -> None:
-        self._slopes = [value - last for value, last in zip(frame, self._group[-1], strict=True)]
-        self._closed += bits
-        self._group, self._before = [], frame
+    def _open_group(self, lead: list[list[int]]) -> None:
+        self._group, self._lead = [], lead
+        self._states = [(sum(values), values[-1] - values[-3]) for values in zip(*lead, strict=True)]
         self._bound = self._start_bound()
 
     def _start_bound(self) -> int:
         """The bound of a group without frames: its codes, slopes where they say so, and planes yet to be filled up."""
-        sloped = sum(code >> PREDICTOR_SHIFT == SLOPE for code in self._codes)
+        sloped = self._opens * sum(code >> PREDICTOR_SHIFT == TREND for code in self._codes)
         return self._closed + (8 + 7) * len(self._codes) + SLOPE_BITS * sloped
 
     def _growth(self, frame: Sequence[int]) -> int:
@@ -136,25 +141,31 @@ class PackedMeter:
 
     def _cost(self, column: int, code: int, value: int) -> int:
         """Bits of one more residual under `code`; more than any capacity when a plain width cannot hold it."""
-        residual = self._residual(column, code >> PREDICTOR_SHIFT, value)
+        predictor = code >> PREDICTOR_SHIFT
+        unsigned = predictor == VALUE and not self._signed[column]
+        residual = value if unsigned else word(self._residuals(column, value)[predictor])
         packing = code & _PACKING
         if packing < PLAIN:
             return 1 + packing + (residual >> packing)
         width = packing - PLAIN
         return width if residual >> width == 0 else self._capacity + 1
 
-    def _residual(self, column: int, predictor: int, value: int) -> int:
-        if predictor == VALUE:
-            return word(value) if self._signed[column] else value
-        last = self._group[-1][column] if self._group else self._before[column]
-        delta = value - last
-        if predictor == DOUBLE:
-            delta -= self._delta_before(column, last)
-        elif predictor == SLOPE:
-            delta -= self._group[0][column] - self._before[column] if self._group else delta
-        return word(delta)
+    def _residuals(self, column: int, value: int) -> tuple[int, int, int, int]:
+        """Of each predictor, modulo 2**32."""
+        delta = value - (self._group or self._lead)[-1][column]
+        smooth, trend = self._state(column, delta)
+        return value, delta, value - (_with_sign(smooth) >> SMOOTH_SHIFT), delta - (_with_sign(trend) >> TREND_SHIFT)
 
-    def _delta_before(self, column: int, last: int) -> int:
-        if not self._group:
-            return self._slopes[column]
-        return last - (self._group[-2][column] if len(self._group) > 1 else self._before[column])
+    def _state(self, column: int, delta: int) -> tuple[int, int]:
+        """M and T before a value that is `delta` more than the last; what opens a block is its own slope."""
+        smooth, trend = self._states[column]
+        return smooth, delta << TREND_SHIFT if self._opens and not self._group else trend
+
+    def _grown(self, column: int, value: int) -> tuple[int, int]:
+        _, delta, *residuals = self._residuals(column, value)
+        smooth, trend = self._state(column, delta)
+        return smooth + residuals[0], trend + residuals[1]
+
+
+def _with_sign(state: int) -> int:
+    return (state & MASK ^ _SIGN) - _SIGN

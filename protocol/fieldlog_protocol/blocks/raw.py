@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldlog_protocol.blocks.codec import Batch, Column, Indices, Types
+from fieldlog_protocol.blocks.codec import Batch, Column, Fit, Indices, Types
 from fieldlog_protocol.errors import BlockError
 
 
@@ -35,9 +35,9 @@ class RawCodec:
     def meter(self, types: Types, capacity: int) -> RawMeter:
         return RawMeter(capacity // frame_dtype(types).itemsize)
 
-    def fit(self, columns: Sequence[Column], capacity: int) -> int:
-        width = sum(column.dtype.itemsize for column in columns)
-        return min(len(columns[0]), capacity // width)
+    def fit(self, columns: Sequence[Column], capacity: int) -> Fit:
+        count = min(len(columns[0]), capacity // sum(column.dtype.itemsize for column in columns))
+        return Fit(count, lambda: self.encode([column[:count] for column in columns]))
 
     def encode(self, columns: Sequence[Column]) -> bytes:
         frames = np.empty(len(columns[0]), [(f"c{index}", column.dtype) for index, column in enumerate(columns)])

@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from fieldlog_protocol.blocks.block import HEADER, TRAILER, Block, Encoding, Kind, parse_header
-from fieldlog_protocol.blocks.codec import Batch, Column, Indices, Types
+from fieldlog_protocol.blocks.codec import Batch, Column, Fit, Indices, Types
 from fieldlog_protocol.blocks.raw import RawMeter, frame_dtype
 from fieldlog_protocol.errors import BlockError
 
@@ -37,9 +37,10 @@ class RawcCodec:
     def meter(self, types: Types, capacity: int) -> RawMeter:
         return RawMeter(_frames_in(capacity, _width(types)))
 
-    def fit(self, columns: Sequence[Column], capacity: int) -> int:
+    def fit(self, columns: Sequence[Column], capacity: int) -> Fit:
         width = sum(column.dtype.itemsize for column in columns) + _CHECK_BYTES
-        return min(len(columns[0]), _frames_in(capacity, width))
+        count = min(len(columns[0]), _frames_in(capacity, width))
+        return Fit(count, lambda: self.encode([column[:count] for column in columns]))
 
     def encode(self, columns: Sequence[Column]) -> bytes:
         frames = np.empty(len(columns[0]), [(f"c{index}", column.dtype) for index, column in enumerate(columns)])

@@ -15,20 +15,22 @@ import numpy.typing as npt
 
 from fieldlog_protocol.blocks.codec import Batch, Bytes, Column, Indices, Types
 from fieldlog_protocol.blocks.packing import (
-    DOUBLE,
+    DELTA,
     GROUP,
     PLAIN,
     PREDICTOR_SHIFT,
-    SLOPE,
     SLOPE_BITS,
+    SMOOTH,
+    SMOOTH_SHIFT,
+    TREND,
+    TREND_SHIFT,
     VALUE,
+    Values,
     Words,
     unzigzag,
 )
 from fieldlog_protocol.blocks.raw import frame_dtype
 from fieldlog_protocol.errors import BlockError
-
-Values = npt.NDArray[np.int32]
 
 _SLOPE_BYTES = SLOPE_BITS // 8
 
@@ -90,7 +92,7 @@ def _walk(types: Types, batch: Batch) -> _Groups:
         # A position beyond the payload is caught below; until then it must only stay inside the data.
         here = batch.data[np.minimum(position, ends - columns)[:, None] + np.arange(columns)]
         here[counts[:, group] == 0] = PLAIN
-        slopes = np.where(_predictors(here) == SLOPE, _SLOPE_BYTES, 0)
+        slopes = np.where((_predictors(here) == TREND) & (group == 0), _SLOPE_BYTES, 0)
         planes = slopes + (_widths(_packings(here)) * counts[:, group, None] + 7) // 8
         stops = np.cumsum(planes, axis=1)
         codes[:, group] = here
@@ -108,12 +110,14 @@ def _widths(packings: Bytes) -> Indices:
 
 
 def _slopes(data: Bytes, groups: _Groups) -> Values:
-    """The slopes that stand before planes, as (column, block, group), 0 elsewhere."""
-    slopes = np.zeros(groups.codes.shape, np.int32)
-    sloped = groups.predictors == SLOPE
-    at = groups.offsets[sloped] - _SLOPE_BYTES
-    slopes[sloped] = data[at[:, None] + np.arange(_SLOPE_BYTES)].view("<i4")[:, 0]
-    return slopes.transpose(2, 0, 1)
+    """The deltas before the first groups, as (column, block), 0 where there is none."""
+    blocks, most, columns = groups.codes.shape
+    slopes = np.zeros((blocks, columns), np.int32)
+    if most:
+        trend = groups.predictors[:, 0] == TREND
+        at = groups.offsets[:, 0][trend] - _SLOPE_BYTES
+        slopes[trend] = data[at[:, None] + np.arange(_SLOPE_BYTES)].view("<i4")[:, 0]
+    return slopes.T
 
 
 def _residuals(types: Types, batch: Batch, groups: _Groups) -> Values:
@@ -195,16 +199,27 @@ def _gather(data: Bytes, offsets: Indices, width: int) -> Words:
 
 def _integrate(series: Values, heads: Values, predictors: Bytes, slopes: Values) -> None:
     """Turns residuals (column, block, group, frame) into values, in place; each group begins where the last one ended."""
-    last, delta = heads.copy(), np.zeros_like(heads)
+    last, smooth, trend = heads, heads << SMOOTH_SHIFT, slopes << TREND_SHIFT
     for group in range(series.shape[2]):
         values, predictor = series[:, :, group], predictors[:, :, group]
-        values[:, :, 0] += np.where(predictor == DOUBLE, delta, 0)
-        _accumulate(values, predictor == DOUBLE)
-        sloped = predictor == SLOPE
-        values[sloped] += slopes[:, :, group][sloped][:, None]
-        values[:, :, 0] += np.where(predictor != VALUE, last, 0)
-        _accumulate(values, predictor != VALUE)
-        last, delta = values[:, :, -1].copy(), values[:, :, -1] - values[:, :, -2]
+        _unpredict(values, predictor == SMOOTH, smooth, SMOOTH_SHIFT)
+        _unpredict(values, predictor == TREND, trend, TREND_SHIFT)
+        sums = (predictor == DELTA) | (predictor == TREND)
+        values[:, :, 0] += np.where(sums, last, 0)
+        _accumulate(values, sums)
+        last = values[:, :, -1].copy()
+        smooth = values[:, :, -4:].sum(axis=2, dtype=np.int32)
+        trend = last - values[:, :, -3]
+
+
+def _unpredict(values: Values, rows: npt.NDArray[np.bool_], states: Values, shift: int) -> None:
+    """Adds to the residuals of `rows` what was predicted: the state before each, which the residuals add up to."""
+    if rows.any():
+        residuals = values[rows]
+        sums = np.cumsum(residuals, axis=1, dtype=np.int32)
+        sums += states[rows][:, None]
+        sums -= residuals
+        values[rows] = (sums >> shift) + residuals
 
 
 def _accumulate(values: Values, rows: npt.NDArray[np.bool_]) -> None:
