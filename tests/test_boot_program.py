@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 import fieldlog
 from boot_bench import firmware, piece
 from fieldlog_protocol.commands import Empty, image, os
-from fieldlog_protocol.image import ImageVersion
+from fieldlog_protocol.image import ImageVersion, parse_image
 from fieldlog_sim.boot_config import BootConfig
 from fieldlog_sim.boot_swap import BootMode
 from fieldlog_sim.options import parse_options
@@ -74,3 +74,18 @@ async def test_a_simulator_with_a_past_can_begin_in_recovery(tmp_path: Path) -> 
             assert params.buf_count == 1
             await device.request(os.RESET, os.ResetRequest())
             assert (await device.logger_info()).next_seq > 0
+
+
+async def test_the_watchdog_of_a_simulator_ends_a_hang(tmp_path: Path) -> None:
+    data = firmware("2.0.0")
+    with simulator("--firmware-fault", "hang", "2.0.0", "--time-scale", "10", "--state", tmp_path, *UDP) as simulated:
+        async with fieldlog.connect(simulated.url) as device:
+            done = 0
+            while done < len(data):
+                done = (await device.request(image.UPLOAD, piece(data, done, 300))).off
+            await device.request(image.STATE_WRITE, image.ImageStateRequest(hash=parse_image(data).hash, confirm=False))
+            await device.request(os.RESET, os.ResetRequest())
+            info = await device.logger_info()
+            assert info.reset_reason == "watchdog"
+            (running,) = (slot for slot in await device.images() if slot.active)
+            assert (running.version, running.confirmed) == ("1.0.0", True)

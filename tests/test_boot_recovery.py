@@ -6,6 +6,8 @@ import cbor2
 import pytest
 
 from boot_bench import BootBench, firmware, piece
+from boot_board import count
+from device_bench import PowerLost
 from fieldlog_protocol.commands import Empty, Group, Op, image, logger, os, settings
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.framing import ConsoleFraming
@@ -170,3 +172,36 @@ def test_a_self_test_fails_on_the_faulty_version_alone() -> None:
 def test_the_boot_loader_tells_its_mode(mode: BootMode, number: int) -> None:
     bench = BootBench(BootConfig(mode=mode))
     assert bench.ask(os.BOOTLOADER, os.BootloaderRequest(query="mode")).mode == number
+
+
+def cut_recovery(every: int) -> int:
+    """Power goes at operations of an upload in recovery; the repeated upload ends with the new image."""
+
+    def take(bench: BootBench) -> None:
+        bench.upload(NEW)
+        bench.reset()
+
+    whole = BootBench(RECOVERY)
+    before = whole.device.flash.operations
+    whole.upload(NEW)
+    cuts = range(1, whole.device.flash.operations - before + 1, every)
+    for cut in cuts:
+        bench = BootBench(RECOVERY, seed=cut)
+        bench.device.flash.cut_after = cut
+        with pytest.raises(PowerLost):
+            take(bench)
+        if not bench.device.recovery:  # it had not begun to lose the former image, or had all of the new one
+            assert bench.info().fw in ("1.0.0", "2.0.0"), f"cut {cut}"
+            bench.reset(1)
+        take(bench)
+        assert bench.info().fw == "2.0.0", f"cut {cut}"
+    return len(cuts)
+
+
+def test_an_upload_in_recovery_is_repeated_after_a_power_cut() -> None:
+    assert cut_recovery(every=5) > 4
+
+
+@pytest.mark.faults
+def test_power_is_cut_at_every_operation_of_an_upload_in_recovery(request: pytest.FixtureRequest) -> None:
+    count(request, f"power cut at {cut_recovery(1)} operations of an upload in serial recovery")
