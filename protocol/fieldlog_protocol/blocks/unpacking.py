@@ -17,6 +17,7 @@ from fieldlog_protocol.blocks.codec import Batch, Bytes, Column, Indices, Types
 from fieldlog_protocol.blocks.packing import (
     DELTA,
     GROUP,
+    LEAD,
     PLAIN,
     PREDICTOR_SHIFT,
     SLOPE_BITS,
@@ -33,6 +34,7 @@ from fieldlog_protocol.blocks.raw import frame_dtype
 from fieldlog_protocol.errors import BlockError
 
 _SLOPE_BYTES = SLOPE_BITS // 8
+_NARROW = 8  # bits of values of which 32-bit words serve four at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +172,21 @@ def _quotients(batch: Batch, groups: _Groups) -> Words:
     if not own.all():
         raise BlockError("a packed block's unary plane does not end with the last residual's one")
     result = np.zeros(len(ones) + GROUP, np.uint32)
-    result[: len(ones)] = np.diff(ones, prepend=0) - 1
+    # The batch has far fewer than 2**32 bits, and of half as wide numbers twice as many stay in the cache.
+    places = ones.astype(np.uint32)
+    np.subtract(places[1:], places[:-1], result[1 : len(ones)])
+    result[1 : len(ones)] -= np.uint32(1)
     result[firsts] = ones[firsts] - 8 * starts[filled]
     return result
 
 
 @cache
-def _lanes(width: int) -> int:
-    """How many values of a plane one 64-bit gather can serve, wherever in its first byte they begin."""
-    return next(n for n in (8, 4, 2, 1) if max(start * width & 7 for start in range(0, GROUP, n)) + n * width <= 64)
+def _lanes(width: int) -> tuple[int, int]:
+    """How many values of a plane one gather can serve, wherever in its first byte they begin, and of how many bits."""
+    bits = 32 if width <= _NARROW else 64
+    return next(
+        n for n in (8, 4, 2, 1) if max(start * width & 7 for start in range(0, GROUP, n)) + n * width <= bits
+    ), bits
 
 
 def _gather(data: Bytes, offsets: Indices, width: int) -> Words:
@@ -186,13 +194,14 @@ def _gather(data: Bytes, offsets: Indices, width: int) -> Words:
     result = np.zeros((len(offsets), GROUP), np.uint32)
     if width == 0:
         return result
-    words = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
-    lanes = _lanes(width)
-    shifts = np.arange(lanes, dtype=np.uint64) * np.uint64(width)
-    mask = np.uint64((1 << width) - 1)
+    lanes, bits = _lanes(width)
+    dtype = np.dtype(f"<u{bits // 8}")
+    words = np.ndarray((len(data) - 7,), dtype, data, strides=(1,))
+    shifts = np.arange(lanes, dtype=dtype) * dtype.type(width)
+    mask = dtype.type((1 << width) - 1)
     for first in range(0, GROUP, lanes):
         bit = first * width
-        gathered = words[offsets + (bit >> 3)] >> np.uint64(bit & 7)
+        gathered = words[offsets + (bit >> 3)] >> dtype.type(bit & 7)
         result[:, first : first + lanes] = (gathered[:, None] >> shifts) & mask
     return result
 
@@ -208,7 +217,7 @@ def _integrate(series: Values, heads: Values, predictors: Bytes, slopes: Values)
         values[:, :, 0] += np.where(sums, last, 0)
         _accumulate(values, sums)
         last = values[:, :, -1].copy()
-        smooth = values[:, :, -4:].sum(axis=2, dtype=np.int32)
+        smooth = values[:, :, -LEAD:].sum(axis=2, dtype=np.int32)
         trend = last - values[:, :, -3]
 
 
