@@ -39,6 +39,7 @@ class Logger:
     def __init__(self, port: PtyPeer) -> None:
         self.lies: Callable[[str, dict[str, Any]], None] = lambda _command, _answer: None
         self.asked: list[int] = []
+        self.log = dict(LOG)
         peer = port.peer
         peer.on(logger.INFO, lambda body: self._info(body.get("p", 0)))
         peer.on(logger.SEAL, lambda _: {"next": SEQS})
@@ -53,13 +54,22 @@ class Logger:
     def _info(self, part: int) -> dict[str, Any]:
         if part == 0:
             return self._told("identity", {"parts": 2, "uid": UID, "log": 7, "block": 1024, "serial": "S1"})
-        state = {"parts": 2, "boot": 1, "tick": 5, "state": 0, "first": 0, "next": SEQS, "used": 3000, "total": 9000}
+        state = {
+            "parts": 2,
+            "boot": 1,
+            "tick": 5,
+            "state": 0,
+            "first": 0,
+            "next": max(self.log) + 1,
+            "used": 3000,
+            "total": 9000,
+        }
         return self._told("state", state)
 
     def _blocks(self, body: dict[str, Any]) -> dict[str, Any]:
         if body["n"] > CRC_SIZE:  # else it is only looked at whether a block is the one that is known
             self.asked.append(body["q"])
-        stream = b"".join(wire for seq, wire in LOG.items() if seq >= body["q"])
+        stream = b"".join(wire for seq, wire in self.log.items() if seq >= body["q"])
         answer = {"q": body["q"], "o": body["o"], "f": 0, "d": stream[body["o"] : body["o"] + body["n"]]}
         return self._told("blocks", answer)
 
@@ -111,6 +121,20 @@ async def test_a_hole_is_asked_for_twice_and_then_known(port: PtyPeer, device: L
     device.asked.clear()
     third = await read_out(port, archive)
     assert (device.asked, third.lost) == ([], [])
+
+
+async def test_a_sync_that_the_device_keeps_does_not_make_a_hole_asked_for_twice(
+    port: PtyPeer, device: Logger, archive: Archive
+) -> None:
+    def keep(_: dict[str, Any]) -> dict[str, Any]:
+        device.log[max(device.log) + 1] = block(max(device.log) + 1)
+        return {}
+
+    port.peer.on(logger.CLOCK_ANCHOR, keep)
+    assert (await read_out(port, archive)).blocks == SEQS, "with that of the sync"
+    device.asked.clear()
+    await read_out(port, archive)
+    assert HOLE in device.asked, "the next pull asks once more"
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ async def _anchor(
     device: Device, log: Log, result: PullResult, anchor: logger.ClockAnchor, progress: Progress | None
 ) -> None:
     """Let the device keep a sync, and read the block that it writes about it, so that nothing new is left."""
-    client = device.client
+    client, known = device.client, result.info.next_seq
     told = client.start(logger.CLOCK_ANCHOR, anchor)
     if not client.ordered:
         await asyncio.wait([told])
@@ -155,7 +155,7 @@ async def _anchor(
             new = replace(result.info, first_seq=now.first, next_seq=now.next, open_seqs=now.open or ())
             _require_sense(device, new, None)
             result.info, result.open_seqs = new, new.open_seqs
-            await _fetch(device, log, result, progress)
+            await _fetch(device, log, result, progress, since=known)
         log.add_sessions(map(_session, await read_sessions(device, sessions)))
     except RefusedError as error:
         result.warnings.append(f"the device did not keep the clock sync, the archive did: {error}")
@@ -176,9 +176,10 @@ async def _probe(device: Device, log: Log, result: PullResult, before: Reading |
     return found
 
 
-async def _fetch(device: Device, log: Log, result: PullResult, progress: Progress | None) -> None:
+async def _fetch(device: Device, log: Log, result: PullResult, progress: Progress | None, since: int = 0) -> None:
+    """What the archive lacks from seq `since` on: what was just asked for in vain is not asked for again at once."""
     info = result.info
-    wanted = log.missing(info.first_seq, info.next_seq, info.open_seqs)
+    wanted = log.missing(max(info.first_seq, since), info.next_seq, info.open_seqs)
     count, first_held = sum(map(len, wanted)), info.first_seq
     for stretch in wanted:
         counted = stretch.start
