@@ -307,6 +307,25 @@ def test_a_swap_that_a_file_claims_to_be_under_way_was_never_begun(mode: BootMod
     assert (report.version, report.swap) == (ImageVersion(1), Swap.NONE)
 
 
+@pytest.mark.parametrize("at", [SLOT - 48 + 5, SLOT - 40 + 3])
+def test_what_a_torn_erase_leaves_is_no_swap_under_way(at: int) -> None:
+    """Flash between two states reads as anything, and so may a swap type and a size beside a whole magic."""
+    board = updated()
+    board.flash.cut_after = 40
+    with pytest.raises(PowerCut):
+        board.boot()
+    board.flash.power_on()
+    board.map.slot0.program(at, b"\0")
+    assert not board.boot().resumed
+
+
+def test_a_revert_by_offset_leaves_no_header_where_the_former_image_lay() -> None:
+    board = updated(mode=BootMode.OFFSET)
+    board.boot()
+    board.boot()
+    assert board.map.slot1.is_erased(0, 4096)
+
+
 @EVERY_SWAP
 def test_a_swap_taken_up_again_is_reported_as_such(mode: BootMode) -> None:
     board = updated(mode=mode)
