@@ -71,3 +71,25 @@ def test_words_that_make_no_sense(device: Simulator, tmp_path: Path, signed: Pat
     ):
         code, _, err = flash(device, tmp_path, signed, *words)
         assert (code, says in err) == (2, True)
+
+
+def test_a_device_in_recovery(tmp_path: Path) -> None:
+    (tmp_path / "fw.bin").write_bytes(firmware("2.0.0"))
+    with simulator("--recovery", "--profile", "smp-server") as waiting:
+        code, out, err = flash(waiting, tmp_path, tmp_path / "fw.bin", "--recovery")
+        assert (code, out, "was not verified" in err) == (0, "2.0.0 runs and is confirmed\n", True)
+        code, out, _ = flash(waiting, tmp_path, tmp_path / "fw.bin")
+        assert (code, out) == (0, "2.0.0 runs already and is confirmed: nothing to do\n")
+        code, _, err = flash(waiting, tmp_path, tmp_path / "fw.bin", "--recovery", "--dry-run")
+        assert (code, "leave those options out" in err) == (2, True)
+
+
+def test_firmware_that_is_not_well(tmp_path: Path) -> None:
+    (tmp_path / "fw.bin").write_bytes(firmware("2.0.0"))
+    with simulator("--firmware-fault", "selftest", "2.0.0") as faulty:
+        code, out, err = flash(faulty, tmp_path, tmp_path / "fw.bin", "--json")
+        assert (code, json.loads(out)["error"]["kind"]) == (5, "VerificationError")
+        assert "The boot loader took it back: 1.0.0 runs, confirmed" in err
+    with simulator("--firmware-fault", "hang", "2.0.0") as faulty:
+        code, _, err = flash(faulty, tmp_path, tmp_path / "fw.bin")
+        assert (code, "still runs 1.0.0" in err, "took it back" in err) == (5, True, True)

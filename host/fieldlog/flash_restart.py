@@ -18,10 +18,12 @@ _PAUSE_S = 0.5
 _ASK_AGAIN_S = 10.0
 
 
-async def restart(device: Device, before: tuple[ImageSlot, ...], return_s: float) -> tuple[ImageSlot, ...]:
+async def restart(
+    device: Device, before: tuple[ImageSlot, ...], return_s: float, boot_mode: int | None = None
+) -> tuple[ImageSlot, ...]:
     """Restart and wait until the slots are not those of `before`. Raises LinkError if they still are after `return_s`."""
     loop = asyncio.get_running_loop()
-    await _ask(device)
+    await _ask(device, boot_mode)
     asked_at = loop.time()
     deadline = asked_at + return_s
     while True:
@@ -31,15 +33,15 @@ async def restart(device: Device, before: tuple[ImageSlot, ...], return_s: float
             return slots
         if slots is not None and loop.time() > asked_at + _ASK_AGAIN_S:
             asked_at = loop.time()
-            await _ask(device)
+            await _ask(device, boot_mode)
         if loop.time() > deadline:
             raise _gone(device, return_s, slots)
 
 
-async def _ask(device: Device) -> None:
+async def _ask(device: Device, boot_mode: int | None) -> None:
     """Its reply may be lost, or the link: whether it restarted shows in what runs."""
     with suppress(LinkError):
-        await device.reset()
+        await device.reset(boot_mode=boot_mode)
 
 
 async def _slots_or_none(device: Device) -> tuple[ImageSlot, ...] | None:

@@ -24,6 +24,8 @@ _LAST_CHUNK_S = 20.0
 _CHUNK_S = 2.0
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 4.0
+_WRITE_UNIT = 8
+"""Boot loaders in recovery take whole units of their flash only, of which this is the usual largest."""
 _MOST_BREAKS = 6
 """So often may a link break without anything getting further in between."""
 
@@ -78,7 +80,7 @@ async def send_image(
     link, breaks, furthest = SteadyLink(device, reconnect_s), 0, 0
     while True:
         try:
-            await upload(device.client, target, len(data), "the upload", progress)
+            await upload(device.client, target, len(data), "the upload", progress, align=_WRITE_UNIT)
             break
         except LinkError as error:
             breaks = 0 if target.furthest > furthest else breaks + 1

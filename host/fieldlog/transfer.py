@@ -70,6 +70,7 @@ class _State:
     limit: int
     done: int
     sent: int
+    align: int = 1
     furthest: int = 0
     setbacks: int = 0
     timeouts: int = 0
@@ -93,9 +94,20 @@ class _State:
         self.furthest = max(self.furthest, offset)
 
 
-async def upload(client: Client, target: Target, total: int, what: str, progress: OnProgress = ignore_progress) -> None:
-    """Send `total` bytes; `what` names them in sentences. Raises what `target.wanted` raises."""
-    state = _State(client.max_request, 0, 0)
+async def upload(
+    client: Client,
+    target: Target,
+    total: int,
+    what: str,
+    progress: OnProgress = ignore_progress,
+    *,
+    align: int = 1,
+) -> None:
+    """Send `total` bytes; `what` names them in sentences. Raises what `target.wanted` raises.
+
+    All pieces but the last are of a multiple of `align` bytes, for devices that take no others.
+    """
+    state = _State(client.max_request, 0, 0, align)
     under_way: deque[tuple[int, Reply[Any]]] = deque()
     try:
         while state.done < total:
@@ -126,7 +138,8 @@ def _send_on(
     # the answer to the first piece may name another offset to go on from: wait for it
     most = client.window + AHEAD if state.done else 1
     while len(under_way) < most and state.sent < total:
-        size = min(room(state.limit, target.empty(state.sent)), total - state.sent)
+        size = room(state.limit, target.empty(state.sent))
+        size = min(max(size - size % state.align, 1), total - state.sent)
         reply = target.send(state.sent, size)
         if client.ordered and under_way and reply.ask.tries == 1:
             reply.add_done_callback(partial(_overtake, client, under_way[-1][1]))

@@ -15,6 +15,7 @@ from fieldlog.firmware_package import FirmwarePackage, load_package
 from fieldlog.flash import Flashed, Outcome, carry_out
 from fieldlog.flash_checks import check_file, make_plan
 from fieldlog.flash_plan import LEAST_BATTERY, RETURN_S, FlashOptions, FlashPlan, Part
+from fieldlog.flash_recovery import recover
 from fieldlog.image_upload import SteadyLink
 from fieldlog.keys import load_key
 from fieldlog.pinned_keys import default_pins
@@ -85,9 +86,19 @@ class _Watch:
 @click.option("--erase", is_flag=True, help="Erase the slot before the upload.")
 @click.option("--no-confirm", is_flag=True, help="Leave the new firmware on trial.")
 @click.option("--permanent", is_flag=True, help="Install for good, without a trial.")
+@click.option("--recovery", is_flag=True, help="By the boot loader's serial recovery: for devices that do not come up.")
 @click.option("--wait", type=click.FloatRange(1, 3600), default=RETURN_S, metavar="S", help="How long it may restart.")
 def flash(
-    common: Common, /, file: Path, *, dry_run: bool, key: Path | None, no_confirm: bool, wait: float, **more: Any
+    common: Common,
+    /,
+    file: Path,
+    *,
+    dry_run: bool,
+    key: Path | None,
+    no_confirm: bool,
+    wait: float,
+    recovery: bool,
+    **more: Any,
 ) -> None:
     """Install firmware: check IMAGE (an image or a zip package), upload, test, restart, see that it works, confirm.
 
@@ -97,6 +108,10 @@ def flash(
         raise UsageError("--no-confirm and --permanent exclude each other")
     if more["pin"] and key is None:
         raise UsageError("--pin-key remembers the key that --key names: give both")
+    if recovery and (dry_run or no_confirm or more["pin"]):
+        raise UsageError(
+            "in recovery there are no plan, no trial and no device to pin a key to: leave those options out"
+        )
     package = load_package(file)
     check_file(package)  # refused before a device is bothered
     wanted = FlashOptions(
@@ -106,6 +121,9 @@ def flash(
         pins=default_pins(),
         **more,
     )
+    if recovery:
+        _recover(common, file.name, package, wanted)
+        return
     if dry_run:
         plan = run(_plan(common, package, wanted))
         common.output.result(_plan_json(plan, wanted), lambda: _show_plan(common.output, plan, wanted))
@@ -131,6 +149,20 @@ def _install(common: Common, name: str, package: FirmwarePackage, wanted: FlashO
                 return await carry_out(device, plan, wanted, tell=watch.tell, progress=watch.progress(show))
 
     with on_interrupt(watch.state):
+        done = run(work())
+    common.output.result(_result_json(done), lambda: _show_result(common.output, done))
+
+
+def _recover(common: Common, name: str, package: FirmwarePackage, wanted: FlashOptions) -> None:
+    if wanted.key is None:
+        common.output.note("note: whose firmware this is was not verified: no key was given with --key")
+
+    async def work() -> Flashed:
+        async with common.connect() as device:
+            with common.output.progress(f"uploading {name}") as show:
+                return await recover(device, package, wanted, tell=common.output.note, progress=show)
+
+    with on_interrupt("the device may hold half an image and wait in its boot loader. Repeat the command"):
         done = run(work())
     common.output.result(_result_json(done), lambda: _show_result(common.output, done))
 
