@@ -39,6 +39,7 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 BATCH_FRAMES = 1 << 18
+BATCH_VALUES = 1 << 20
 _THREADS = 2  # what memory holds are this many batches and one; numpy lets go of the interpreter for most of its work
 _MAX_STEP_PERIODS = 1.5
 
@@ -220,13 +221,15 @@ class Readings:
 
     def _row_batches(self, source: Source, session: int, stream_id: int) -> Iterator[Rows]:
         found = source.rows(session, stream_id, self._selection.seqs)
+        widest = max((len(stream.columns) for stream in source.schemas.streams({stream_id})), default=1)
+        most = max(1, min(BATCH_FRAMES, BATCH_VALUES // max(1, widest)))
         waiting = NO_ROWS
         while True:
             with in_words(self._path):
                 more = next(found, NO_ROWS)
             waiting += more
-            while len(waiting) and (not len(more) or _fills(waiting)):
-                size = _batch_size(waiting)
+            while len(waiting) and (not len(more) or _fills(waiting, most)):
+                size = _batch_size(waiting, most)
                 yield waiting[:size]
                 waiting = waiting[size:]
             if not len(more):
@@ -334,14 +337,14 @@ def _ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
                 future.cancel()
 
 
-def _batch_size(rows: Rows) -> int:
+def _batch_size(rows: Rows, most_frames: int) -> int:
     """How many of the blocks fill one batch: few enough, and with few enough frames."""
     frames = np.cumsum(rows.n_frames[:BATCH_BLOCKS])
-    return min(int(np.searchsorted(frames, BATCH_FRAMES)) + 1, BATCH_BLOCKS, len(rows))
+    return min(int(np.searchsorted(frames, most_frames)) + 1, BATCH_BLOCKS, len(rows))
 
 
-def _fills(rows: Rows) -> bool:
-    return len(rows) >= BATCH_BLOCKS or int(rows.n_frames.sum()) >= BATCH_FRAMES
+def _fills(rows: Rows, most_frames: int) -> bool:
+    return len(rows) >= BATCH_BLOCKS or int(rows.n_frames.sum()) >= most_frames
 
 
 def _joined(source: Source, stream: Stream, rows: Rows) -> Bools:
