@@ -18,8 +18,9 @@ from fieldlog_protocol.blocks.timeline import Ticks
 from fieldlog_sim.sensors import Frames, Raw, Sensor
 
 LATEST_FRAMES = 256
-# Values that one stream may have due at once: what takes some 10 ms, so that requests never wait for long.
-MOST_DUE = 16 * 1024
+# Values that one stream may have due at once: what takes some 10 ms (12 for noise, 6 for ramps), so that requests never
+# wait for long.
+MOST_DUE = 4 * 1024
 WATCHED = 1 << 16  # frames that are looked at for a threshold at a time
 IRREGULAR_US = 1_000_000  # taken for the period of a stream that has none
 
