@@ -195,12 +195,11 @@ class Life:
     async def read_out(self, index: int, link: LinkKind, *, seal: bool = True) -> PullResult:
         """One pull. What was on flash when it began, and still is when it has come to its end, must be held then."""
         before, began_us, boot, begun = self.truth.on_flash(), self.now_us, self.bench.device.boot_id, self.session
-        self.truth.passed.clear()
+        self.truth.begin_reading(self.held_by(index))
         self.outcome.seen["pulls"] += 1
         result = await self.connect_and_pull(index, link, seal=seal)
         self.outcome.seen["pulls that came through"] += 1
-        with fieldlog.archive.open(self.folders[index], writable=False) as archive:
-            held = self.truth.check_held(archive.logs()[0])
+        held = self.held_by(index)
         missed = before & self.truth.on_flash() - held
         assert not missed, f"blocks {missed} were there all the time, and are not held"
         skipped = before & self.truth.passed - held
@@ -212,6 +211,13 @@ class Life:
         assert not told & self.told[index], "told as lost twice"
         self.told[index] |= told
         return result
+
+    def held_by(self, index: int) -> set[int]:
+        """What this host's archive holds: nothing but what was committed."""
+        if not fieldlog.archive.exists(self.folders[index]):
+            return set()
+        with fieldlog.archive.open(self.folders[index], writable=False) as archive:
+            return {seq for log in archive.logs() for seq in self.truth.check_held(log)}
 
     @property
     def alone(self) -> bool:

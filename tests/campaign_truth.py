@@ -77,6 +77,7 @@ class Truth:
         self.starts_us: dict[int, list[int]] = defaultdict(list)
         self.stops_us: dict[int, int] = {}
         self.periods_us: dict[tuple[int, int], int] = {}
+        self.known: set[int] = set()
         self.passed: set[int] = set()
         self._present: dict[int, int] = {}
         self._log = FlashMap.of(bench.device.flash).log
@@ -124,8 +125,8 @@ class Truth:
         device = self.bench.device
         power_on = device.power_on
 
-        def watched(reason: str) -> None:
-            power_on(reason)
+        def watched(*arguments: Any, **options: Any) -> None:
+            power_on(*arguments, **options)
             self._booted()
 
         device.power_on = watched  # type: ignore[method-assign]
@@ -148,8 +149,12 @@ class Truth:
 
         device.handle = watched  # type: ignore[method-assign]
 
+    def begin_reading(self, known: set[int]) -> None:
+        """A reader comes who has these blocks; what it asks for of them is to see whether they are the same."""
+        self.known, self.passed = known, set()
+
     def _answered(self, answer: dict[str, Any]) -> None:
-        if answer.get("d") and answer["f"] <= answer["q"]:
+        if answer.get("d") and answer["f"] <= answer["q"] and answer["q"] not in self.known:
             self.passed |= {seq for seq in self._present.values() if seq < answer["q"]}
 
     def _look(self, page: int) -> None:

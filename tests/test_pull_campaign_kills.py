@@ -52,8 +52,9 @@ class Deaths:
             if self.dice.random() < 0.5:
                 self.do(self.dice.choice(_ACTS))
         for folder in self.folders:
+            reached = self.device.do(lambda: self.owner.bench.info().next or 0)
             assert self.pull(folder) == 0
-            self.device.do(lambda folder=folder: self.check(folder))
+            self.device.do(lambda folder=folder, reached=reached: self.check(folder, reached))
 
     def attempt(self, folder: Path) -> None:
         """A pull that is to die at one of its requests, or a little later."""
@@ -74,13 +75,12 @@ class Deaths:
     def do(self, action: str) -> None:
         self.device.do(lambda: self.owner.act(action))
 
-    def check(self, folder: Path) -> None:
-        """No request comes meanwhile, but readings do: what the last pull was told is what must be held."""
+    def check(self, folder: Path, reached: int) -> None:
+        """The pull sealed what was open: all blocks before `reached`, the device's next when it began, must be told of."""
         with fieldlog.archive.open(folder, writable=False) as archive:
             (log,) = archive.logs()
             self.seen["interrupted pulls"] += sum(pull.outcome != "complete" for pull in log.pulls())
-            next_seq = log.held().stop
-        self.seen["readings"] += self.owner.truth.check_archive(folder, next_seq, ())
+        self.seen["readings"] += self.owner.truth.check_archive(folder, reached, ())
 
 
 def deaths(seed: int, attempts: int, folder: Path, forker: Hosts) -> Counter[str]:
