@@ -63,12 +63,22 @@ def _startup(scale: Scale) -> Iterator[str]:
     yield startup.report(scale.turns)
 
 
+def _upload(scale: Scale) -> Iterator[str]:
+    from tools.bench import links, upload
+
+    yield "## Firmware upload\n"
+    lines = links.few_lines() if scale.latencies_ms is None else links.lines(scale.latencies_ms)
+    for line in lines:
+        yield upload.report(line, scale.cell_s)
+
+
 PARTS: dict[str, Callable[[Scale], Iterator[str]]] = {
     "startup": _startup,
     "codec": _codec,
     "archive": _archive,
     "day": _day,
     "goodput": _goodput,
+    "upload": _upload,
 }
 
 

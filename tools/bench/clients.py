@@ -14,11 +14,12 @@ from typing import Protocol
 
 import fieldlog
 from fieldlog import archive as archives
-from fieldlog import files
+from fieldlog import files, image_upload
 from fieldlog.block_reader import chunk_size, read_blocks
 from fieldlog.device import Device
 from fieldlog.pull import PullProgress, pull
-from fieldlog_protocol.commands import logger
+from fieldlog_protocol.commands import image, logger
+from fieldlog_protocol.commands.image import ImageUploadRequest
 from tools.bench.stopwatch import Stopwatch
 
 _ROUND_TRIPS = 9
@@ -35,6 +36,10 @@ class Client(Protocol):
         ...
 
     def put(self, name: str, data: bytes, watch: Stopwatch) -> None: ...
+
+    def send_image(self, data: bytes, watch: Stopwatch) -> None:
+        """Upload firmware into the slot that does not run, and no more than that."""
+        ...
 
 
 class Fieldlog:
@@ -73,6 +78,19 @@ class Fieldlog:
     def put(self, name: str, data: bytes, watch: Stopwatch) -> None:
         self._runner.run(files.store(self._device, data, name, progress=watch.progress))
         watch.stop()
+
+    def send_image(self, data: bytes, watch: Stopwatch) -> None:
+        self._runner.run(image_upload.send_image(self._device, data, progress=watch.progress))
+        watch.stop()
+
+    def image_round_trip_s(self, message: ImageUploadRequest) -> float:
+        """Of one full piece at an offset that the device does not want: the middle one of a few. Nothing is written."""
+        times: list[float] = []
+        for _ in range(_ROUND_TRIPS):
+            started = time.perf_counter()
+            self._runner.run(self._device.request(image.UPLOAD, message))
+            times.append(time.perf_counter() - started)
+        return median(times)
 
     def blocks(self, watch: Stopwatch) -> bytes:
         """The log's blocks as they travel, end to end: nothing is asked before, nothing is kept."""

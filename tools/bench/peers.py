@@ -55,6 +55,15 @@ class _Smpclient:
             self._runner.run(self._upload(name, data, watch))
         watch.stop()
 
+    def send_image(self, data: bytes, watch: Stopwatch) -> None:
+        with _in_its_words(self.name):
+            self._runner.run(self._send_image(data, watch))
+        watch.stop()
+
+    async def _send_image(self, data: bytes, watch: Stopwatch) -> None:
+        async for done in self._client.upload(data):
+            watch.progress(done)
+
     async def _download(self, name: str, watch: Stopwatch) -> bytes:
         data = await self._client.download_file(name)
         watch.stop()
@@ -80,6 +89,11 @@ class _Toolkit:
     def put(self, name: str, data: bytes, watch: Stopwatch) -> None:
         with _in_its_words(self.name):
             self._client.fs_file_upload(name, data, progress=watch.progress)
+        watch.stop()
+
+    def send_image(self, data: bytes, watch: Stopwatch) -> None:
+        with _in_its_words(self.name):
+            self._client.image_upload(data, progress=watch.progress)
         watch.stop()
 
 
