@@ -28,6 +28,7 @@ from fieldlog_protocol.commands.logger import (
     StreamPeriod,
 )
 from fieldlog_protocol.errors import UsageError
+from fieldlog_protocol.wire import decode_body, encode_body
 
 DAY_S = 86_400
 NOW_S = 1_900_000_000  # 2030-03-17T17:46:40Z
@@ -79,8 +80,8 @@ def test_a_threshold_is_the_first_raw_number_beyond_it(text: str, below: bool, e
         ("temperature=5", "more than one channel 'temperature'"),
         ("humidity=5 Cel", "not the unit"),
         ("soil/temperature=5", "floating-point"),
-        ("humidity=256", "can never be above"),
-        ("air/temperature=1e30 Cel", "can never be above"),
+        ("humidity=256", "can never be at or above"),
+        ("air/temperature=1e30 Cel", "can never be at or above"),
     ],
 )
 def test_what_is_no_threshold(text: str, said: str) -> None:
@@ -112,6 +113,28 @@ def test_the_level_parts_all_raw_numbers_as_the_value_parts_the_readings(
         assert not any(wanted)
         return
     assert [raw <= level if raw_below else raw >= level for raw in numbers] == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "below", "expected"),
+    [
+        (ChannelType.U32, "4000000001", False, (4_000_000_001, False)),
+        (ChannelType.U32, "1e12", True, (2**32 - 1, True)),
+        (ChannelType.I64, "9223372036854775807", False, (2**63 - 1, False)),
+        (ChannelType.I64, "-9223372036854775808", True, (-(2**63), True)),
+        (ChannelType.I64, "4611686018427387904.5", False, (2**62 + 1, False)),
+    ],
+)
+def test_levels_of_wide_channels_are_exact(
+    kind: ChannelType, value: str, below: bool, expected: tuple[int, bool]
+) -> None:
+    channel = Channel("count", "", kind)
+    level, raw_below = raw_level(channel, Decimal(value), below=below)
+    assert (level, raw_below) == expected
+    request = ArmRequest(id=0, level=level)
+    assert decode_body(encode_body(request), ArmRequest) == request
+    with pytest.raises(UsageError, match="can never be at or above"):
+        raw_level(channel, Decimal(kind.maximum + 1), below=False)
 
 
 def test_the_value_of_a_level() -> None:

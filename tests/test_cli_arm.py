@@ -123,7 +123,7 @@ def test_what_is_armed_is_told_and_disarmed(shared: Simulator, capsys: pytest.Ca
     run = Shell(capsys, shared.url)
     assert run("log", "arm", "--above", "acceleration z=7.5 g", "--stream", "motion", "--wrap", "--label", "fall") == 0
     assert "session 1 is armed" in run.out
-    assert "when acceleration z [g] is above 7.5" in run.out
+    assert "when acceleration z [g] is at or above 7.5" in run.out
     status = run.json("log", "status")
     assert (status["state"], status["session"], status["label"]) == ("armed", 0, "fall")
     start = status["start"]
@@ -180,7 +180,7 @@ def test_metadata_stays_and_is_changed_piece_by_piece(shared: Simulator, capsys:
         (f"--frames {2**63}", "may reach"),
         ("--above temperature", "no threshold"),
         ("--above dew=3", "no channel 'dew'"),
-        ("--above temperature=9000", "can never be above 9000 Cel"),
+        ("--above temperature=9000", "can never be at or above 9000 Cel"),
         ("--above temperature=30degF", "give the threshold in Cel"),
         ("--on-button", "cannot begin on a button"),
         ("--stream environment=1us", "cannot be sampled"),
@@ -242,7 +242,7 @@ def peer_of(plan: dict[str, Any], blob: bytes = b"", **more: Any) -> Any:
 @pytest.mark.parametrize(
     "plan",
     [
-        {"start": 3, "level": -(2**31)},
+        {"start": 3, "level": -(2**63)},
         {"start": 3, "level": 5, "s": 9},
         {"start": 3, "level": 5, "ch": 200, "below": True},
         {"start": 3},
@@ -262,6 +262,16 @@ def test_a_plan_that_makes_no_sense_is_shown_all_the_same(
         assert run("log", "status") == 0
         assert run.json("log", "status")["metadata"] == {HOSTILE: HOSTILE}
         assert run.json("info")["logger"]["plan"]["id"] == 1
+
+
+def test_a_level_of_many_digits_is_shown_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    counter = STREAM | {"ch": [{"n": "count", "u": "", "t": 5}]}
+    with peer_of({"start": 3, "level": 4_000_000_001}) as peer:
+        peer.peer.on(logger.STREAMS, lambda _: counter)
+        run = Shell(capsys, peer.url)
+        assert run("log", "status") == 0
+        assert "when count is at or above 4000000001" in run.out
+        assert run.json("log", "status")["start"]["above"] == 4_000_000_001
 
 
 @pytest.mark.parametrize("blob", [b"\xff", b"\x01", b"\xa1\x01\x02", b"\x9f" * 500])

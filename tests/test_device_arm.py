@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from arm_bench import ENVIRONMENT, MINUTE, START_S, minutes, synced, why
 from device_bench import START_US, Bench
 from fieldlog_protocol.blocks.block import TICK_HZ, Kind
 from fieldlog_protocol.blocks.events import Mark
+from fieldlog_protocol.blocks.schema import Channel, ChannelType
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.commands.logger import Capability, LoggerError, StartMode, State, StopReason, StreamPeriod
 from fieldlog_protocol.errors import RefusedError
@@ -96,6 +98,31 @@ def test_the_level_itself_triggers_and_a_missing_reading_never() -> None:
     assert first_minute(level=2001) == 0
     assert first_minute(level=1998, below=True) == 0, "a missing reading is the lowest number there is"
     assert first_minute(level=1999, below=True) == 1
+
+
+@pytest.mark.parametrize(("channel", "level"), [(0, 2**32 - 8), (1, -(2**63) + 4), (1, 2**62)])
+@pytest.mark.parametrize("below", [False, True])
+def test_on_a_threshold_of_the_widest_numbers(channel: int, level: int, below: bool) -> None:
+    class Counters(Environment):
+        """Both go by one through the level in the fourth minute."""
+
+        def __init__(self) -> None:
+            super().__init__(0)
+            kinds = (ChannelType.U32, ChannelType.I64)
+            channels = tuple(Channel(kind.name.lower(), "", kind) for kind in kinds)
+            self.stream = msgspec.structs.replace(self.stream, channels=channels)
+
+        def sample(self, utc_us: Any) -> Any:
+            step = (utc_us - START_US) // 60_000_000 - 4
+            raw = np.zeros((len(utc_us), 2), np.int64)
+            raw[:, channel] = level + (-step if below else step)
+            return raw
+
+    bench = Bench(sensors=[Counters()])
+    bench.arm(start=StartMode.THRESHOLD, ch=channel, level=level, below=below or None, streams=ENVIRONMENT)
+    bench.wait(6 * MINUTE, 3)
+    bench.stop()
+    assert minutes(bench) == [4, 5, 6]
 
 
 def test_a_session_that_waits_records_nothing_but_events() -> None:

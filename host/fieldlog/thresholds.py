@@ -16,7 +16,6 @@ from fieldlog_protocol.blocks.schema import Channel
 from fieldlog_protocol.errors import UsageError
 
 _FORM = re.compile(r"(?P<channel>.+?)\s*=\s*(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*(?P<unit>.*)")
-_LEVELS = range(-(2**31), 2**31)
 _SHOWN_AS = {"°C": "Cel", "g": "[g]", "degC": "Cel"}
 
 
@@ -65,13 +64,20 @@ def raw_level(channel: Channel, value: Decimal, *, below: bool) -> tuple[int, bo
     if channel.type.is_float:
         raise UsageError(f"{channel.name} has floating-point numbers, and a logger compares whole ones only")
     raw = (value.scaleb(-channel.exponent) - channel.offset) / channel.multiplier
-    raw_below = below != (channel.multiplier < 0)
+    raw_below = turned(channel, below)
     level = int(raw.to_integral_value(ROUND_FLOOR if raw_below else ROUND_CEILING))
     least, most = channel.type.minimum, channel.type.maximum
     reachable = least <= level if raw_below else level <= most
-    if not reachable or level not in _LEVELS:
-        raise UsageError(f"{channel.name} can never be {'below' if below else 'above'} {value} {channel.unit}".rstrip())
+    if not reachable:
+        raise UsageError(
+            f"{channel.name} can never be at or {'below' if below else 'above'} {value} {channel.unit}".rstrip()
+        )
     return min(max(level, least), most), raw_below
+
+
+def turned(channel: Channel, below: bool) -> bool:
+    """Below as readings are or as raw numbers are, made into the other: a negative factor turns them around."""
+    return below != (channel.multiplier < 0)
 
 
 def value_of(channel: Channel, level: int) -> float:

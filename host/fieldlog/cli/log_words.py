@@ -12,7 +12,7 @@ from fieldlog.estimate import USUAL_PACKING, Estimate, rough
 from fieldlog.export.layout import labelled
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo
-from fieldlog.thresholds import value_of
+from fieldlog.thresholds import turned, value_of
 from fieldlog_protocol.blocks.schema import Channel
 from fieldlog_protocol.commands.logger import ArmRequest, StartMode, State
 
@@ -45,7 +45,7 @@ def start_json(request: ArmRequest | None, streams: Sequence[StreamInfo], info: 
     watched = _watched(request, streams)
     if watched is not None:
         stream, channel = watched
-        side = "below" if bool(request.below) != (channel.multiplier < 0) else "above"
+        side = _side(request, channel)
         threshold = value_of(channel, request.level or 0)
         found |= {"stream": stream.name, "channel": channel.name, "unit": channel.unit, side: threshold}
     return found
@@ -81,8 +81,12 @@ def _threshold_words(request: ArmRequest, streams: Sequence[StreamInfo]) -> str:
     if watched is None:
         return "on a threshold"
     channel = watched[1]
-    side = "below" if bool(request.below) != (channel.multiplier < 0) else "above"
-    return f"when {labelled(channel.name, channel.unit)} is {side} {value_of(channel, request.level or 0):g}"
+    threshold = f"{value_of(channel, request.level or 0):.15g}"
+    return f"when {labelled(channel.name, channel.unit)} is at or {_side(request, channel)} {threshold}"
+
+
+def _side(request: ArmRequest, channel: Channel) -> str:
+    return "below" if turned(channel, bool(request.below)) else "above"
 
 
 def stop_json(request: ArmRequest | None) -> dict[str, object] | None:

@@ -123,6 +123,11 @@ def i32(description: str, unit: str = "1") -> Meta:
     return number(description, unit, ge=-0x8000_0000, le=0x7FFF_FFFF)
 
 
+def i64(description: str, unit: str = "1") -> Meta:
+    """A signed 64-bit number."""
+    return number(description, unit, ge=-(1 << 63), le=(1 << 63) - 1)
+
+
 def about(description: str) -> Meta:
     """The text of a field that needs no unit or limit."""
     return Meta(description=description)

@@ -20,6 +20,7 @@ from fieldlog_protocol.commands.base import (
     about,
     blob,
     i32,
+    i64,
     number,
     string,
     u8,
@@ -174,7 +175,7 @@ class ArmRequest(Message, frozen=True, kw_only=True):
     at: Annotated[int, u63("UTC to start at, or seconds to wait", "s")] | None = None
     s: Annotated[int, u8("id of the stream whose channel triggers; left out: the first recorded")] | None = None
     ch: Annotated[int, u8("position of the channel that triggers; left out: 0")] | None = None
-    level: Annotated[int, i32("raw value that triggers")] | None = None
+    level: Annotated[int, i64("raw value that triggers")] | None = None
     below: Annotated[bool, about("true: trigger at the level or below it; else at it or above")] | None = None
     until: Annotated[int, u63("UTC to stop at", "s")] | None = None
     secs: Annotated[int, u63("stop after this time of recording; without power none passes", "s")] | None = None
@@ -249,9 +250,7 @@ class ChannelInfo(Message, frozen=True, kw_only=True):
     mul: Annotated[int, i32("factor; left out: 1")] | None = None
     exp: Annotated[int, number("power of ten; left out: 0", ge=-30, le=30)] | None = None
     off: Annotated[int, i32("added to raw * mul; left out: 0")] | None = None
-    miss: (
-        Annotated[int, number("raw value that stands for a missing reading", ge=-(1 << 63), le=(1 << 63) - 1)] | None
-    ) = None
+    miss: Annotated[int, i64("raw value that stands for a missing reading")] | None = None
     lo: Annotated[float, about("lowest valid value, in the unit")] | None = None
     hi: Annotated[float, about("highest valid value, in the unit")] | None = None
     cal: Annotated[tuple[float, ...], about("calibration polynomial, constant first")] | None = None
