@@ -50,7 +50,7 @@ class BlockEncoder:
         self._chunks: list[list[Column]] = []
         self._frames: list[Sequence[int | float]] = []
         self._fit: Fit | None = None  # of just the frames that are held
-        self._meter: Meter | None = self._codec.meter(self._types, self._capacity)
+        self._meter: Meter | None = None
 
     @property
     def n_frames(self) -> int:
@@ -143,7 +143,7 @@ class BlockEncoder:
         return values
 
     def _open_meter(self) -> Meter:
-        """The meter; after bulk filling one that has seen all frames again."""
+        """The meter; none is made for what is filled in bulk alone, and a late one sees all frames again."""
         if self._meter is None:
             self._meter = self._codec.meter(self._types, self._capacity)
             for frame in zip(*(column.tolist() for column in self._columns(self._chunks)), strict=True):
