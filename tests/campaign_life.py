@@ -17,7 +17,9 @@ import fieldlog.archive
 from campaign_owner import Dice, Owner
 from campaign_truth import Truth
 from device_bench import Bench
+from fieldlog.archive.merge import merge
 from fieldlog.device import Device
+from fieldlog.logger_info import LoggerInfo
 from fieldlog.pull import PullResult, pull
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.errors import LinkError, ProtocolError, RequestTimeout
@@ -126,8 +128,10 @@ class Life:
         if self.dice.random() < 0.5:
             self.owner.stop()
         for index in range(self.plan.hosts):
-            run(self.bench, self.end(index))
+            last = run(self.bench, self.end(index))
         self.truth.check_device()
+        if self.plan.hosts > 1:
+            self.merge(last.info)
 
     def some_time(self) -> None:
         """From nothing to more than a lap of a ring."""
@@ -181,7 +185,7 @@ class Life:
                 return
         raise AssertionError(f"none of {_TRIES} pulls came through")
 
-    async def end(self, index: int) -> None:
+    async def end(self, index: int) -> PullResult:
         result = await self.read_out(index, LinkKind(baud=None))
         folder, info = self.folders[index], result.info
         self.outcome.readings += self.truth.check_archive(folder, info.next_seq, info.open_seqs)
@@ -191,15 +195,26 @@ class Life:
         assert self.told[index] <= lost, f"told as lost, and not so: {self.told[index] - lost}"
         if not self.failed_pulls[index]:
             assert self.told[index] == lost, f"lost, and never told: {lost - self.told[index]}"
+        return result
+
+    def merge(self, info: LoggerInfo) -> None:
+        """All archives in one: what any of them holds, and no gap but what all of them lack."""
+        folder = self.folders[0].with_name("merged")
+        with fieldlog.archive.open(folder) as whole:
+            for one in self.folders:
+                with fieldlog.archive.open(one, writable=False) as other:
+                    merge(whole, other)
+        self.truth.check_archive(folder, info.next_seq, info.open_seqs)
+        assert self.held_in(folder) == set().union(*map(self.held_in, self.folders))
 
     async def read_out(self, index: int, link: LinkKind, *, seal: bool = True) -> PullResult:
         """One pull. What was on flash when it began, and still is when it has come to its end, must be held then."""
         before, began_us, boot, begun = self.truth.on_flash(), self.now_us, self.bench.device.boot_id, self.session
-        self.truth.begin_reading(self.held_by(index))
+        self.truth.begin_reading(self.held_in(self.folders[index]))
         self.outcome.seen["pulls"] += 1
         result = await self.connect_and_pull(index, link, seal=seal)
         self.outcome.seen["pulls that came through"] += 1
-        held = self.held_by(index)
+        held = self.held_in(self.folders[index])
         missed = before & self.truth.on_flash() - held
         assert not missed, f"blocks {missed} were there all the time, and are not held"
         skipped = before & self.truth.passed - held
@@ -212,11 +227,11 @@ class Life:
         self.told[index] |= told
         return result
 
-    def held_by(self, index: int) -> set[int]:
-        """What this host's archive holds: nothing but what was committed."""
-        if not fieldlog.archive.exists(self.folders[index]):
+    def held_in(self, folder: Path) -> set[int]:
+        """What an archive holds: nothing but what was committed."""
+        if not fieldlog.archive.exists(folder):
             return set()
-        with fieldlog.archive.open(self.folders[index], writable=False) as archive:
+        with fieldlog.archive.open(folder, writable=False) as archive:
             return {seq for log in archive.logs() for seq in self.truth.check_held(log)}
 
     @property

@@ -73,7 +73,7 @@ def faults(outcome: Outcome) -> Counter[str]:
 
 def test_a_ring_that_overwrites_what_was_not_read_and_a_log_that_is_full(folder: Path) -> None:
     outcome = lives(STEADY, range(4), folder)
-    assert outcome.lost
+    assert outcome.lost > 10
     assert outcome.readings
 
 
@@ -124,8 +124,8 @@ def test_many_power_cuts(part: int, folder: Path, record_property: pytest.Record
 
 
 def test_blocks_sealed_out_of_order_while_they_are_read(folder: Path) -> None:
-    outcome = lives(SHUFFLED, range(2), folder)
-    assert outcome.seen["blocks left open"] > 10
+    outcome = lives(SHUFFLED, range(1), folder)
+    assert outcome.seen["blocks left open"] > 4
 
 
 @pytest.mark.faults
