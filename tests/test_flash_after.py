@@ -10,6 +10,9 @@ import pytest
 import image_tool
 from fieldlog.firmware_package import FirmwarePackage, PackagedImage
 from fieldlog.flash import FlashOptions, Installed, Outcome
+from fieldlog.flash_restart import lasting
+from fieldlog.transports.ports import SerialPort
+from fieldlog.url import parse
 from fieldlog_protocol.blocks.block import Kind, parse_header
 from fieldlog_protocol.commands import Empty, image, os, settings
 from fieldlog_protocol.errors import LinkError, VerificationError
@@ -212,6 +215,16 @@ def test_a_device_that_does_not_restart_is_told_apart() -> None:
     with pytest.raises(LinkError, match="did not restart within 30 s"):
         install(bench, NEW, FlashOptions(return_s=30))
     assert bench.ask(os.ECHO, os.EchoRequest(d="x")).r == "x"
+
+
+def test_a_usb_port_is_found_again_under_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = SerialPort("/dev/ttyACM0", vid=0x2FE3, pid=0x100, serial="A1")
+    there = [named, SerialPort("/dev/ttyACM1", vid=0x2FE3, pid=0x100), SerialPort("/dev/ttyS0")]
+    monkeypatch.setattr("fieldlog.flash_restart.serial_ports", lambda: there)
+    found = lasting(parse("/dev/ttyACM0?baud=9600"))
+    assert (found.scheme, found.usb, found.baud) == ("usb", (0x2FE3, 0x100, "A1"), 9600)
+    for unchanged in ("/dev/ttyACM1", "/dev/ttyS0", "/dev/ttyACM7", "udp:host", "usb:2fe3:0100"):
+        assert lasting(parse(unchanged)) == parse(unchanged)
 
 
 # several images

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 from fieldlog.device import Device
+from fieldlog.transports.ports import serial_ports
+from fieldlog.url import DeviceUrl
 from fieldlog_protocol.commands import Empty
 from fieldlog_protocol.commands import image as commands
 from fieldlog_protocol.commands.image import ImageSlot
@@ -16,6 +19,16 @@ from fieldlog_protocol.errors import LinkError, RequestTimeout
 
 _PAUSE_S = 0.5
 _ASK_AGAIN_S = 10.0
+
+
+def lasting(url: DeviceUrl) -> DeviceUrl:
+    """The same device by its USB serial number where it has one: its port may come back under another name."""
+    if url.scheme != "serial":
+        return url
+    for port in serial_ports():
+        if port.path == url.target and port.vid is not None and port.pid is not None and port.serial:
+            return replace(url, scheme="usb", usb=(port.vid, port.pid, port.serial))
+    return url
 
 
 async def restart(

@@ -6,9 +6,10 @@ the one expected, what is under way is let run out and sending goes on from ther
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -23,6 +24,8 @@ OnProgress = Callable[[int, int], None]
 AHEAD = 2
 """Requests that wait beyond the window, so that one goes out in the moment an answer comes in."""
 _SETBACKS = 8
+_WIDTHS = (0, 23, 0xFF, 0xFFFF, 0xFFFF_FFFF)
+"""The largest offsets of each length in CBOR; offset 0 carries more beside."""
 _TWO_LINES = 180
 """Longest message that an unpaced host can be sure to get through a stock Zephyr line pool (SMP.md section 8)."""
 
@@ -72,8 +75,17 @@ class _State:
     sent: int
     align: int = 1
     furthest: int = 0
+    rooms: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
     setbacks: int = 0
     timeouts: int = 0
+
+    def size(self, target: Target) -> int:
+        """How long the next piece may be; the same for all offsets that take as many bytes in CBOR."""
+        at = self.limit, bisect_left(_WIDTHS, self.sent)
+        if at not in self.rooms:
+            most = room(self.limit, target.empty(self.sent))
+            self.rooms[at] = max(most - most % self.align, 1)
+        return self.rooms[at]
 
     def advance(self, offset: int) -> None:
         """Only what was never reached before makes up for setbacks: else a device could go in circles for ever."""
@@ -138,8 +150,7 @@ def _send_on(
     # the answer to the first piece may name another offset to go on from: wait for it
     most = client.window + AHEAD if state.done else 1
     while len(under_way) < most and state.sent < total:
-        size = room(state.limit, target.empty(state.sent))
-        size = min(max(size - size % state.align, 1), total - state.sent)
+        size = min(state.size(target), total - state.sent)
         reply = target.send(state.sent, size)
         if client.ordered and under_way and reply.ask.tries == 1:
             reply.add_done_callback(partial(_overtake, client, under_way[-1][1]))

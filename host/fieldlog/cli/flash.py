@@ -16,9 +16,11 @@ from fieldlog.flash import Flashed, Outcome, carry_out
 from fieldlog.flash_checks import check_file, make_plan
 from fieldlog.flash_plan import LEAST_BATTERY, RETURN_S, FlashOptions, FlashPlan, Part
 from fieldlog.flash_recovery import recover
+from fieldlog.flash_restart import lasting
 from fieldlog.image_upload import SteadyLink
 from fieldlog.keys import load_key
 from fieldlog.pinned_keys import default_pins
+from fieldlog.url import choose
 from fieldlog_protocol.commands.os import BOOTLOADER_MODES
 from fieldlog_protocol.errors import UsageError
 
@@ -140,7 +142,7 @@ def _install(common: Common, name: str, package: FirmwarePackage, wanted: FlashO
     watch = _Watch(common)
 
     async def work() -> Flashed:
-        async with common.connect() as device:
+        async with common.connect(lasting(choose(common.url))) as device:
             plan = await SteadyLink(device, wanted.reconnect_s).ask(lambda: make_plan(device, package, wanted))
             if not plan.nothing_to_do:
                 for note in plan.notes:
@@ -158,7 +160,7 @@ def _recover(common: Common, name: str, package: FirmwarePackage, wanted: FlashO
         common.output.note("note: whose firmware this is was not verified: no key was given with --key")
 
     async def work() -> Flashed:
-        async with common.connect() as device:
+        async with common.connect(lasting(choose(common.url))) as device:
             with common.output.progress(f"uploading {name}") as show:
                 return await recover(device, package, wanted, tell=common.output.note, progress=show)
 
