@@ -67,7 +67,10 @@ def word(residual: int) -> int:
 
 
 def unzigzag(words: Words) -> Values:
-    return (words >> np.uint32(1)).view(np.int32) ^ -(words & np.uint32(1)).view(np.int32)
+    result = (words & np.uint32(1)).view(np.int32)
+    np.negative(result, result)
+    result ^= (words >> np.uint32(1)).view(np.int32)
+    return result
 
 
 def _counts(frames: int) -> Indices:

@@ -131,6 +131,7 @@ def _residuals(types: Types, batch: Batch, groups: _Groups) -> Values:
     packings = _packings(codes)
     unsigned = np.repeat([type_.minimum >= 0 for type_ in types], blocks * most)
     as_they_are = unsigned & (_predictors(codes) == VALUE)
+    some_as_they_are = bool(as_they_are.any())
     quotients = np.lib.stride_tricks.sliding_window_view(_quotients(batch, groups), GROUP)
     result = np.empty((len(codes), GROUP), np.int32)
     for packing in np.flatnonzero(np.bincount(packings, minlength=1)).tolist():
@@ -140,8 +141,9 @@ def _residuals(types: Types, batch: Batch, groups: _Groups) -> Values:
         if rice:
             residuals |= quotients[firsts[chosen]] << np.uint32(packing)
         values = unzigzag(residuals)
-        plain = np.flatnonzero(as_they_are[chosen])
-        values[plain] = residuals[plain].view(np.int32)
+        if some_as_they_are:
+            plain = np.flatnonzero(as_they_are[chosen])
+            values[plain] = residuals[plain].view(np.int32)
         result[chosen] = values
     return result.reshape(columns, blocks, most, GROUP)
 
