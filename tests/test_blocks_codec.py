@@ -194,6 +194,18 @@ def test_frame_by_frame_and_bulk_give_the_same_bytes(
     run_two_ways(types, timed, jitter, seed, 300)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_levels_and_trends_fill_blocks_alike_in_both_ways(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    stream = stream_of([I16, I32])
+    trend = np.cumsum(1000 + np.cumsum(rng.integers(-9, 10, 2000)) + rng.integers(-30, 31, 2000))
+    columns = [rng.normal(3000, 20, 2000).astype("<i2"), trend.astype("<i4")]
+    ticks = regular_ticks(stream, 2000)
+    bulk = encode_series(stream, ticks, columns, 512)
+    assert filled_by_turns(stream, ticks, columns, random.Random(seed), 512) == bulk, f"seed {seed}"
+    same_series(decode_frames(wires(bulk), stream), ticks, columns, 0)
+
+
 @pytest.mark.faults
 @two_ways
 @settings(deadline=None, max_examples=500)
