@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import fieldlog.archive
 from archive_data import CLIMATE, LOG_ID, UID, PaperLogger, climate
 from fieldlog.archive import Archive, ArchiveError, Log, Session, database
+from fieldlog.archive.log import GONE, NOT_SENT, OVERWRITTEN
 from fieldlog.archive.ranges import difference, union
 from fieldlog.clock_sync import Sync
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Flag, build_block
@@ -31,7 +32,7 @@ def blocks() -> list[bytes]:
     logger.schema()
     logger.events((0, Boot("power", "1.2.3")), (5, Mark("begun")))
     logger.data(CLIMATE, *climate(12_000))
-    assert len(logger.blocks) > 150
+    assert len(logger.blocks) > 140
     return logger.blocks
 
 
@@ -247,6 +248,20 @@ def test_a_gap_found_twice_is_one_gap_and_shrinks_when_blocks_turn_up(tmp_path: 
         assert log.lost() == [range(5, 12), range(14, 25)]
         with pytest.raises(UsageError, match="ends before"):
             log.add_gap(3, 2)
+
+
+@given(found=st.lists(st.tuples(ranges, st.sampled_from([GONE, NOT_SENT, OVERWRITTEN])), max_size=5))
+def test_each_seq_that_is_lost_stands_in_one_gap_with_the_reason_found_last(
+    tmp_path_factory: pytest.TempPathFactory, found: list[tuple[list[range], str]]
+) -> None:
+    with opened(tmp_path_factory.mktemp("archive")) as archive:
+        log = log_of(archive)
+        wanted: dict[int, str] = {}
+        for parts, reason in found:
+            log.add_gaps(parts, reason)
+            wanted |= dict.fromkeys(elements(parts), reason)
+        told = [(seq, gap.reason) for gap in log.gaps() for seq in range(gap.first_seq, gap.last_seq + 1)]
+        assert sorted(told) == sorted(wanted.items())
 
 
 def test_sessions_syncs_names_and_pulls_are_kept_and_repeating_them_changes_nothing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import fieldlog.archive
 from fieldlog.archive import Archive
+from fieldlog.archive.log import GONE, NOT_SENT, OVERWRITTEN
 from fieldlog.cli.main import invoke
 from fieldlog.connection import connect
 from fieldlog.pull import PullResult, pull
@@ -271,6 +272,21 @@ async def test_nothing_is_given_up_for_an_archive_of_another_memory(archive: Arc
             assert await unread(connected, archive, info) == [range(3, 4)]
             device.blocks |= log(range(20, SEQS), "another")
             assert await unread(connected, archive, info) == [range(SEQS)]
+
+
+@pytest.mark.parametrize("reason", [NOT_SENT, OVERWRITTEN])
+async def test_what_was_not_had_but_is_still_asked_for_is_not_given_up(archive: Archive, reason: str) -> None:
+    """A device that was wrong once about what it holds, and was then asked to erase it."""
+    device = Logger(log())
+    archive.log(UID, 7).add_gaps([range(4), range(12, 15)], reason)
+    archive.log(UID, 7).add_blocks(wire for seq, wire in log().items() if seq >= 4 and seq not in (12, 13, 14))
+    device.blocks = log(range(4, SEQS))
+    with device.running() as url:
+        async with connect(url) as connected:
+            info = await connected.logger_info()
+            assert await unread(connected, archive, info) == [range(12, 15)]
+            archive.log(UID, 7).add_gaps([range(12, 15)], GONE)
+            assert await unread(connected, archive, info) == []
 
 
 async def test_a_card_from_another_logger_is_told(archive: Archive) -> None:

@@ -63,7 +63,7 @@ async def unread(device: Device, archive: Archive, info: LoggerInfo) -> list[ran
             if await _differs(device, log, info, _LOOKS_BEFORE_LOSS):
                 break
             log.recheck(held.start, held.stop, everything=True)
-            return log.unread(held.start, held.stop)
+            return log.missing(held.start, held.stop)
     return [held] if held else []
 
 

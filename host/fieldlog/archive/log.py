@@ -160,14 +160,28 @@ class Log(LogView):
         if not wanted:
             return []
         absent = self._absent_of(wanted)
-        at_us = self._clock()
         news = difference(absent, self.lost())
-        self._write(
-            "INSERT INTO gaps VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT (log, first_seq, last_seq) DO UPDATE SET reason = excluded.reason",
-            [(self.key, part.start, part.stop - 1, reason, at_us) for part in absent],
-        )
+        with self._transaction():
+            self._note_gaps(absent, reason)
         return news
+
+    def _note_gaps(self, parts: list[range], reason: str) -> None:
+        """Each seq stands in one row: what is noted for this reason stays, other rows give way to it."""
+        rows = self._gap_rows()
+        parts = difference(parts, [seqs for seqs, why, _ in rows if why == reason])
+        outdated = [row for row in rows if overlap(parts, row[0])]
+        left = [(piece, why, at_us) for seqs, why, at_us in outdated for piece in difference([seqs], parts)]
+        self._db.executemany(
+            "DELETE FROM gaps WHERE log = ? AND first_seq = ? AND last_seq = ?",
+            [(self.key, seqs.start, seqs.stop - 1) for seqs, _, _ in outdated],
+        )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?)",
+            [
+                (self.key, piece.start, piece.stop - 1, why, at_us)
+                for piece, why, at_us in (*left, *((part, reason, self._clock()) for part in parts))
+            ],
+        )
 
     def add_pulls(self, pulls: Iterable[Pull]) -> None:
         """Pulls that another archive tells of; one that is here already is the one that began at the same instant."""

@@ -109,18 +109,20 @@ class LogView:
 
     def gaps(self) -> list[Gap]:
         """Gaps as they were found, less what was had after all (from a dump of the flash, say), in order of seq."""
-        found = [
-            Gap(*row)
-            for row in self._rows(
-                "SELECT first_seq, last_seq, reason, found_us FROM gaps WHERE log = ? ORDER BY first_seq, last_seq"
-            )
-        ]
-        absent = self._absent_of([range(gap.first_seq, gap.last_seq + 1) for gap in found])
+        found = self._gap_rows()
+        absent = self._absent_of([seqs for seqs, _, _ in found])
         return [
-            Gap(part.start, part.stop - 1, gap.reason, gap.found_us)
-            for gap in found
-            for part in overlap(absent, range(gap.first_seq, gap.last_seq + 1))
+            Gap(part.start, part.stop - 1, reason, found_us)
+            for seqs, reason, found_us in found
+            for part in overlap(absent, seqs)
         ]
+
+    def _gap_rows(self) -> list[tuple[range, str, int]]:
+        """(seqs, reason, moment) of each gap as it was found."""
+        rows = self._rows(
+            "SELECT first_seq, last_seq, reason, found_us FROM gaps WHERE log = ? ORDER BY first_seq, last_seq"
+        )
+        return [(range(first, last + 1), reason, found_us) for first, last, reason, found_us in rows]
 
     def _absent_of(self, parts: Sequence[range]) -> list[range]:
         """What of these seqs is not held, found in one query."""
