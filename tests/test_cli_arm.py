@@ -125,7 +125,7 @@ def test_what_is_armed_is_told_and_disarmed(shared: Simulator, capsys: pytest.Ca
     assert "session 1 is armed" in run.out
     assert "when acceleration z [g] is at or above 7.5" in run.out
     status = run.json("log", "status")
-    assert (status["state"], status["session"], status["label"]) == ("armed", 0, "fall")
+    assert (status["state"], status["session"], status["label"]) == ("armed", 1, "fall")
     start = status["start"]
     assert (start["stream"], start["channel"], start["unit"], start["above"]) == (
         "motion",

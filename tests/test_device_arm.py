@@ -35,7 +35,8 @@ def test_at_a_time(steps: int) -> None:
     armed = bench.arm(start=StartMode.AT, at=START_S + 10 * MINUTE, streams=ENVIRONMENT, label="dawn")
     assert armed == logger.ArmResponse(session=1, state=State.ARMED)
     info = bench.info()
-    assert (info.state, info.left, info.session) == (State.ARMED, 10 * MINUTE, 0)
+    assert (info.state, info.left, info.session) == (State.ARMED, 10 * MINUTE, 1)
+    assert (info.ua, info.rua) == (8, 8)
     assert info.plan == logger.ArmRequest(
         id=1000, label="dawn", start=StartMode.AT, at=START_S + 10 * MINUTE, streams=ENVIRONMENT
     )
@@ -49,6 +50,23 @@ def test_at_a_time(steps: int) -> None:
     assert session.start == pytest.approx(10 * MINUTE * TICK_HZ, abs=2)
     data = [block.header for block in bench.blocks() if block.header.kind == Kind.DATA]
     assert all(header.session == 1 for header in data)
+
+
+def test_the_session_told_is_the_one_that_is_armed_or_recorded_and_else_the_last() -> None:
+    bench = Bench()
+    told: list[int | None] = [bench.info().session]
+    for start in (StartMode.AFTER, StartMode.NOW):
+        bench.arm(start=start, at=MINUTE, streams=ENVIRONMENT)
+        told.append(bench.info().session)
+        bench.wait(2 * MINUTE)
+        told.append(bench.info().session)
+        bench.stop()
+        told.append(bench.info().session)
+    bench.arm(start=StartMode.AFTER, at=MINUTE)
+    told.append(bench.info().session)
+    bench.stop()
+    told.append(bench.info().session)
+    assert told == [0, 1, 1, 1, 2, 2, 2, 3, 2]
 
 
 @WAKES

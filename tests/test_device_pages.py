@@ -144,7 +144,7 @@ def test_info_fits_with_the_longest_names(buffers: Buffers) -> None:
     bench.wait(3600)
     info = bench.info()
     said = {name for name in info.__struct_fields__ if getattr(info, name) is not None}
-    assert set(info.__struct_fields__) - said == {"left", "ppm"}, "it has begun, and its clock is a crystal"
+    assert set(info.__struct_fields__) - said == {"left", "rua", "ppm"}, "it has begun, and its clock is a crystal"
     assert (info.name, info.serial, info.block) == ("é" * 16, bench.device.identity.serial, 1024)
     assert bench.fl_refusal(logger.INFO, logger.InfoRequest(p=info.parts)) == LoggerError.OUT_OF_RANGE
 

@@ -86,6 +86,16 @@ class Logger:
         return self._run.request
 
     @property
+    def session(self) -> int:
+        """The id of the session armed, being recorded or last recorded; 0 when there is none yet."""
+        return self._run.session
+
+    @property
+    def recording_ua(self) -> float | None:
+        """What the session armed will draw when it is recorded."""
+        return self._run.recording_ua
+
+    @property
     def seconds_left(self) -> int | None:
         """Until the session begins, if that is known."""
         return self._run.seconds_left

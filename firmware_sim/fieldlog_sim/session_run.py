@@ -72,6 +72,18 @@ class SessionRun:
         return State.FULL if full else State.IDLE
 
     @property
+    def session(self) -> int:
+        """The id of the session armed, being recorded or last recorded; 0 when there is none yet."""
+        if self.state is State.ARMED:
+            return self.sessions.next_id
+        return 0 if self.sessions.last is None else self.sessions.last.id
+
+    @property
+    def recording_ua(self) -> float | None:
+        """What the session armed will draw when it is recorded."""
+        return _drawn_by(self._recorded) if self.state is State.ARMED else None
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is being recorded or armed."""
         return self.plan is None and self.sessions.running is None
@@ -371,11 +383,15 @@ class SessionRun:
             sampled = [self._watched(self.plan)]
         else:
             sampled = []
-        rates = [(len(stream.channels), 1e6 / (stream.period_us or IRREGULAR_US)) for stream in sampled]
-        self._firmware.battery.draw(current_ua(rates), self._clock.true_us if moment_us is None else moment_us)
+        self._firmware.battery.draw(_drawn_by(sampled), self._clock.true_us if moment_us is None else moment_us)
 
     def _new_recorder(self, session: int) -> Recorder:
         uid, log_id = self._firmware.log_identity
         said = uid, log_id, self._firmware.firmware_version, self._firmware.product
         schema = self._setup.schema(*said, self._firmware.clock.oscillator.tolerance_ppm)
         return Recorder(self._store, schema, self._facts, session=session, max_age_s=self._firmware.max_age_s)
+
+
+def _drawn_by(sampled: Sequence[Stream]) -> float:
+    """Mean current in uA of a device that samples these streams."""
+    return current_ua([(len(stream.channels), 1e6 / (stream.period_us or IRREGULAR_US)) for stream in sampled])

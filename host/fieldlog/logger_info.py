@@ -33,6 +33,7 @@ class LoggerInfo:
     Seqs count blocks; `tick` counts 32768 Hz ticks since the boot `boot_id`; `utc_s` and `clock_set_s` are None while
     the device's clock has not been set. `plan` is how the session armed or recorded was asked for, and `starts_in_s` when
     it begins, if that is known. `current_ua` is what is drawn from the battery on average in the present state.
+    `recording_ua` is what it will be while the session armed is recorded.
     `clock_ppm`: how far off the tick's rate may be, None for a crystal.
     """
 
@@ -64,6 +65,7 @@ class LoggerInfo:
     battery_percent: int | None
     battery_mah: int | None
     current_ua: int | None
+    recording_ua: int | None
     reset_reason: str
     utc_s: int | None
     clock_set_s: int | None
@@ -110,6 +112,7 @@ def merge(parts: Sequence[InfoResponse]) -> LoggerInfo:
         battery_percent=whole.pct,
         battery_mah=whole.mah,
         current_ua=whole.ua,
+        recording_ua=whole.rua,
         reset_reason=whole.reset or "",
         utc_s=whole.utc or None,
         clock_set_s=whole.set or None,

@@ -133,7 +133,6 @@ class _Pages:
 
     def _what(self) -> logger.InfoResponse:
         device, recorder, clock = self._device, self._logger, self._device.clock
-        last = recorder.sessions.last
         return logger.InfoResponse(
             parts=_PARTS,
             boot=device.boot_id,
@@ -146,7 +145,7 @@ class _Pages:
             total=recorder.bytes_total,
             released=recorder.released,
             wrap=recorder.wrap,
-            session=last.id if last else 0,
+            session=recorder.session,
             mv=device.battery_mv,
             reset=device.reset_reason,
             utc=clock.believed_seconds(clock.tick),
@@ -157,6 +156,7 @@ class _Pages:
     def _planned(self) -> logger.InfoResponse:
         """Of many streams the periods are left out, which are told elsewhere, and of very many all."""
         battery, now_us, plan = self._device.battery, self._device.now_us(), self._logger.plan
+        recording_ua = self._logger.recording_ua
         said = logger.InfoResponse(
             parts=_PARTS,
             plan=plan,
@@ -164,6 +164,7 @@ class _Pages:
             pct=battery.percent(now_us),
             mah=round(battery.left_mah(now_us)),
             ua=round(battery.current_ua),
+            rua=None if recording_ua is None else round(recording_ua),
         )
         if plan is None or self._limits.fits(said):
             return said

@@ -216,7 +216,7 @@ class InfoResponse(Message, frozen=True, kw_only=True):
     total: Annotated[int, u63("bytes of the log in all", "By")] | None = None
     released: Annotated[int, u32("blocks before this seq may be overwritten in full mode")] | None = None
     wrap: Annotated[bool, about("true: the ring overwrites the oldest; false: it stops when full")] | None = None
-    session: Annotated[int, u16("session being recorded or last recorded; 0: none yet")] | None = None
+    session: Annotated[int, u16("session armed or being recorded, else the last recorded; 0: none yet")] | None = None
     mv: Annotated[int, u16("battery voltage", "mV")] | None = None
     reset: Annotated[str, string("why it last restarted", max_length=LABEL_MAX)] | None = None
     utc: Annotated[int, u63("UTC that the device believes now, 0: not set", "s")] | None = None
@@ -232,6 +232,7 @@ class InfoResponse(Message, frozen=True, kw_only=True):
     pct: Annotated[int, u8("charge left in the battery", "%")] | None = None
     mah: Annotated[int, u32("charge left in the battery", "mA.h")] | None = None
     ua: Annotated[int, u32("mean current drawn in the present state", "uA")] | None = None
+    rua: Annotated[int, u32("mean current that the session armed will draw when it is recorded", "uA")] | None = None
 
 
 class StreamsRequest(Message, frozen=True, kw_only=True):
