@@ -18,10 +18,13 @@ from fieldlog_protocol.errors import ProtocolError
 from fieldlog_protocol.wire import HEADER_SIZE, encode_body
 from smp_peer import Peer, PtyPeer, UdpPeer, pty_peer, udp_peer
 
-LOG = [
-    build_block(Block(BlockHeader(format=block_format(Kind.EVENT), seq=seq, t0=0, boot_id=1), 0, 0, bytes([seq]) * 200))
-    for seq in range(40)
-]
+
+def block(seq: int) -> bytes:
+    header = BlockHeader(format=block_format(Kind.EVENT), seq=seq, t0=0, boot_id=1)
+    return build_block(Block(header, 0, 0, bytes([seq % 256]) * 200))
+
+
+LOG = [block(seq) for seq in range(40)]
 
 
 def serve(peer: Peer) -> None:
@@ -160,7 +163,21 @@ def elsewhere_twice(asked: int, answer: dict[str, Any], n: int) -> None:
         answer["q"] += 1
 
 
-@pytest.mark.parametrize("lie", [spoiled_once, elsewhere_twice])
+def short_once(asked: int, answer: dict[str, Any], n: int) -> None:
+    if asked == 5:
+        answer["d"] = answer["d"][:100]
+
+
+def empty_once(asked: int, answer: dict[str, Any], n: int) -> None:
+    if asked == 3:
+        answer["d"] = b""
+
+
+def always_short(asked: int, answer: dict[str, Any], n: int) -> None:
+    answer["d"] = answer["d"][:150]
+
+
+@pytest.mark.parametrize("lie", [spoiled_once, elsewhere_twice, short_once, empty_once, always_short])
 async def test_a_passing_fault_of_the_line_costs_nothing(lie: Lie) -> None:
     with pty_peer() as port:
         Liar(port.peer, lie)
@@ -181,3 +198,42 @@ async def test_what_is_spoiled_on_the_device_is_read_past() -> None:
         async with fieldlog.connect(url_of(port, raw=False)) as device:
             blocks = [block async for batch in read_blocks(device.client, 0, 40) for block in batch.blocks]
     assert list(dict.fromkeys(blocks)) == LOG[:10] + LOG[11:]
+
+
+async def read_all(log: dict[int, bytes], start: int = 0, stop: int = 40) -> tuple[list[bytes], int]:
+    """What is read of a log whose pages hold this, and how many requests that took."""
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        stream = b"".join(log[page] for page in sorted(log) if page >= body["q"])
+        return {"q": body["q"], "o": body["o"], "f": 0, "d": stream[body["o"] : body["o"] + body["n"]]}
+
+    with pty_peer() as port:
+        port.peer.on(logger.BLOCKS, answer)
+        async with fieldlog.connect(url_of(port, raw=False)) as device:
+            blocks = [block async for batch in read_blocks(device.client, start, stop) for block in batch.blocks]
+        return list(dict.fromkeys(blocks)), len(port.peer.asked(logger.BLOCKS))
+
+
+PAGES = dict(enumerate(LOG))
+
+
+@pytest.mark.parametrize("page", [0, 1, 6, 7, 8, 38, 39])
+@pytest.mark.parametrize("there", [0, 4, 5, 6, 30, 39, 40, 4_000_000_000])
+async def test_a_block_that_is_not_where_it_belongs_hides_no_other(page: int, there: int) -> None:
+    """A page repeats another one or bears a number of its own: whatever comes of it, all others are read."""
+    blocks, _ = await read_all(PAGES | {page: block(there)})
+    assert set(blocks) - {block(there)} == set(LOG) - {LOG[page], block(there)}
+    assert block(4_000_000_000) not in blocks
+
+
+async def test_two_blocks_that_changed_places_cost_one_of_them() -> None:
+    blocks, _ = await read_all(PAGES | {7: LOG[8], 8: LOG[7]})
+    assert len(set(LOG) - set(blocks)) == 1
+
+
+async def test_the_end_of_the_log_is_looked_at_twice_only_where_blocks_are_missing() -> None:
+    whole, asked = await read_all(PAGES)
+    assert whole == LOG
+    shorter, more = await read_all(PAGES, stop=50)
+    assert shorter == LOG
+    assert more <= asked + 1

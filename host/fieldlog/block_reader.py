@@ -3,7 +3,8 @@
 Rule: positions are (seq, offset) and known before a reply arrives, so the line is kept busy; every reply names the
 position it answers. The log changes while it is read: the ring overwrites its oldest blocks, and a block that was open
 is sealed between others. Both move what offsets count, so the seq that they count from follows what has been received;
-where the bytes do not fit together all the same, the reader starts anew behind the last whole block.
+where the bytes do not fit together all the same, the reader starts anew behind the last whole block. A reply that is
+shorter than asked ends the log only if there is nothing behind it at a second look.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from itertools import pairwise
 
+from fieldlog.block_order import BlockOrder, Numbered
 from fieldlog.client import Client, Reply
 from fieldlog_protocol.blocks.block import HEADER, MAX_WIRE_LENGTH
 from fieldlog_protocol.blocks.split import BlockSplitter
@@ -107,8 +108,10 @@ class _Reader:
         self._received = 0  # stream position behind the last byte that came in order
         self._under_way: deque[tuple[logger.BlocksRequest, Reply[logger.BlocksResponse]]] = deque()
         self._splitter = BlockSplitter()
+        self._order = BlockOrder(start, stop)
         self._ended = False
-        self._damaged = 0
+        self._short = False  # the last reply was shorter than asked
+        self._spoiled = 0
         self._wrong_answers = 0
         self._first_held = 0
         self._moved = False  # the ring has overwritten what offsets counted from
@@ -121,22 +124,30 @@ class _Reader:
         while self._under_way:
             await self._under_way[0][1]
             before = self._received
-            blocks = self._split(self._arrived())
-            seqs = [seq_in(wire) for wire in blocks]
-            if self._splitter.damaged > self._damaged or not self._rising(seqs):
-                blocks, seqs = self._after_damage(blocks, seqs)
-            if seqs:
-                self._advance(seqs[-1], len(blocks[-1]))
+            found = [(seq_in(wire), wire) for wire in self._split(self._arrived())]
+            found = self._order.take(found, final=self._ended and not self._moved)
+            if self._splitter.damaged + self._order.skipped > self._spoiled:
+                found = self._after_damage(found)
+            if found:
+                self._advance(*found[-1])
+            blocks, seqs = [wire for _, wire in found], [seq for seq, _ in found]
             yield Batch(blocks, seqs, self._first_held, self._received - before)
             if self._moved:
                 self.restart_at = max(self._first_held, self._behind)
             if self._ended:
                 return
+            if self._short:
+                self._look_again()
             self._fill()
+
+    def _look_again(self) -> None:
+        """Seqs are outstanding: whether the log ends here or the device could not give more is asked by itself."""
+        self.abandon()
+        self._requested = self._received
 
     def _fill(self) -> None:
         # as many wait as are sent: when several replies arrive together, as many requests leave together
-        while len(self._under_way) < 2 * self._client.window:
+        while len(self._under_way) < (1 if self._short else 2 * self._client.window):
             base, offset = self._base.seq, self._requested - self._base.at
             # what the ring overwrites meanwhile makes the first seq held grow, but hardly beyond twice the last
             size = chunk_size(self._client.max_reply, base, offset, 2 * self._stop)
@@ -160,7 +171,11 @@ class _Reader:
             self._moved = answer.f > request.q
             if not self._moved:
                 pieces.append(answer.d)
-            self._ended = self._moved or len(answer.d) < request.n
+            short = len(answer.d) < request.n
+            self._ended = self._moved or (self._short and not answer.d)
+            self._short = short
+            if short:
+                break
         data = b"".join(pieces)
         self._received += len(data)
         return data
@@ -178,10 +193,10 @@ class _Reader:
     def _split(self, data: bytes) -> list[bytes]:
         return self._splitter.feed(data, final=self._ended and not self._moved)
 
-    def _advance(self, newest: int, length: int) -> None:
+    def _advance(self, newest: int, wire: bytes) -> None:
         """Count from the last whole block on: it is the one that the device holds longest."""
         self.whole = True
-        self._base = _Base(newest, self._received - self._splitter.pending - length)
+        self._base = _Base(newest, self._received - self._splitter.pending - self._order.behind - len(wire))
         self._ended = self._ended or newest >= self._stop - 1
 
     @property
@@ -189,20 +204,16 @@ class _Reader:
         """The seq behind the last whole block."""
         return self._base.seq + (1 if self.whole else 0)
 
-    def _rising(self, seqs: list[int]) -> bool:
-        """The log is read in order of seq: what goes back or stays is not what was asked for."""
-        return all(before < after for before, after in pairwise([self._behind - 1, *seqs]))
-
-    def _after_damage(self, blocks: list[bytes], seqs: list[int]) -> tuple[list[bytes], list[int]]:
+    def _after_damage(self, found: list[Numbered]) -> list[Numbered]:
         """Bytes that do not fit together: begin anew behind the last whole block before them, unless that was just
         done; then what is found behind them is taken, and the next damage gets a second look again."""
-        self._damaged = self._splitter.damaged
-        if self._tolerant and self._damaged <= _MOST_DAMAGE and self._rising(seqs):
-            self._tolerant = not blocks
-            return blocks, seqs
+        self._spoiled = self._splitter.damaged + self._order.skipped
+        if self._tolerant and self._spoiled <= _MOST_DAMAGE:
+            self._tolerant = not found
+            return found
         self.restart_at = self._behind
         self._ended = True
-        return [], []
+        return []
 
     def abandon(self) -> None:
         """Take back what is still under way: newest first, or what waits would be sent in the place of what was."""
