@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 import fieldlog.archive
@@ -103,6 +104,59 @@ def test_a_device_is_not_told_what_contradicts_its_belief(off_s: int, tmp_path: 
         decision = decide(archive.log(info.uid, info.log_id), info, reading(10.1, -off_s * 1_000_000, off_s))
     assert decision.anchor is None
     assert f"{abs(off_s)}.000 s {'ahead of' if off_s > 0 else 'behind'}" in decision.warnings[0]
+
+
+def told(folder: Path, off_s: float, *known: Sync, **device: int) -> str:
+    """What is said by a pull at day 10.1 that finds this computer off by so much; "" when all is well."""
+    info = logger(**device)
+    with fieldlog.archive.open(folder) as archive:
+        log = archive.log(info.uid, info.log_id)
+        taken = reading(10.1, None, off_s)
+        log.add_syncs([*known, sync(10.1 - 60 / DAY_S, off_s), taken.sync])
+        decision = decide(log, info, taken)
+    assert (decision.anchor is None) is bool(decision.warnings)
+    return "".join(decision.warnings)
+
+
+@pytest.mark.parametrize(
+    ("off_s", "known", "device", "words"),
+    [
+        pytest.param(0, [sync(1)], {}, "", id="all well"),
+        pytest.param(9, [sync(9, 9), sync(5, 9)], {}, "", id="a belief alone does not count"),
+        pytest.param(-3600, [sync(1), sync(5)], {}, "The readings keep their times. Check", id="outvoted"),
+        pytest.param(3600, [sync(9)], {"set": 0}, "until more pulls decide, with an error that covers both", id="tie"),
+        pytest.param(40, [sync(9)], {"set": 0}, "The error of the readings' times covers both", id="strained"),
+        pytest.param(3600, [], {}, "The readings of this boot get their times from this computer's clock", id="belief"),
+    ],
+)
+def test_a_pull_says_what_becomes_of_the_readings(
+    off_s: float, known: list[Sync], device: dict[str, int], words: str, tmp_path: Path
+) -> None:
+    text = told(tmp_path, off_s, *known, **device)
+    assert words in text
+    assert bool(words) is bool(text)
+    assert not words or f" {abs(off_s)}.000 s {'ahead of' if off_s > 0 else 'behind'}" in text
+
+
+def test_readings_keep_their_times_where_a_pull_says_so(tmp_path: Path) -> None:
+    assert "keep their times" in told(tmp_path, -31_536_000, sync(9), set=0)
+    with fieldlog.archive.open(tmp_path, writable=False) as archive:
+        (log,) = archive.logs()
+        (source,) = archive.sources([log])
+        times = source.clock.utc(2, np.array([8 * DAY_S * TICK_HZ], dtype=np.int64))
+    assert int(times.utc_us[0]) == EPOCH_US + 8 * DAY_S * 1_000_000
+    assert int(times.error_us[0]) > 31_536_000_000_000
+
+
+def test_a_sync_is_held_against_the_line_of_the_others() -> None:
+    """It fits the one before it, and yet not the rate that those before it tell of."""
+    others = [sync(day, day * DAY_S * 90e-6) for day in (0, 2, 4)]
+    off_us = contradiction(sync(10, 4 * DAY_S * 90e-6), others, None)
+    assert off_us == pytest.approx(-6 * DAY_S * 90, rel=0.01)
+
+
+def test_a_clock_that_was_wrong_once_is_not_held_against_those_that_agree() -> None:
+    assert contradiction(sync(4), [sync(0, 40), sync(2)], None) is None
 
 
 def test_what_the_archive_knows_outvotes_a_belief(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fieldlog.clock_model import CRYSTAL, RC, UNBOUNDED, UNKNOWN_TIME, Belief, BootSpan, ClockModel, Oscillator, Quality
+from fieldlog.clock_model import UNBOUNDED, UNKNOWN_TIME, Belief, BootSpan, ClockModel, Quality
+from fieldlog.clock_oscillator import CRYSTAL, RC, Oscillator
 from fieldlog.clock_sync import TICK_HZ, Probe, Sync, sync_from_probes
 from fieldlog_protocol.errors import VerificationError
 
@@ -147,6 +149,68 @@ def test_two_hosts_of_different_opinion_widen_the_error_to_cover_both(wrong_last
     assert "covers both" in model.warnings[0]
 
 
+@pytest.mark.parametrize("wrong_s", [-31_536_000, -3600, 70])
+def test_a_newcomer_that_stands_alone_against_what_is_shown_moves_no_reading(wrong_s: int) -> None:
+    clock, rng = TrueClock(6, 10), random.Random(6)
+    old = clock.sync(EPOCH_US + DAY_S * US, 2_000, rng)
+    when = EPOCH_US + 2 * DAY_S * US
+    new = Sync(1, clock.tick(when), when + wrong_s * US, 2_000)
+    before, after = ClockModel([], [old]).utc(1, all_ticks(clock)), ClockModel([], [old, new]).utc(1, all_ticks(clock))
+    assert np.array_equal(before.utc_us, after.utc_us)
+    assert np.all(after.error_us >= abs(wrong_s) * US)
+    third = clock.sync(EPOCH_US + 3 * DAY_S * US, 2_000, rng)
+    assert_covered(ClockModel([], [old, new, third]), clock, all_ticks(clock), "a majority")
+
+
+def test_whoever_was_first_a_majority_decides() -> None:
+    clock, rng = TrueClock(6, 10), random.Random(6)
+    wrong = Sync(1, clock.tick(EPOCH_US + DAY_S * US), EPOCH_US - 3600 * US, 2_000)
+    right = [clock.sync(EPOCH_US + day * DAY_S * US, 2_000, rng) for day in (2, 4)]
+    model = ClockModel([], [wrong, *right])
+    assert model.knots(1) == tuple(right)
+    assert assert_covered(model, clock, all_ticks(clock), "two against one") < 100
+
+
+@pytest.mark.parametrize("first_is_right", [False, True])
+@pytest.mark.parametrize(("off_s", "apart_s"), [(40, 100_000), (5, 20_000), (20, 100_000), (-90, 200_000)])
+def test_a_wrong_clock_that_the_limit_lets_pass_is_covered_and_told(
+    off_s: int, apart_s: int, first_is_right: bool
+) -> None:
+    clock, rng = TrueClock(7, 10), random.Random(7)
+    right, wrong = (
+        clock.sync(EPOCH_US + (400_000 + when) * US, 2_000, rng)
+        for when in ((0, apart_s) if first_is_right else (apart_s, 0))
+    )
+    model = ClockModel([], [right, replace(wrong, utc_us=wrong.utc_us + off_s * US)])
+    stated_s = assert_covered(model, clock, all_ticks(clock), f"{off_s} s over {apart_s} s")
+    assert stated_s < 1000
+    assert "covers both" in model.warnings[0]
+
+
+@pytest.mark.parametrize("ppm", [-400, 130, 400])
+@pytest.mark.parametrize("pulls", [2, 3, 10])
+def test_an_oscillator_out_of_its_figures_is_covered_too(ppm: int, pulls: int) -> None:
+    """Two syncs leave it open who is wrong; three that agree show that it is the oscillator, and cost little."""
+    syncs = [
+        Sync(1, (10 + day) * DAY_S * TICK_HZ, EPOCH_US + round(day * DAY_S * (US + ppm)), 1_000) for day in range(pulls)
+    ]
+    days = np.arange(0, 60, dtype=np.int64)
+    times = ClockModel([], syncs).utc(1, days * DAY_S * TICK_HZ)
+    off = np.abs(times.utc_us - (EPOCH_US + (days - 10) * DAY_S * (US + ppm)))
+    assert np.all(off <= times.error_us)
+    inside_s = times.error_us[10] / US
+    assert inside_s > DAY_S * (abs(ppm) + 100) / US if pulls == 2 else inside_s < DAY_S * (abs(ppm) - 98) / US
+
+
+def test_a_clock_that_is_put_right_by_a_little_between_two_probes_is_no_news() -> None:
+    syncs = [Sync(1, TICK_HZ * 1000, EPOCH_US, 1_000), Sync(1, TICK_HZ * 1060, EPOCH_US + 60 * US + 25_000, 1_000)]
+    model = ClockModel([], syncs)
+    assert model.warnings == ()
+    times = model.utc(1, ticks_at(0, 1000, 1060, 101_060))
+    assert np.all(times.error_us >= 25_000)
+    assert times.error_us[-1] < 100_000 * US * 101e-6
+
+
 def test_the_same_sync_kept_on_device_and_host_has_one_vote() -> None:
     wrong = Sync(1, TICK_HZ * 100, EPOCH_US + 5000 * US, 200, "host")
     copies = [wrong, Sync(1, wrong.tick, wrong.utc_us + 3, 500, "device")]
@@ -278,7 +342,7 @@ def test_the_oscillator_decides_what_contradicts() -> None:
     syncs = [Sync(1, 0, EPOCH_US, 100), Sync(1, TICK_HZ * 1000, EPOCH_US + 1020 * US, 100)]
     assert ClockModel([], syncs, CRYSTAL).warnings
     assert not ClockModel([], syncs, RC).warnings
-    assert not ClockModel([], syncs, Oscillator(30_000, 100, 100, 100, 100)).warnings
+    assert not ClockModel([], syncs, Oscillator(30_000, 30_000, 100, 100, 100)).warnings
 
 
 def probed(rx: int, tx: int) -> Probe:

@@ -40,9 +40,23 @@ def test_one_against_one_is_undecided_and_a_third_decides() -> None:
     assert not judge([first, second], *CRYSTAL).rejected  # within 500 ppm
     second = at(100_000, 70)
     assert judge([first, second], *CRYSTAL).undecided
+    assert judge([first, second], *CRYSTAL).accepted == (first,), "who was first stays"
     third = at(200_000, 70)
     verdict = judge([first, second, third], *CRYSTAL)
     assert (list(verdict.accepted), list(verdict.rejected), verdict.undecided) == ([second, third], [first], False)
+
+
+def test_with_as_many_votes_on_either_side_nobody_changes_sides() -> None:
+    one, other = [at(n * 100_000) for n in range(4)], [at(n * 100_000, 600) for n in range(4)]
+    assert judge([one[0], other[1], other[2], one[3]], *CRYSTAL).accepted == (other[1], other[2])
+    assert judge([one[0], other[1], one[2], other[3]], *CRYSTAL).accepted == (one[0], one[2])
+
+
+def test_of_three_that_bend_the_one_is_left_out_without_which_the_rate_is_a_likely_one() -> None:
+    wrong, right = at(0, 40), [at(100_000), at(200_000)]
+    assert judge([wrong, *right], *CRYSTAL).undecided
+    verdict = judge([wrong, *right], *CRYSTAL, 100)
+    assert (list(verdict.accepted), list(verdict.rejected), verdict.undecided) == (right, [wrong], False)
 
 
 def test_errors_are_allowed_for() -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from fieldlog.archive import exists
 from fieldlog.archive import open as open_archive
-from fieldlog.clock_model import UNBOUNDED, Quality, oscillator_of
-from fieldlog.clock_sync import US_PER_TICK, Sync, one_per_tick
-from fieldlog.clock_votes import judge
+from fieldlog.clock_model import UNBOUNDED, Quality
+from fieldlog.clock_oscillator import oscillator_of
+from fieldlog.clock_sync import US_PER_TICK, Sync
+from fieldlog.clock_votes import judge_boot
 from fieldlog.logger_info import LoggerInfo
 
 
@@ -62,8 +63,7 @@ def read_history(path: Path, info: LoggerInfo, now: Sync) -> History | None:
 def drift(known: Sequence[Sync], now: Sync, clock_ppm: float | None) -> Drift | None:
     """The drift over the longest time that syncs of this boot tell of; None when they tell less than is known anyway."""
     oscillator = oscillator_of(clock_ppm)
-    mine = one_per_tick([now, *(sync for sync in known if sync.boot_id == now.boot_id)])
-    agreed = judge(mine, oscillator.limit_ppm, oscillator.change_ppm).accepted
+    agreed = judge_boot([now, *(sync for sync in known if sync.boot_id == now.boot_id)], oscillator).accepted
     first, last = agreed[0], agreed[-1]
     counted_us = (last.tick - first.tick) * US_PER_TICK
     passed_us = last.utc_us - first.utc_us

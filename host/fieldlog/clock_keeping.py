@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from fieldlog.archive.log import Log
 from fieldlog.clock import anchor_of, read_ticks
-from fieldlog.clock_model import oscillator_of
-from fieldlog.clock_sync import TICK_HZ, US_PER_TICK, Reading, Sync, one_per_tick
-from fieldlog.clock_votes import judge
+from fieldlog.clock_model import utc_through
+from fieldlog.clock_oscillator import Oscillator, oscillator_of
+from fieldlog.clock_strain import strains
+from fieldlog.clock_sync import TICK_HZ, US_PER_TICK, Reading, Sync, spaced
+from fieldlog.clock_votes import VOTE_TICKS, agree, judge_boot
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
 from fieldlog_protocol.commands.logger import ClockAnchor
@@ -46,14 +48,28 @@ def decide(log: Log, info: LoggerInfo, reading: Reading) -> Decision:
     """Whether the device shall keep the sync of `reading`: if it is time for that and nothing contradicts it that the
     archive holds. `info` is the device's as it was before `reading`.
     """
-    found = doubt(reading.sync, log.syncs(), info)
+    known = log.syncs()
+    found = doubt(reading.sync, known, info)
     if found is not None:
         text = (
-            f"{found}. The device's clock was left as it is, the readings are not affected. Check this computer's clock; "
-            "if it is right, `fieldlog clock sync` sets the device's"
+            f"{found}. The device's clock was left as it is. {_effect(reading.sync, known, oscillator_of(info.clock_ppm))}. "
+            "Check this computer's clock; if it is right, `fieldlog clock sync` sets the device's"
         )
         return Decision(warnings=(text,))
     return Decision(anchor_of(reading.sync) if _due(info, reading) else None)
+
+
+def _effect(sync: Sync, known: Iterable[Sync], oscillator: Oscillator) -> str:
+    """What a sync that is in doubt does to the times of the readings, now that the archive has it."""
+    same_boot = [other for other in known if other.boot_id == sync.boot_id]
+    verdict = judge_boot([sync, *same_boot], oscillator)
+    if sync in verdict.rejected and verdict.undecided:
+        return "The readings keep their times until more pulls decide, with an error that covers both"
+    if sync in verdict.rejected:
+        return "The readings keep their times"
+    if verdict.undecided or _is_strained(sync, verdict.accepted, oscillator):
+        return "The error of the readings' times covers both, until more pulls decide"
+    return "The readings of this boot get their times from this computer's clock"
 
 
 def doubt(sync: Sync, known: Iterable[Sync], info: LoggerInfo) -> str | None:
@@ -83,17 +99,29 @@ def _due(info: LoggerInfo, reading: Reading) -> bool:
 
 
 def contradiction(sync: Sync, known: Sequence[Sync], clock_ppm: float | None) -> float | None:
-    """By how many microseconds a sync is off from those that rule it out; None when none do.
+    """By how many microseconds a sync is off the line of the others, if they speak against it; None when they do not.
 
     One that stands alone against one is ruled out: nobody knows which of them is wrong.
     """
     oscillator = oscillator_of(clock_ppm)
-    same_boot = one_per_tick([sync, *(other for other in known if other.boot_id == sync.boot_id)])
-    verdict = judge(same_boot, oscillator.limit_ppm, oscillator.change_ppm)
-    others = verdict.accepted if sync in verdict.rejected else verdict.rejected if verdict.undecided else ()
-    if others:
-        nearest = min(others, key=lambda other: abs(other.tick - sync.tick))
-        return sync.utc_us - nearest.utc_us - (sync.tick - nearest.tick) * US_PER_TICK
+    same_boot = [other for other in known if other.boot_id == sync.boot_id]
+    verdict = judge_boot([sync, *same_boot], oscillator)
+    others = [other for other in same_boot if not _is_one_opinion(sync, other, oscillator)]
+    against = sync in verdict.rejected or verdict.undecided or _is_strained(sync, verdict.accepted, oscillator)
+    if others and against:
+        return sync.utc_us - utc_through(others, oscillator, sync.tick)
     earliest_us = sync.utc_us + sync.error_us - sync.tick * US_PER_TICK * (1 - oscillator.limit_ppm / 1e6)
     before = max((o.utc_us - o.error_us for o in known if o.boot_id < sync.boot_id), default=earliest_us)
     return earliest_us - before if before > earliest_us else None
+
+
+def _is_one_opinion(sync: Sync, other: Sync, oscillator: Oscillator) -> bool:
+    return abs(sync.tick - other.tick) < VOTE_TICKS and agree(sync, other, oscillator.tolerance_ppm)
+
+
+def _is_strained(sync: Sync, accepted: Sequence[Sync], oscillator: Oscillator) -> bool:
+    """Whether this sync, or one shortly before it, and those before imply a rate that the oscillator hardly has."""
+    return any(
+        strain.notable and not strain.confirmed and sync.tick - strain.right.tick < VOTE_TICKS
+        for strain in strains(spaced(accepted, oscillator.limit_ppm), oscillator)
+    )

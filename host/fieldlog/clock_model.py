@@ -16,8 +16,10 @@ from enum import IntEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from fieldlog.clock_sync import MAX_TICK, US_PER_TICK, Sync, one_per_tick, spaced
-from fieldlog.clock_votes import judge
+from fieldlog.clock_oscillator import CRYSTAL, Oscillator
+from fieldlog.clock_strain import Strain, strains, widened
+from fieldlog.clock_sync import MAX_TICK, US_PER_TICK, Sync, spaced
+from fieldlog.clock_votes import judge_boot
 from fieldlog.datetimes import MAX_UTC_US, utc_text
 
 if TYPE_CHECKING:
@@ -40,45 +42,6 @@ class Quality(IntEnum):
     RTC = 2
     BOUNDED = 3
     UNKNOWN = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Oscillator:
-    """What a device's clock may do, in parts per million."""
-
-    limit_ppm: float
-    """Two syncs that imply more than this cannot both be right."""
-    tolerance_ppm: float
-    """Rate against nominal, temperature included."""
-    change_ppm: float
-    """Rate now against a rate measured under other conditions."""
-    daily_ppm: float
-    """How far days and nights, sun and shade, take the rate off its mean; over a day they cancel out."""
-    seasonal_ppm: float
-    """How far the mean of a day goes with weather and season, between two syncs."""
-
-
-CRYSTAL = Oscillator(limit_ppm=500, tolerance_ppm=100, change_ppm=70, daily_ppm=30, seasonal_ppm=15)
-RC = Oscillator(limit_ppm=50_000, tolerance_ppm=50_000, change_ppm=20_000, daily_ppm=10_000, seasonal_ppm=5_000)
-_WORST_PPM = 100_000
-
-
-def oscillator_of(ppm: float | None) -> Oscillator:
-    """What a clock does that may be off by `ppm`, as its device says; None: a crystal.
-
-    A crystal's temperature tells more than the figure on its package, and an RC clock's is in proportion to it.
-    """
-    if ppm is None or ppm <= CRYSTAL.limit_ppm:
-        return CRYSTAL
-    bound = min(ppm, _WORST_PPM)
-    share = bound / RC.tolerance_ppm
-    return Oscillator(
-        limit_ppm=max(bound, RC.limit_ppm),
-        tolerance_ppm=bound,
-        change_ppm=share * RC.change_ppm,
-        daily_ppm=share * RC.daily_ppm,
-        seasonal_ppm=share * RC.seasonal_ppm,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +79,7 @@ class _Slope:
     growth_ppm: float
 
 
-def _slope_at(knots: Sequence[Sync], oscillator: Oscillator) -> _Slope:
+def _slope_at(knots: Sequence[Sync], oscillator: Oscillator, excess_ppm: float) -> _Slope:
     """The slope that goes on beyond `knots[0]`, away from the others: from the nearest that tells it within 10 ppm."""
     end = knots[0]
     for other in knots[1:]:
@@ -126,15 +89,17 @@ def _slope_at(knots: Sequence[Sync], oscillator: Oscillator) -> _Slope:
             other is knots[-1] and doubt_ppm <= oscillator.change_ppm
         ):
             return _Slope(abs(other.utc_us - end.utc_us) / elapsed_us, oscillator.change_ppm + doubt_ppm)
-    return _Slope(1.0, oscillator.tolerance_ppm)
+    return _Slope(1.0, oscillator.tolerance_ppm + excess_ppm)
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """Piecewise-linear time of one synced boot. `doubt_us` widens everything when the syncs contradict each other."""
+    """Piecewise-linear time of one synced boot. `doubt_us` widens everything when the syncs contradict each other;
+    by `excess_ppm` the oscillator may be beyond its tolerance."""
 
     knots: tuple[Sync, ...]
     oscillator: Oscillator
+    excess_ppm: float = 0
     doubt_us: int = 0
 
     def times(self, ticks: npt.NDArray[np.int64]) -> Times:
@@ -179,7 +144,7 @@ class _Line:
             error = (left.error_us, right.error_us)
             return Between(first, last, utc, error, self.oscillator.daily_ppm, self.oscillator.seasonal_ppm)
         knots = self.knots if number == 0 else self.knots[::-1]
-        slope, end = _slope_at(knots, self.oscillator), knots[0]
+        slope, end = _slope_at(knots, self.oscillator, self.excess_ppm), knots[0]
         end_us = (end.tick - origin.tick) * US_PER_TICK
         return Beyond(end_us, end.utc_us - origin.utc_us, end.error_us, slope.rate, slope.growth_ppm)
 
@@ -256,18 +221,24 @@ def _no_times(ticks: npt.NDArray[np.int64]) -> Times:
 
 def _line(syncs: Iterable[Sync], oscillator: Oscillator, warnings: list[str]) -> _Line:
     """The line through the syncs that agree; those that do not are rejected with a warning."""
-    known = one_per_tick(syncs)
-    verdict = judge(known, oscillator.limit_ppm, oscillator.change_ppm)
-    line = _Line(tuple(spaced(verdict.accepted, oscillator.limit_ppm)), oscillator)
+    verdict = judge_boot(syncs, oscillator)
+    knots = spaced(verdict.accepted, oscillator.limit_ppm)
+    found = strains(knots, oscillator)
+    notable = [strain for strain in found if strain.notable]
+    line = _Line(widened(knots, found), oscillator, max((strain.excess_ppm for strain in notable), default=0))
+    if notable:
+        warnings.append(_strained(max(notable, key=lambda strain: strain.margin_us), oscillator))
     if not verdict.rejected:
         return line
     contradicted = [
-        (abs(sync.utc_us - at_us), error_us) for sync in verdict.rejected for at_us, error_us in [line.at(sync.tick)]
+        (abs(sync.utc_us - at_us), error_us + sync.error_us)
+        for sync in verdict.rejected
+        for at_us, error_us in [line.at(sync.tick)]
     ]
     off_us = max(off for off, _ in contradicted)
     doubt_us = max(off + error for off, error in contradicted)  # there; elsewhere they differ by as much as may drift
     warnings.append(
-        f"Boot {known[0].boot_id}: {len(verdict.rejected)} of {len(known)} clock syncs contradict the others by up to "
+        f"Boot {knots[0].boot_id}: {len(verdict.rejected)} of {verdict.count} clock syncs contradict the others by up to "
         f"{off_us / 1e6:.3f} s and are left out: a computer's clock was wrong. "
         + (
             "Which one cannot be told, so the stated error covers both."
@@ -275,7 +246,25 @@ def _line(syncs: Iterable[Sync], oscillator: Oscillator, warnings: list[str]) ->
             else "The majority decides."
         )
     )
-    return _Line(line.knots, oscillator, doubt_us if verdict.undecided else 0)
+    return replace(line, doubt_us=doubt_us if verdict.undecided else 0)
+
+
+def _strained(worst: Strain, oscillator: Oscillator) -> str:
+    return (
+        f"Boot {worst.left.boot_id}: its clock syncs imply that its clock is off by {abs(worst.ppm):.0f} ppm, which its "
+        f"oscillator, good to {oscillator.tolerance_ppm:.0f} ppm, hardly is. "
+        + (
+            "They agree about it, so it is the oscillator; the stated error allows for it."
+            if worst.confirmed
+            else "Either a computer's clock was wrong or it is the oscillator; the stated error covers both."
+        )
+    )
+
+
+def utc_through(syncs: Sequence[Sync], oscillator: Oscillator, tick: int) -> int:
+    """The UTC of `tick` on the line of those syncs of one boot that agree, as they are: no strain is allowed for."""
+    agreed = judge_boot(syncs, oscillator).accepted
+    return _Line(tuple(spaced(agreed, oscillator.limit_ppm)), oscillator).at(tick)[0]
 
 
 def _belief_anchors(beliefs: Sequence[Belief]) -> tuple[Sync, ...]:

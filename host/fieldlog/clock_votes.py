@@ -2,18 +2,20 @@
 
 One oscillator within its limit passes through all true syncs of a boot, errors allowed for, and its rate from one to
 the next changes by no more than temperature can do. Where some contradict each other, each counts as one vote an hour,
-so that a wrong clock does not win by being asked often.
+so that a wrong clock does not win by being asked often. Of as many votes those count that had reached their number
+first: what was shown stays, until a majority decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from fieldlog.clock_sync import TICK_HZ, US_PER_TICK, Sync
+from fieldlog.clock_oscillator import Oscillator
+from fieldlog.clock_sync import TICK_HZ, US_PER_TICK, Sync, one_per_tick
 
-_VOTE_TICKS = 3600 * TICK_HZ
+VOTE_TICKS = 3600 * TICK_HZ
 _REACH = 4  # votes on either side of one that is under suspicion
 _MOST_COMPARED = 10_000  # each is held against each: a second's work. Only a device that writes nonsense has more
 
@@ -26,6 +28,10 @@ class Verdict:
     rejected: tuple[Sync, ...] = ()
     undecided: bool = False
 
+    @property
+    def count(self) -> int:
+        return len(self.accepted) + len(self.rejected)
+
 
 def agree(first: Sync, second: Sync, limit_ppm: float) -> bool:
     """Whether one oscillator within `limit_ppm` can have passed through both, errors allowed for."""
@@ -34,17 +40,24 @@ def agree(first: Sync, second: Sync, limit_ppm: float) -> bool:
     return abs(implied_us - elapsed_us) <= elapsed_us * limit_ppm / 1e6 + first.error_us + second.error_us
 
 
-def judge(syncs: Sequence[Sync], limit_ppm: float, change_ppm: float) -> Verdict:
+def judge_boot(syncs: Iterable[Sync], oscillator: Oscillator) -> Verdict:
+    """Which syncs of one boot, in any order and kept more than once, its oscillator lets be true together."""
+    return judge(one_per_tick(syncs), oscillator.limit_ppm, oscillator.change_ppm, oscillator.tolerance_ppm)
+
+
+def judge(syncs: Sequence[Sync], limit_ppm: float, change_ppm: float, tolerance_ppm: float | None = None) -> Verdict:
     """The syncs of one boot, in tick order, parted into those of the majority and the others.
 
-    `limit_ppm`: what a rate may be off its nominal one; `change_ppm`: by what one measured later may differ from it.
+    `limit_ppm`: what a rate may be off its nominal one; `change_ppm`: by what one measured later may differ from it;
+    `tolerance_ppm`: what it hardly ever is off, to tell by whom of several to leave out. None: the limit.
     """
     by_best = {_best(opinion): opinion for opinion in _opinions(syncs, limit_ppm)}
     votes = sorted(by_best, key=_order)
     if _is_chain(syncs, limit_ppm) and not _count_bends(votes, change_ppm):
         return Verdict(tuple(syncs))
-    agreed = longest_agreement(votes, limit_ppm)
-    chosen, undecided = _straightened(agreed, change_ppm)
+    tolerance_ppm = limit_ppm if tolerance_ppm is None else tolerance_ppm
+    straightened = [_straightened(chain, change_ppm, tolerance_ppm) for chain in _longest_agreements(votes, limit_ppm)]
+    chosen, undecided = max(straightened, key=lambda found: len(found[0]))
     majority = frozenset(chosen)
     left = [best for best in votes if best not in majority]
     members = sorted((sync for best in chosen for sync in by_best[best]), key=_order)
@@ -67,7 +80,11 @@ def _count_bends(votes: Sequence[Sync], change_ppm: float) -> int:
     return sum(_bends(*three, change_ppm) for three in zip(votes, votes[1:], votes[2:], strict=False))
 
 
-def _straightened(votes: Sequence[Sync], change_ppm: float) -> tuple[list[Sync], bool]:
+def _count_strains(votes: Sequence[Sync], tolerance_ppm: float) -> int:
+    return sum(not agree(*two, tolerance_ppm) for two in pairwise(votes))
+
+
+def _straightened(votes: Sequence[Sync], change_ppm: float, tolerance_ppm: float) -> tuple[list[Sync], bool]:
     """The votes without those that bend the line; and whether others could have been left out instead."""
     kept, undecided, at = list(votes), False, 1
     while at < len(kept) - 1:
@@ -77,11 +94,11 @@ def _straightened(votes: Sequence[Sync], change_ppm: float) -> tuple[list[Sync],
             continue
         first = max(0, at - _REACH)
         around = kept[first : at + _REACH + 1]
-        left = {
-            suspect: _count_bends(around[: suspect - first] + around[suspect - first + 1 :], change_ppm)
-            for suspect in (at - 1, at, at + 1)
-        }
-        suspects = [suspect for suspect, bends in left.items() if bends == min(left.values())]
+        left: dict[int, tuple[int, int]] = {}
+        for suspect in (at - 1, at, at + 1):
+            others = around[: suspect - first] + around[suspect - first + 1 :]
+            left[suspect] = _count_bends(others, change_ppm), _count_strains(others, tolerance_ppm)
+        suspects = [suspect for suspect, faults in left.items() if faults == min(left.values())]
         undecided |= len(suspects) > 1
         del kept[suspects[-1]]
         at = max(1, at - 2)
@@ -109,7 +126,7 @@ def _opinions(syncs: Sequence[Sync], limit_ppm: float) -> list[list[Sync]]:
     found: list[list[Sync]] = []
     recent: list[list[Sync]] = []
     for sync in syncs:
-        recent = [opinion for opinion in recent if sync.tick - opinion[0].tick < _VOTE_TICKS]
+        recent = [opinion for opinion in recent if sync.tick - opinion[0].tick < VOTE_TICKS]
         shared = next((opinion for opinion in recent if agree(opinion[0], sync, limit_ppm)), None)
         if shared is not None:
             shared.append(sync)
@@ -120,13 +137,18 @@ def _opinions(syncs: Sequence[Sync], limit_ppm: float) -> list[list[Sync]]:
 
 
 def longest_agreement(syncs: Sequence[Sync], limit_ppm: float) -> list[Sync]:
-    """The longest chain of syncs, in tick order, of which each agrees with the next; the latest of several."""
+    """The longest chain of syncs, in tick order, of which each agrees with the next; of several the one that ends first."""
+    return _longest_agreements(syncs, limit_ppm)[0]
+
+
+def _longest_agreements(syncs: Sequence[Sync], limit_ppm: float) -> tuple[list[Sync], list[Sync]]:
+    """Of the longest chains, the one that ends first and the one that ends last."""
     import numpy as np
 
     if len(syncs) > _MOST_COMPARED:
         syncs = sorted(sorted(syncs, key=lambda sync: sync.error_us)[:_MOST_COMPARED], key=_order)
     if not syncs:
-        return []
+        return [], []
     origin = syncs[0]
     tick_us = np.array([(sync.tick - origin.tick) * US_PER_TICK for sync in syncs])
     utc_us = np.array([sync.utc_us - origin.utc_us for sync in syncs], dtype=np.float64)
@@ -139,7 +161,8 @@ def longest_agreement(syncs: Sequence[Sync], limit_ppm: float) -> list[Sync]:
         best = i - 1 - int(np.argmax(reached[::-1]))
         if reached[best]:
             length[i], before[i] = reached[best] + 1, best
-    return _traced(syncs, len(syncs) - 1 - int(np.argmax(length[::-1])), before.tolist())
+    first, last = int(np.argmax(length)), len(syncs) - 1 - int(np.argmax(length[::-1]))
+    return _traced(syncs, first, before.tolist()), _traced(syncs, last, before.tolist())
 
 
 def _traced(syncs: Sequence[Sync], last: int, before: Sequence[int]) -> list[Sync]:

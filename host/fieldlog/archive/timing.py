@@ -7,7 +7,8 @@ from pathlib import Path
 
 from fieldlog.archive.database import in_words
 from fieldlog.archive.log import Log
-from fieldlog.clock_model import Belief, BootSpan, ClockModel, oscillator_of
+from fieldlog.clock_model import Belief, BootSpan, ClockModel
+from fieldlog.clock_oscillator import oscillator_of
 from fieldlog.clock_sync import MAX_TICK, Sync
 from fieldlog_protocol.blocks.block import Kind
 from fieldlog_protocol.blocks.schema import parse_schema_part
