@@ -320,9 +320,9 @@ def test_blocks_that_nothing_describes_are_kept_and_reported(archive: Archive) -
     readings = archive.readings()
     assert [len(series) for series in readings] == [5000]
     assert len(list(readings)) == 1
-    assert readings.problems == [
-        f"1 blocks of {UID.hex()} were kept but not decoded: nothing held describes their schema 7."
-    ]
+    (text,) = readings.problems
+    assert text.startswith(f"{UID.hex()}: nothing held describes 1 block of schema 7: kept, and not decoded")
+    assert readings.undescribed == [text]
     assert archive.log(UID, LOG_ID).held().stop == len(logger.blocks)
 
 

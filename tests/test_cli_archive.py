@@ -12,6 +12,7 @@ import pytest
 import fieldlog.archive
 from archive_data import CLIMATE, LOG_ID, NEW_YEAR_US, UID, PaperLogger, climate
 from fieldlog.archive import Session
+from fieldlog.archive.log import GONE, NOT_SENT, OVERWRITTEN
 from fieldlog.cli.main import invoke
 from fieldlog_protocol.blocks.block import TICK_HZ, pad
 from fieldlog_protocol.blocks.events import Boot, ClockSync, SessionStart, SessionStop
@@ -142,6 +143,50 @@ def test_what_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def dump(path: Path, logger: PaperLogger) -> Path:
     path.write_bytes(b"\xff" * 512 + b"".join(pad(block, 256) for block in logger.blocks))
     return path
+
+
+def test_a_check_names_the_gaps_inside_and_at_both_ends(
+    tmp_path: Path, said: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = paper()
+    count = len(logger.blocks)
+    logger.blocks[4:6] = []
+    with fieldlog.archive.open(tmp_path) as archive:
+        log = archive.log(UID, LOG_ID)
+        log.add_blocks(logger.blocks[1:])
+        log.add_gaps([range(1)], OVERWRITTEN)
+        log.add_gaps([range(5, 6), range(count, count + 2)], GONE)
+        log.add_gaps([range(count + 1, count + 7)], NOT_SENT)
+        archive.log(UID, 99).add_gaps([range(3)], OVERWRITTEN)
+    assert said("archive", "rebuild", "--archive", tmp_path)[0] == 0
+    code, found = said("archive", "check", "--archive", tmp_path)
+    ranges = {(part["log_id"], part["first_seq"], part["last_seq"]) for part in found["missing"]}
+    assert ranges == {(LOG_ID, 0, 0), (LOG_ID, 4, 5), (LOG_ID, count, count + 6), (99, 0, 2)}
+    assert len(found["missing"]) == 4
+    assert code == 0, "what is missing is not damaged"
+    assert invoke(["archive", "check", "--archive", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"device {UID.hex()} lacks block 0" in lines
+    assert f"device {UID.hex()} lacks blocks {count} to {count + 6}" in lines
+
+
+def test_a_check_does_not_call_blocks_damaged_whose_description_was_overwritten(
+    tmp_path: Path, said: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = paper()
+    described, whole.blocks[:1] = whole.blocks[:1], []
+    fill(tmp_path, whole)
+    assert said("archive", "rebuild", "--archive", tmp_path)[0] == 0
+    code, found = said("archive", "check", "--archive", tmp_path)
+    assert (code, found["damaged"], found["blocks"], found["readings"]) == (0, [], len(whole.blocks), 0)
+    (text,) = found["undescribed"]
+    assert "nothing held describes" in text
+    assert invoke(["archive", "check", "--archive", str(tmp_path)]) == 0
+    assert f"warning: {text}" in capsys.readouterr().err
+    whole.blocks[:] = described
+    fill(tmp_path, whole)
+    code, found = said("archive", "check", "--archive", tmp_path)
+    assert (code, found["undescribed"], found["readings"]) == (0, [], 660)
 
 
 def test_importing_says_what_it_did(tmp_path: Path, said: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from fieldlog.archive.selection import Selection
 from fieldlog.archive.series import Series, join
 from fieldlog.archive.source import BATCH_BLOCKS, NO_ROWS, Rows, Source
 from fieldlog.clock_model import UNKNOWN_TIME, ClockModel, Times
+from fieldlog.text import count
 from fieldlog_protocol.blocks.block import Flag
 from fieldlog_protocol.blocks.decode import Frames, decode_frames
 from fieldlog_protocol.blocks.schema import Stream
@@ -189,20 +190,26 @@ class Readings:
     @property
     def problems(self) -> list[str]:
         """What could not be read, one sentence each, as far as it was iterated; clock and seq troubles at once."""
-        conflicts = [text for source in self._sources for text in _conflicts(source)]
+        conflicts = [text for source in self._sources for text in source.conflicts()]
         return [*self.left_out, *conflicts, *self.clock_warnings]
 
     @property
     def left_out(self) -> list[str]:
         """Those of the problems that are about readings that are not there, as far as it was iterated."""
-        found = [
-            f"{count} blocks of {name} were kept but not decoded: nothing held describes their schema {schema_id}."
-            for (name, schema_id), count in self._undescribed.items()
-        ]
+        found = self.undescribed
         found += [f"{name}: {text}. It was kept and left out." for (name, _), text in self._unreadable.items()]
         for source in self._sources:
             found += [f"{source.info.name}: {text}." for text in source.log.spoiled.values()]
         return found
+
+    @property
+    def undescribed(self) -> list[str]:
+        """Those of them about whole blocks whose description is missing."""
+        return [
+            f"{name}: nothing held describes {count(number, 'block')} of schema {schema_id}: kept, and not decoded before "
+            "a pull, another archive or a dump brings the description."
+            for (name, schema_id), number in self._undescribed.items()
+        ]
 
     @property
     def clock_warnings(self) -> list[str]:
@@ -392,14 +399,3 @@ def _inside(selection: Selection, first_us: Ints, last_us: Ints) -> Bools:
     if selection.end_us is not None:
         inside &= first_us < selection.end_us
     return inside
-
-
-def _conflicts(source: Source) -> list[str]:
-    seqs = source.log.conflicting()
-    if not seqs:
-        return []
-    text = (
-        f"{source.info.name}: {len(seqs)} blocks (first: {seqs[0]}) were read with different contents under the same "
-        "number, so two devices or two logs are mixed here. All are kept; the one that came first is shown."
-    )
-    return [text]

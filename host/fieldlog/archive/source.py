@@ -21,6 +21,7 @@ from fieldlog.archive.records import LogInfo
 from fieldlog.archive.row_types import whole_numbers
 from fieldlog.archive.timing import clock_model
 from fieldlog.clock_model import ClockModel
+from fieldlog.text import count
 from fieldlog_protocol.blocks.block import Kind
 
 Ints = npt.NDArray[np.int64]
@@ -118,6 +119,17 @@ class Source:
     def absent(self) -> list[range]:
         held = self.log.held()
         return self.log.absent(held.start, held.stop)
+
+    def conflicts(self) -> list[str]:
+        """A sentence where blocks of different content are held under one number."""
+        seqs = self.log.conflicting()
+        if not seqs:
+            return []
+        text = (
+            f"{self.info.name}: {count(len(seqs), 'block')} (first: {seqs[0]}) came with different contents under the same "
+            "number, so two devices or two logs are mixed here. All are kept; the one that came first is shown."
+        )
+        return [text]
 
     def parts(self) -> list[tuple[int, int]]:
         """(session, stream) of all data, in order of session."""

@@ -18,6 +18,7 @@ from fieldlog_protocol.errors import FieldlogError, VerificationError
 if TYPE_CHECKING:
     from fieldlog.archive.agreement import Agreement
     from fieldlog.archive.dataset import Update
+    from fieldlog.archive.records import LogInfo
     from fieldlog.archive.store import Archive
 
 _REBUILD = "`fieldlog archive rebuild` writes the Parquet files anew from the blocks"
@@ -31,6 +32,7 @@ class _Found:
     readings: int = 0
     damaged: list[str] = field(default_factory=list[str])
     missing: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
+    undescribed: list[str] = field(default_factory=list[str])
     clock: list[str] = field(default_factory=list[str])
     parquet: Agreement | None = None
 
@@ -52,27 +54,32 @@ def check(output: Output, archive: Path) -> None:
         _check_blocks(store, found)
         found.parquet = compare(store)
     output.result(_json(archive, found), lambda: _show(output, found))
-    for text in found.clock:
+    for text in (*found.undescribed, *found.clock):
         output.warn(text)
     _judge(archive, found)
 
 
 def _check_blocks(store: Archive, found: _Found) -> None:
+    from fieldlog.archive.ranges import union
+
     for log in store.logs():
         whole, spoiled = log.verify()
         found.blocks += whole
         found.damaged += [f"{log.info().name}: {text}." for text in spoiled]
         held = log.held()
-        found.missing.extend(_lacking(log.info().uid, part) for part in log.absent(held.start, held.stop))
+        missing = union([*log.absent(held.start, held.stop), *log.lost()])
+        found.missing += [_lacking(log.info(), part) for part in missing]
     for uid in dict.fromkeys(log.info().uid for log in store.logs()):
         selection = store.readings(uid)
         found.readings += sum(len(series) for series in selection.batches())
         found.clock += selection.clock_warnings
-        found.damaged += [text for text in selection.problems if text not in (*found.damaged, *found.clock)]
+        found.undescribed += selection.undescribed
+        told = {*found.damaged, *found.clock, *found.undescribed}
+        found.damaged += [text for text in selection.problems if text not in told]
 
 
-def _lacking(uid: str, part: range) -> dict[str, object]:
-    return {"uid": uid, "first_seq": part.start, "last_seq": part.stop - 1}
+def _lacking(log: LogInfo, part: range) -> dict[str, object]:
+    return {"uid": log.uid, "log_id": log.log_id, "first_seq": part.start, "last_seq": part.stop - 1}
 
 
 def _json(archive: Path, found: _Found) -> dict[str, object]:
@@ -83,6 +90,7 @@ def _json(archive: Path, found: _Found) -> dict[str, object]:
         "readings": found.readings,
         "damaged": found.damaged,
         "missing": found.missing,
+        "undescribed": found.undescribed,
         "clock": found.clock,
         "parquet": parquet and {"files": parquet.files, "readings": parquet.rows, "wrong": parquet.wrong},
     }
@@ -97,7 +105,10 @@ def _show(output: Output, found: _Found) -> None:
             f"{count(found.parquet.files, 'Parquet file')}, {count(found.parquet.rows, 'reading')} in them agree"
         )
     for part in found.missing:
-        output.line(f"device {part['uid']} lacks blocks {part['first_seq']} to {part['last_seq']}")
+        first, last = part["first_seq"], part["last_seq"]
+        output.line(
+            f"device {part['uid']} lacks " + (f"block {first}" if first == last else f"blocks {first} to {last}")
+        )
     for text in found.damaged:
         output.line(text)
     for text in found.parquet.wrong if found.parquet else ():
