@@ -86,6 +86,7 @@ class Client:
         self._session = Session(first, timeouts=self._options.timeouts)
         self._replies: dict[int, Reply[Any]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop  # that of the link; replies may be taken back while it closes
         self._down: LinkError | None = LinkError("the link is not open. Connect first")
         self._text = bytearray()
         self._seen = bytearray()
@@ -126,6 +127,7 @@ class Client:
     async def open(self) -> None:
         """Open the link, see whether anybody answers and learn what the device can take."""
         self._down = None
+        self._loop = asyncio.get_running_loop()
         try:
             await self._transport.open(self)
             self._renew(version=1)
@@ -297,7 +299,7 @@ class Client:
             return  # a timer that rings early finds nothing to do and is set again
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(due, self._tick)
+        self._timer = self._loop.call_at(due, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -355,4 +357,4 @@ class Client:
         )
 
     def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+        return self._loop.time()

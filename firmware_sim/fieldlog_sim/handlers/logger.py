@@ -304,7 +304,8 @@ class _Actions:
 
     def clock(self, _: Empty) -> logger.ClockResponse:
         clock = self._device.clock
-        arrived, now = clock.oscillator.tick(self._device.arrived_us), clock.tick
+        now = clock.tick
+        arrived = max(0, min(now, clock.oscillator.tick(self._device.arrived_us)))  # it may have waited for a restart
         return logger.ClockResponse(boot=self._device.boot_id, rx=arrived, tx=now, utc=clock.believed_utc_us)
 
     def anchor(self, request: logger.ClockAnchor) -> Empty:
