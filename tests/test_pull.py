@@ -15,7 +15,7 @@ from fieldlog.pull import PullResult, pull
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Kind, block_format, build_block
 from fieldlog_protocol.blocks.events import Mark, TimedEvent, encode_events
 from fieldlog_protocol.commands import logger, os
-from fieldlog_protocol.errors import ProtocolError
+from fieldlog_protocol.errors import ProtocolError, VerificationError
 from smp_peer import PtyPeer, pty_peer
 
 UID = bytes(range(8))
@@ -69,7 +69,7 @@ class Logger:
     def _blocks(self, body: dict[str, Any]) -> dict[str, Any]:
         if body["n"] > CRC_SIZE:  # else it is only looked at whether a block is the one that is known
             self.asked.append(body["q"])
-        stream = b"".join(wire for seq, wire in self.log.items() if seq >= body["q"])
+        stream = b"".join(wire for seq, wire in sorted(self.log.items()) if seq >= body["q"])
         answer = {"q": body["q"], "o": body["o"], "f": 0, "d": stream[body["o"] : body["o"] + body["n"]]}
         return self._told("blocks", answer)
 
@@ -114,13 +114,94 @@ def once(command: str, change: dict[str, Any]) -> Callable[[str, dict[str, Any]]
 
 async def test_a_hole_is_asked_for_twice_and_then_known(port: PtyPeer, device: Logger, archive: Archive) -> None:
     first = await read_out(port, archive)
-    assert (first.blocks, first.lost) == (SEQS - 1, [range(HOLE, HOLE + 1)])
+    assert (first.blocks, first.lost, first.unsent) == (SEQS - 1, [range(HOLE, HOLE + 1)], first.lost)
     device.asked.clear()
     second = await read_out(port, archive)
-    assert (set(device.asked), second.lost, second.blocks) == ({HOLE}, [], 0)
+    assert (set(device.asked), second.lost, second.unsent, second.blocks) == ({HOLE}, first.lost, [], 0)
     device.asked.clear()
     third = await read_out(port, archive)
     assert (device.asked, third.lost) == ([], [])
+
+
+async def test_what_lies_behind_the_newest_block_held_is_asked_for_by_every_pull(
+    port: PtyPeer, device: Logger, archive: Archive
+) -> None:
+    """It may yet come: only a later block tells that the device has passed it over."""
+    late = {seq: device.log.pop(seq) for seq in range(25, SEQS)}
+    device.lies = lambda command, answer: answer.update(next=SEQS) if command == "state" else None
+    for _ in range(3):
+        assert range(25, SEQS) in (await read_out(port, archive)).unsent
+    device.log[28] = late.pop(28)
+    result = await read_out(port, archive)
+    assert (result.lost, result.unsent) == ([range(25, 28)], [range(29, SEQS)])
+    device.log |= late
+    assert (await read_out(port, archive)).blocks == 1
+    assert held(archive) == set(LOG) - {25, 26, 27}
+
+
+OTHERS = [{"uid": bytes(8)}, {"log": 8}]
+
+
+def swap(device: Logger, seq: int, identity: dict[str, Any], clock: dict[str, Any], *, empty: bool) -> None:
+    """When the block `seq` has been told, the device is another one."""
+    gone = False
+
+    def lie(command: str, answer: dict[str, Any]) -> None:
+        nonlocal gone
+        if gone:
+            answer.update(
+                {"identity": identity, "clock": clock, "blocks": {"d": b""} if empty else {}}.get(command, {})
+            )
+        gone = gone or (command == "blocks" and block(seq)[-CRC_SIZE:] in answer["d"])
+
+    device.lies = lie
+
+
+@pytest.mark.parametrize("identity", OTHERS, ids=str)
+@pytest.mark.parametrize("clock", [{"boot": 77}, {"rx": 1, "tx": 1}, {"rx": 10**9, "tx": 10**9}], ids=str)
+async def test_of_a_device_that_is_another_one_at_the_end_no_sync_is_kept(
+    port: PtyPeer, device: Logger, archive: Archive, identity: dict[str, Any], clock: dict[str, Any]
+) -> None:
+    device.log[HOLE] = block(HOLE)
+    swap(device, SEQS - 1, identity, clock, empty=False)
+    with pytest.raises(VerificationError, match="swapped or erased"):
+        await read_out(port, archive)
+    assert [sync.tick for sync in archive.log(UID, 7).taken_syncs()] == [1000], "that of the beginning"
+    assert archive.log(UID, 7).pulls()[-1].outcome == "broken off"
+
+
+@pytest.mark.parametrize("identity", OTHERS, ids=str)
+async def test_what_another_device_does_not_have_is_no_loss(
+    port: PtyPeer, device: Logger, archive: Archive, identity: dict[str, Any]
+) -> None:
+    device.log[HOLE] = block(HOLE)
+    swap(device, 5, identity, {}, empty=True)
+    with pytest.raises(VerificationError, match="swapped or erased"):
+        await read_out(port, archive)
+    assert archive.log(UID, 7).gaps() == []
+    device.lies = lambda _command, _answer: None
+    await read_out(port, archive)
+    assert held(archive) == set(range(SEQS))
+
+
+@pytest.mark.parametrize("identity", OTHERS, ids=str)
+async def test_another_device_of_the_same_boot_is_noticed_when_it_is_told_the_time(
+    port: PtyPeer, device: Logger, archive: Archive, identity: dict[str, Any]
+) -> None:
+    device.log[HOLE] = block(HOLE)
+    port.peer.on(logger.CLOCK_ANCHOR, lambda _: {})
+    swap(device, SEQS - 1, identity, {}, empty=False)
+    with pytest.raises(VerificationError, match="swapped or erased"):
+        await read_out(port, archive)
+
+
+async def test_a_device_that_restarts_while_it_is_read_is_still_the_same(
+    port: PtyPeer, device: Logger, archive: Archive
+) -> None:
+    device.log[HOLE] = block(HOLE)
+    swap(device, SEQS - 1, {}, {"boot": 2, "rx": 3, "tx": 3}, empty=False)
+    assert (await read_out(port, archive)).blocks == SEQS
+    assert {(sync.boot_id, sync.tick) for sync in archive.log(UID, 7).taken_syncs()} == {(1, 1000), (2, 3)}
 
 
 async def test_a_sync_that_the_device_keeps_does_not_make_a_hole_asked_for_twice(
@@ -181,13 +262,14 @@ async def test_what_a_pull_has_to_know_first_is_asked_for_at_once(
     port: PtyPeer, device: Logger, archive: Archive
 ) -> None:
     """Nothing waits for an answer that it does not need: with a window of three, that is one round trip and a bit."""
+    device.log[HOLE] = block(HOLE)
     await read_out(port, archive)
     asked = [key for key, _ in port.peer.log]
     first = [os.PARAMS, logger.SEAL, logger.INFO, logger.INFO, logger.SESSIONS, logger.CLOCK_PROBE]
     assert asked[:6] == [command.key for command in first]
-    last = [logger.CLOCK_PROBE, logger.CLOCK_ANCHOR, logger.INFO, logger.SESSIONS]
-    assert asked[-4:] == [command.key for command in last], "before and behind the blocks"
-    assert set(asked[6:-4]) == {logger.CLOCK_PROBE.key, logger.BLOCKS.key}
+    last = [logger.CLOCK_PROBE, logger.CLOCK_ANCHOR, logger.INFO, logger.INFO, logger.SESSIONS]
+    assert asked[-5:] == [command.key for command in last], "before and behind the blocks"
+    assert set(asked[6:-5]) == {logger.CLOCK_PROBE.key, logger.BLOCKS.key}
 
 
 async def test_what_was_sealed_after_the_state_was_told_is_read_all_the_same(

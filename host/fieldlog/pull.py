@@ -12,20 +12,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from fieldlog.archive.log import GONE, NOT_SENT, OVERWRITTEN, Log
-from fieldlog.archive.ranges import difference, overlap
+from fieldlog.archive.ranges import difference, overlap, union
 from fieldlog.archive.records import Gap, Session
 from fieldlog.archive.store import Archive
 from fieldlog.block_reader import Batch, read_blocks
-from fieldlog.clock_keeping import decide, take_sync
-from fieldlog.clock_sync import Reading, Sync
+from fieldlog.clock import read_ticks
+from fieldlog.clock_keeping import decide
+from fieldlog.clock_sync import US_PER_TICK, Reading, Sync
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
-from fieldlog.recognise import misnamed, recognise
+from fieldlog.recognise import misnamed, recognise, require_same
 from fieldlog.recording import ask_sessions, read_sessions
 from fieldlog_protocol.blocks.block import frames_in
 from fieldlog_protocol.commands import Empty, logger
 from fieldlog_protocol.commands.logger import SessionInfo, StopReason
 from fieldlog_protocol.errors import FieldlogError, ProtocolError, RefusedError, VerificationError
+
+_JUMP_US = 2_000_000
+_SLOWEST = 0.06  # off may the worst oscillator's rate be, and a little more
 
 Progress = Callable[["PullProgress"], None]
 
@@ -46,7 +50,8 @@ class PullProgress:
 class PullResult:
     """What a pull did. `blocks` and `readings` are those that were asked for and came.
 
-    `lost` are seqs found gone, `open_seqs` blocks to come with a later pull, `warnings` sentences.
+    `lost` are seqs found gone or not sent, `unsent` those of them that a later pull asks for again, `open_seqs` blocks to
+    come with one, `warnings` sentences.
     """
 
     info: LoggerInfo
@@ -56,6 +61,7 @@ class PullResult:
     readings: int = 0
     stored: int = 0
     lost: list[range] = field(default_factory=list[range])
+    unsent: list[range] = field(default_factory=list[range])
     open_seqs: tuple[int, ...] = ()
     conflicts: list[int] = field(default_factory=list[int])
     sessions: int = 0
@@ -147,10 +153,12 @@ async def _anchor(
     told = client.start(logger.CLOCK_ANCHOR, anchor)
     if not client.ordered:
         await asyncio.wait([told])
-    asked, sessions = client.start(logger.INFO, logger.InfoRequest(p=1)), ask_sessions(device)
+    asked, who = client.start(logger.INFO, logger.InfoRequest(p=1)), client.start(logger.INFO, logger.InfoRequest())
+    sessions = ask_sessions(device)
     try:
         await told
         now = await asked
+        await require_same(device, result.info, await who)
         if now.first is not None and now.next is not None:
             new = replace(result.info, first_seq=now.first, next_seq=now.next, open_seqs=now.open or ())
             _require_sense(device, new, None)
@@ -160,20 +168,34 @@ async def _anchor(
     except RefusedError as error:
         result.warnings.append(f"the device did not keep the clock sync, the archive did: {error}")
     finally:
-        for reply in (told, asked, sessions):
+        for reply in (told, asked, who, sessions):
             reply.cancel()
 
 
 async def _probe(device: Device, log: Log, result: PullResult, before: Reading | None = None) -> Reading | None:
     """A clock that cannot be probed does not keep the readings from being read."""
     try:
-        found = await take_sync(device, log, known_us=before.round_trip_us if before else None)
+        found = await read_ticks(device, known_us=before.round_trip_us if before else None)
     except VerificationError as error:
         if not result.warnings:  # once is enough
             result.warnings.append(f"no clock sync was taken: {error}")
         return None
+    if not _goes_on(result.info, before, found):
+        await require_same(device, result.info)
+    log.add_syncs([found.sync])
     result.sync = result.sync or found.sync
     return found
+
+
+def _goes_on(info: LoggerInfo, before: Reading | None, now: Reading) -> bool:
+    """Whether these are the ticks of the device as it was: it neither restarted nor was it swapped."""
+    if now.sync.boot_id != info.boot_id or now.sync.tick < info.tick:
+        return False
+    if before is None:
+        return True
+    passed_us = now.sync.utc_us - before.sync.utc_us
+    ticks_us = (now.sync.tick - before.sync.tick) * US_PER_TICK
+    return abs(ticks_us - passed_us) <= _JUMP_US + _SLOWEST * abs(passed_us)
 
 
 async def _fetch(device: Device, log: Log, result: PullResult, progress: Progress | None, since: int = 0) -> None:
@@ -189,7 +211,10 @@ async def _fetch(device: Device, log: Log, result: PullResult, progress: Progres
             first_held = batch.first_held
             if progress is not None:
                 progress(_progress(result, count))
-    _note_lost(log, result, wanted, first_held)
+    absent = log.missing(wanted[0].start, wanted[-1].stop, info.open_seqs) if wanted else []
+    if absent:
+        await require_same(device, info)
+        _note_lost(log, result, absent, first_held)
     still_open = [range(seq, seq + 1) for seq in info.open_seqs]
     result.lost += log.add_gaps(difference([range(info.first_seq)], still_open), OVERWRITTEN)
 
@@ -210,19 +235,18 @@ def _progress(result: PullResult, wanted: int) -> PullProgress:
     return PullProgress(result.bytes, total, result.blocks, wanted, result.readings)
 
 
-def _note_lost(log: Log, result: PullResult, wanted: list[range], first_held: int) -> None:
+def _note_lost(log: Log, result: PullResult, absent: list[range], first_held: int) -> None:
     """What was asked for and did not come: overwritten meanwhile, or not there. The latter is asked for once more, by
-    the next pull, before it counts as gone."""
-    if not wanted:
-        return
-    bounds = range(wanted[0].start, wanted[-1].stop)
-    absent = log.missing(bounds.start, bounds.stop, result.info.open_seqs)
-    overwritten = overlap(absent, range(bounds.start, max(bounds.start, min(first_held, bounds.stop))))
+    the next pull, before it counts as gone; and by every pull while nothing that was written later is held."""
+    overwritten = overlap(absent, range(max(0, first_held)))
     never = difference(absent, overwritten)
+    newest = log.nearest_held(result.info.next_seq - 1, range(result.info.next_seq)) or 0
     twice = [part for gap in log.gaps() if gap.reason == NOT_SENT for part in overlap(never, _seqs(gap))]
-    result.lost += log.add_gaps(overwritten, OVERWRITTEN)
-    result.lost += log.add_gaps(difference(never, twice), NOT_SENT)
+    twice = overlap(union(twice), range(newest))
     log.add_gaps(twice, GONE)
+    unsent = difference(never, twice)
+    result.lost += [*log.add_gaps(overwritten, OVERWRITTEN), *log.add_gaps(unsent, NOT_SENT), *twice]
+    result.unsent += unsent
 
 
 def _seqs(gap: Gap) -> range:

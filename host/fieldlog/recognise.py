@@ -18,6 +18,7 @@ from fieldlog.logger_info import LoggerInfo
 from fieldlog.text import count
 from fieldlog_protocol.blocks.block import is_whole
 from fieldlog_protocol.commands import logger
+from fieldlog_protocol.errors import VerificationError
 
 _CRC_SIZE = 4
 _LOOKS = 3
@@ -53,6 +54,25 @@ def misnamed(log: Log, info: LoggerInfo) -> list[str]:
     )
     asked = "was its memory taken from another device? They are kept under what the device says"
     return [f"{whose} {info.log_id}: {asked}"]
+
+
+async def require_same(device: Device, info: LoggerInfo, told: logger.InfoResponse | None = None) -> None:
+    """VerificationError when the device is not the one any more that it was; `told` is what it last said of itself.
+
+    Twice it has to say so: on a line without a check value once may be a garbled answer.
+    """
+    for _ in range(2):
+        if told is None:
+            told = await device.request(logger.INFO, logger.InfoRequest())
+        if (told.uid, told.log) == (info.uid, info.log_id):
+            return
+        other, told = told, None
+    raise VerificationError(
+        f"{device.name} was the device {info.uid.hex()} with log {info.log_id} when this began, and is "
+        f"{(other.uid or b'').hex()} with log {other.log} now: it was swapped or erased meanwhile. Neither a loss nor a "
+        "clock sync was noted, but the last blocks that came may be the other one's. Pull again: whatever differs is "
+        "kept beside what was there, and told"
+    )
 
 
 async def unread(device: Device, archive: Archive, info: LoggerInfo) -> list[range]:
