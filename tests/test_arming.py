@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldlog.arming import Wish, build_request
+from fieldlog.arming import Wish, assumed_zones, build_request
 from fieldlog.clock import DeviceTime
 from fieldlog.deployment import merged, require_fits, zone_of
-from fieldlog.estimate import Estimate, estimate, free_bytes, shortfalls
+from fieldlog.estimate import estimate, free_bytes, shortfalls
+from fieldlog.local_times import moment_text, typed_time
 from fieldlog.logger_info import LoggerInfo, merge
 from fieldlog.recording import StreamInfo
+from fieldlog.text import size_text
 from fieldlog.thresholds import Threshold, parse_threshold, raw_level, value_of
 from fieldlog_protocol.blocks.schema import Channel, ChannelType
 from fieldlog_protocol.commands.logger import (
@@ -264,26 +266,170 @@ def test_what_is_released_is_free(fields: dict[str, object], blocks: int) -> Non
     assert free_bytes(info(**fields)) == blocks * 1024
 
 
+RAW_PER_S = 3 / 10 + 4 / 60
+
+
+def told_of(plan: ArmRequest, state: State = State.LOGGING, **fields: object) -> LoggerInfo:
+    """A logger whose battery lasts 5 days at 1000 uA, with a log that holds 30 days of both streams, as one guesses."""
+    size = round(30 * DAY_S * RAW_PER_S / 3)
+    said: dict[str, object] = {"plan": plan, "state": state, "utc_s": NOW_S, "total_bytes": size}
+    return info(**(said | {"battery_mah": 5 * 24, "current_ua": 1000} | fields))
+
+
 @pytest.mark.parametrize(
-    ("request_", "state", "said"),
+    ("plan", "state", "fields", "said"),
     [
-        (ArmRequest(id=1), State.LOGGING, []),
-        (ArmRequest(id=1, secs=3 * DAY_S), State.LOGGING, ["the log will be full after about 2 days of the 3 days"]),
-        (ArmRequest(id=1, secs=2 * DAY_S), State.LOGGING, []),
-        (ArmRequest(id=1, secs=3 * DAY_S, wrap=True), State.LOGGING, []),
+        (ArmRequest(id=1), State.LOGGING, {}, []),
         (
-            ArmRequest(id=1, secs=9 * DAY_S, wrap=True),
+            ArmRequest(id=1, secs=40 * DAY_S),
             State.LOGGING,
+            {"current_ua": 1},
+            ["the log will be full after about 30 days"],
+        ),
+        (ArmRequest(id=1, secs=29 * DAY_S), State.LOGGING, {"current_ua": 1}, []),
+        (ArmRequest(id=1, secs=40 * DAY_S, wrap=True), State.LOGGING, {"current_ua": 1}, []),
+        (
+            ArmRequest(id=1, frames=400_000),
+            State.LOGGING,
+            {"current_ua": 1},
+            ["the log will be full after about 30 days"],
+        ),
+        (ArmRequest(id=1, frames=4000), State.LOGGING, {}, []),
+        (
+            ArmRequest(id=1, secs=9 * DAY_S),
+            State.LOGGING,
+            {},
+            ["the battery will last about 5 days of the 9 days asked"],
+        ),
+        (
+            ArmRequest(id=1, until=NOW_S + 9 * DAY_S),
+            State.LOGGING,
+            {},
             ["the battery will last about 5 days of the 9 days"],
         ),
-        (ArmRequest(id=1, secs=9 * DAY_S, wrap=True), State.ARMED, []),
-        (ArmRequest(id=1, until=NOW_S + 3 * DAY_S), State.LOGGING, ["the log will be full"]),
-        (ArmRequest(id=1, start=1, at=NOW_S + 2 * DAY_S, until=NOW_S + 3 * DAY_S), State.ARMED, []),
-        (ArmRequest(id=1, secs=DAY_S, until=NOW_S + 30 * DAY_S), State.LOGGING, []),
+        (ArmRequest(id=1, secs=4 * DAY_S, until=NOW_S + 9 * DAY_S), State.LOGGING, {}, []),
+        # one that begins in two days
+        (
+            ArmRequest(id=1, secs=4 * DAY_S),
+            State.ARMED,
+            {"starts_in_s": 2 * DAY_S},
+            ["the battery will last about 3 days"],
+        ),
+        (ArmRequest(id=1, until=NOW_S + 4 * DAY_S), State.ARMED, {"starts_in_s": 2 * DAY_S}, []),
+        (ArmRequest(id=1, secs=DAY_S), State.ARMED, {"starts_in_s": 6 * DAY_S}, ["the battery will be flat before it"]),
+        (ArmRequest(id=1, secs=9 * DAY_S), State.ARMED, {"starts_in_s": None}, []),
     ],
 )
-def test_what_ends_before_the_session_is_said(request_: ArmRequest, state: State, said: list[str]) -> None:
-    lasts = Estimate(1, 1.0, measured=True, memory_s=2.0 * DAY_S, battery_s=5.0 * DAY_S)
-    found = shortfalls(info(state=state, utc_s=NOW_S), request_, lasts)
-    assert len(found) == len(said)
-    assert all(sentence.startswith(begin) for sentence, begin in zip(found, said, strict=True))
+def test_what_ends_before_the_session_is_said(
+    plan: ArmRequest, state: State, fields: dict[str, object], said: list[str]
+) -> None:
+    found = shortfalls(estimate(told_of(plan, state, **fields), STREAMS), wrap=bool(plan.wrap))
+    assert len(found) == len(said), found
+    assert all(sentence.startswith(begin) for sentence, begin in zip(found, said, strict=True)), found
+
+
+def test_the_memory_of_a_session_that_begins_later_is_reckoned_from_then() -> None:
+    later = estimate(told_of(ArmRequest(id=1), State.ARMED, starts_in_s=10 * DAY_S), STREAMS)
+    assert later.memory_s == pytest.approx(30 * DAY_S, rel=1e-3)
+    assert later.full_s == pytest.approx(40 * DAY_S, rel=1e-3)
+    short = estimate(told_of(ArmRequest(id=1, secs=29 * DAY_S), State.ARMED, starts_in_s=10 * DAY_S), STREAMS)
+    assert (short.memory_is_enough, short.full_s) == (True, None)
+    unknown = estimate(told_of(ArmRequest(id=1), State.ARMED), STREAMS)
+    assert (unknown.memory_is_enough, unknown.full_s) == (False, None)
+
+
+def test_the_time_recorded_so_far_counts() -> None:
+    """Of 31 days asked for two are in the log already: 30 are more than enough for the rest."""
+    plan = ArmRequest(id=1, secs=31 * DAY_S)
+    frames = round(2 * DAY_S * (1 / 10 + 1 / 60))
+    assert not estimate(told_of(plan), STREAMS).memory_is_enough
+    assert estimate(told_of(plan), STREAMS, running(frames, 0, 3)).memory_is_enough
+
+
+@pytest.mark.parametrize(
+    ("fields", "days"),
+    [
+        ({"starts_in_s": 2 * DAY_S, "recording_ua": 3000}, 3),
+        ({"starts_in_s": 6 * DAY_S, "recording_ua": 3000}, 5),
+        ({"starts_in_s": None, "recording_ua": 3000}, 5),
+        ({"starts_in_s": 2 * DAY_S, "recording_ua": None}, 5),
+    ],
+)
+def test_the_battery_of_one_that_waits_feeds_first_the_waiting_and_then_the_recording(
+    fields: dict[str, object], days: float
+) -> None:
+    assert estimate(told_of(ArmRequest(id=1), State.ARMED, **fields), STREAMS).battery_s == pytest.approx(days * DAY_S)
+
+
+# what people read
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "shown"),
+    [
+        ("2030-07-01T06:00", "Europe/Berlin", "2030-07-01 06:00 Europe/Berlin (04:00 UTC)"),
+        ("2030-07-01T01:00:05", "Europe/Berlin", "2030-07-01 01:00:05 Europe/Berlin (2030-06-30 23:00:05 UTC)"),
+        ("2030-07-01T06:00+05:30", "Europe/Berlin", "2030-07-01 06:00+05:30 (00:30 UTC)"),
+        ("2030-07-01T06:00Z", "Europe/Berlin", "2030-07-01 06:00 UTC"),
+        ("2030-07-01", None, "2030-07-01 00:00 UTC"),
+    ],
+)
+def test_a_time_is_shown_as_it_was_typed_with_utc_beside(text: str, zone: str | None, shown: str) -> None:
+    time = typed_time(text, "--at", None if zone is None else zone_of(zone))
+    assert moment_text(int(time.timestamp()), time.tzinfo) == shown
+
+
+def test_moments_that_no_calendar_holds_are_shown_all_the_same() -> None:
+    for seconds in (2**32, 253_402_300_799, 2**63 - 1):
+        assert moment_text(seconds, zone_of("Asia/Tokyo"))
+
+
+def test_times_that_make_no_sense_are_told_as_they_were_typed() -> None:
+    berlin = {"zone": "Europe/Berlin"}
+    over = (
+        "--at 2030-03-17 18:30 Europe/Berlin (17:30 UTC) is over by the device's clock: it is 2030-03-17 18:46:40 Euro"
+    )
+    with pytest.raises(UsageError, match=re.escape(over)):
+        request(Wish(at="2030-03-17T18:30"), metadata=berlin)
+    ends = "would end (2030-03-17 18:00 Europe/Berlin (17:00 UTC)) before it begins (now, 2030-03-17 18:46:40 Europe/Berlin"
+    with pytest.raises(UsageError, match=re.escape(ends)):
+        request(Wish(until="2030-03-17T18:00"), metadata=berlin)
+
+
+def test_a_zone_that_nobody_gave_now_is_told() -> None:
+    bare = Wish(at="2030-07-01T06:00", until="2030-07-02T06:00Z")
+    (said,) = assumed_zones(bare, {"zone": "Europe/Berlin"})
+    assert said.startswith(
+        "--at 2030-07-01T06:00 is taken as 2030-07-01 06:00 Europe/Berlin (04:00 UTC), the zone that the"
+    )
+    (said,) = assumed_zones(bare, {"zone": "Mars/Olympus"})
+    assert said.startswith("--at 2030-07-01T06:00 is taken as 2030-07-01 06:00 UTC, as no zone is given")
+    assert assumed_zones(replace(bare, metadata={"zone": "Europe/Berlin"}), {"zone": "Europe/Berlin"}) == []
+    assert assumed_zones(Wish(at="2030-07-01T06:00+02:00"), None) == []
+
+
+def test_a_period_that_a_stream_does_not_take_is_refused_with_its_range() -> None:
+    bounded = [replace(AIR, least_us=1_000_000, most_us=3_600_000_000), SOIL]
+
+    def asked(**wish: object) -> ArmRequest:
+        return build_request(Wish(**wish), info(), bounded, CLOCK, None)  # type: ignore[arg-type]
+
+    said = "stream 'air' cannot be sampled every 16 ms: it takes periods from 1 s to 1 h. Nothing was changed"
+    for wish in ({"streams": {"air": 16_000}}, {"period_us": 16_000}):
+        with pytest.raises(UsageError, match=re.escape(said)):
+            asked(**wish)
+    with pytest.raises(UsageError, match="every 61 min"):
+        asked(streams={"air": 61 * 60_000_000})
+    assert asked(streams={"air": 1_000_000, "soil": 1}).streams == (
+        StreamPeriod(s=0, us=1_000_000),
+        StreamPeriod(s=3, us=1),
+    )
+    odd = [replace(AIR, period_us=7, least_us=1_000_000, most_us=3_600_000_000)]
+    assert build_request(Wish(period_us=7), info(), odd, CLOCK, None).streams == (StreamPeriod(s=0, us=7),)
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (11_534_336, "11.5 MB"), (2**40, "1099.5 GB")]
+)
+def test_sizes_are_told_as_one_says_them(number: int, shown: str) -> None:
+    assert size_text(number) == shown

@@ -136,7 +136,8 @@ def test_what_is_armed_is_told_and_disarmed(shared: Simulator, capsys: pytest.Ca
     assert status["stop"] == {"until": None, "for_seconds": None, "frames": None, "when_full": "wrap"}
     assert [stream["recorded"] for stream in status["streams"]] == [False, True]
     assert run("log", "status") == 0
-    assert "(not recorded)" in run.out
+    assert run.out.index("streams of the session:") < run.out.index("motion") < run.out.index("not recorded:")
+    assert run.out.index("not recorded:") < run.out.index("environment")
     assert "while it waits" in run.out
     assert run("log", "arm") == 4
     assert "stop it first" in run.err
@@ -266,8 +267,12 @@ def test_a_plan_that_makes_no_sense_is_shown_all_the_same(
 
 def test_a_level_of_many_digits_is_shown_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     counter = STREAM | {"ch": [{"n": "count", "u": "", "t": 5}]}
+
+    def streams(_: object) -> dict[str, Any]:
+        return counter
+
     with peer_of({"start": 3, "level": 4_000_000_001}) as peer:
-        peer.peer.on(logger.STREAMS, lambda _: counter)
+        peer.peer.on(logger.STREAMS, streams)
         run = Shell(capsys, peer.url)
         assert run("log", "status") == 0
         assert "when count is at or above 4000000001" in run.out

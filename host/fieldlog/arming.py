@@ -8,21 +8,21 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from fieldlog import deployment
 from fieldlog.clock import DeviceTime, read_clock
-from fieldlog.datetimes import utc_text
 from fieldlog.device import Device
 from fieldlog.estimate import Estimate, estimate
+from fieldlog.local_times import is_bare, moment_text, typed_time
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_sessions, read_streams
 from fieldlog.self_test import self_test
 from fieldlog.thresholds import parse_threshold
 from fieldlog_protocol.commands import Group, logger
-from fieldlog_protocol.commands.logger import ArmRequest, Capability, LoggerError, StartMode, State, StreamPeriod
+from fieldlog_protocol.commands.logger import ArmRequest, Capability, LoggerError, StartMode, StreamPeriod
+from fieldlog_protocol.durations import duration_text
 from fieldlog_protocol.error_texts import error_text
 from fieldlog_protocol.errors import RefusedError, UsageError
 
@@ -120,10 +120,10 @@ async def arm(
 
 
 async def estimate_now(device: Device, info: LoggerInfo, streams: Sequence[StreamInfo]) -> Estimate:
-    """For what is armed or being recorded, with what was measured on it."""
+    """For what is armed or being recorded, with what was measured on it; nothing is to fill the log of an idle device."""
     sessions = await read_sessions(device) if info.recording else []
     running = next((session for session in sessions if session.id == info.session), None)
-    return estimate(info, recorded_streams(info, streams), running)
+    return estimate(info, recorded_streams(info, streams) if info.active else (), running)
 
 
 def recorded_streams(info: LoggerInfo, streams: Sequence[StreamInfo]) -> list[StreamInfo]:
@@ -136,7 +136,7 @@ def recorded_streams(info: LoggerInfo, streams: Sequence[StreamInfo]) -> list[St
 
 def require_idle(info: LoggerInfo) -> None:
     """Refuse, as the device would, before anything else is asked of it."""
-    if info.state in (State.ARMED, State.LOGGING):
+    if info.active:
         code = LoggerError.RECORDING
         raise RefusedError(code, Group.LOGGER, error_text(code, Group.LOGGER))
 
@@ -147,16 +147,17 @@ def build_request(
     """The request without its id, which is 0."""
     chosen = _chosen(wish, streams)
     zone = deployment.known_zone(metadata)
-    request = _with_start(ArmRequest(id=0), wish, info, chosen, zone)
-    until = None if wish.until is None else utc_seconds(wish.until, "--until", zone)
+    at = None if wish.at is None else typed_time(wish.at, "--at", zone)
+    until = None if wish.until is None else typed_time(wish.until, "--until", zone)
+    request = _with_start(ArmRequest(id=0), wish, info, chosen, at)
     _require_clock(request, until, clock)
-    _require_order(request, until, clock)
+    _require_order(request, at, until, clock)
     asked = None
     if wish.streams or wish.period_us is not None:
         asked = tuple(StreamPeriod(s=stream.id, us=_wanted_period(wish, stream)) for stream in chosen)
     fields: dict[str, object] = {
         "label": wish.label or None,
-        "until": until,
+        "until": None if until is None else int(until.timestamp()),
         "secs": wish.for_s,
         "frames": wish.frames,
         "wrap": wish.wrap or None,
@@ -171,6 +172,8 @@ def _chosen(wish: Wish, streams: Sequence[StreamInfo]) -> list[StreamInfo]:
     if unknown:
         raise UsageError(f"there is no stream {unknown[0]!r}. Streams of this device: {', '.join(known)}")
     wanted = [known[name] for name in wish.streams] if wish.streams else list(streams)
+    for stream in wanted:
+        _require_period(stream, _wanted_period(wish, stream))
     return [replace(stream, period_us=_wanted_period(wish, stream) or stream.period_us) for stream in wanted]
 
 
@@ -179,13 +182,25 @@ def _wanted_period(wish: Wish, stream: StreamInfo) -> int | None:
     return wish.period_us if own is None else own
 
 
+def _require_period(stream: StreamInfo, period_us: int | None) -> None:
+    """Refuse, as the device would, and say what it takes; a device that gives no range judges for itself."""
+    if period_us is None or period_us == stream.period_us:
+        return
+    least, most = stream.least_us, stream.most_us
+    if least is not None and most is not None and not least <= period_us <= most:
+        raise UsageError(
+            f"stream {stream.name!r} cannot be sampled every {duration_text(period_us)}: it takes periods from "
+            f"{duration_text(least)} to {duration_text(most)}. Nothing was changed"
+        )
+
+
 def _with_start(
-    request: ArmRequest, wish: Wish, info: LoggerInfo, chosen: Sequence[StreamInfo], zone: ZoneInfo | None
+    request: ArmRequest, wish: Wish, info: LoggerInfo, chosen: Sequence[StreamInfo], at: dt.datetime | None
 ) -> ArmRequest:
     """The request with the one condition to begin on; UsageError for several, or for one that the device cannot wait for."""
     ways: dict[StartMode, Mapping[str, object]] = {}
-    if wish.at is not None:
-        ways[StartMode.AT] = {"at": utc_seconds(wish.at, "--at", zone)}
+    if at is not None:
+        ways[StartMode.AT] = {"at": int(at.timestamp())}
     if wish.after_s is not None:
         ways[StartMode.AFTER] = {"at": wish.after_s}
     for text, below in ((wish.above, False), (wish.below, True)):
@@ -210,7 +225,7 @@ def _with_start(
     return request
 
 
-def _require_clock(request: ArmRequest, until: int | None, clock: DeviceTime) -> None:
+def _require_clock(request: ArmRequest, until: dt.datetime | None, clock: DeviceTime) -> None:
     if clock.utc_us is None and (request.start == StartMode.AT or until is not None):
         raise UsageError(
             "the device's clock is not set, so it cannot know when that is. Nothing was changed; "
@@ -218,41 +233,34 @@ def _require_clock(request: ArmRequest, until: int | None, clock: DeviceTime) ->
         )
 
 
-def _require_order(request: ArmRequest, until: int | None, clock: DeviceTime) -> None:
+def _require_order(request: ArmRequest, at: dt.datetime | None, until: dt.datetime | None, clock: DeviceTime) -> None:
     now_s = (clock.utc_us or 0) // 1_000_000
-    at_s = request.at or 0
-    if request.start == StartMode.AT and at_s <= now_s:
-        raise UsageError(f"{iso(at_s)} is over by the device's clock ({iso(now_s)}). Nothing was changed")
-    begins_s = {StartMode.AT: at_s, StartMode.AFTER: now_s + at_s}.get(StartMode(request.start or 0), now_s)
-    if until is not None and until <= begins_s:
+    if at is not None and at.timestamp() <= now_s:
         raise UsageError(
-            f"the session would end ({iso(until)}) before it begins ({iso(begins_s)}). Nothing was changed"
+            f"--at {_told(at)} is over by the device's clock: it is {moment_text(now_s, at.tzinfo)} now. "
+            "Nothing was changed"
         )
+    waits_s = (request.at or 0) if request.start == StartMode.AFTER else 0
+    begins_s = at.timestamp() if at is not None else now_s + waits_s
+    if until is not None and until.timestamp() <= begins_s:
+        begins = moment_text(int(begins_s), until.tzinfo if at is None else at.tzinfo)
+        when = begins if at is not None or waits_s else f"now, {begins}"
+        raise UsageError(f"the session would end ({_told(until)}) before it begins ({when}). Nothing was changed")
 
 
-def utc_seconds(text: str, option: str, zone: ZoneInfo | None) -> int:
-    """Seconds since 1970 of a time with its offset; one without is meant in the deployment's zone, else in UTC."""
-    try:
-        time = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} takes a time such as 2030-07-01T12:00:00+02:00, not {text!r}") from None
-    if time.tzinfo is None:
-        time = _local(time, option, zone) if zone is not None else time.replace(tzinfo=dt.UTC)
-    seconds = int(time.timestamp())
-    if not 0 <= seconds < 2**32:
-        raise UsageError(f"{option} {text} lies outside the years 1970 to 2106, which devices know")
-    return seconds
+def _told(time: dt.datetime) -> str:
+    return moment_text(int(time.timestamp()), time.tzinfo)
 
 
-def _local(time: dt.datetime, option: str, zone: ZoneInfo) -> dt.datetime:
-    aware = time.replace(tzinfo=zone)
-    if aware.astimezone(dt.UTC).astimezone(zone).replace(tzinfo=None) != time:
-        raise UsageError(f"{option} {time.isoformat()} does not exist in {zone}: the clocks are put forward then")
-    if aware.utcoffset() != aware.replace(fold=1).utcoffset():
-        raise UsageError(f"{option} {time.isoformat()} comes twice in {zone}: add the offset that is meant")
-    return aware
-
-
-def iso(seconds: float) -> str:
-    """For people, in UTC."""
-    return utc_text(int(seconds) * 1_000_000, "seconds")
+def assumed_zones(wish: Wish, metadata: Mapping[str, str] | None) -> list[str]:
+    """Which zone was taken for times that were typed without one, where the wish does not name it; sentences for people."""
+    if deployment.ZONE in wish.metadata:
+        return []
+    zone = deployment.known_zone(metadata)
+    source = "as no zone is given" if zone is None else "the zone that the device's metadata names already"
+    return [
+        f"{option} {text} is taken as {_told(typed_time(text, option, zone))}, {source}. "
+        "An offset such as +02:00 or --meta zone=NAME says another"
+        for option, text in (("--at", wish.at), ("--until", wish.until))
+        if text is not None and is_bare(text)
+    ]

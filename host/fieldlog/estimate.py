@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo
-from fieldlog_protocol.commands.logger import ArmRequest, SessionInfo, StartMode, StopReason
+from fieldlog_protocol.commands.logger import SessionInfo, State, StopReason
 
 USUAL_PACKING = 3.0
 """How many times smaller than raw numbers readings usually are in the log."""
@@ -22,9 +22,11 @@ _VALUE_BYTES = {"1": 1, "2": 2, "4": 4, "8": 8}
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """`bytes_per_s` is None where a stream has no fixed rate and nothing was measured.
+    """`bytes_per_s` is None without a session, and where a stream has no fixed rate and nothing was measured.
 
-    `memory_s`: until the log is full, or in a ring until the oldest is overwritten. `battery_s`: at the present current.
+    `memory_s`: time of recording until the log is full, or in a ring until the oldest is overwritten. `battery_s`: from
+    now, at the currents that the device tells. `begins_s`: until recording begins, 0 once it has; None: not known.
+    `records_s`: time of recording that is left until the session's own conditions end it; None: they do not.
     """
 
     free_bytes: int
@@ -32,6 +34,20 @@ class Estimate:
     measured: bool
     memory_s: float | None
     battery_s: float | None
+    begins_s: float | None = None
+    records_s: float | None = None
+
+    @property
+    def memory_is_enough(self) -> bool:
+        """Whether the session ends before the log is full."""
+        return self.records_s is not None and self.memory_s is not None and self.records_s <= self.memory_s
+
+    @property
+    def full_s(self) -> float | None:
+        """From now until the log is full; None where that is not known, or the session ends before."""
+        if self.memory_s is None or self.begins_s is None or self.memory_is_enough:
+            return None
+        return self.begins_s + self.memory_s
 
 
 def rough(seconds: float) -> str:
@@ -45,12 +61,15 @@ def estimate(info: LoggerInfo, streams: Sequence[StreamInfo], session: SessionIn
     rate = None if session is None else measured_rate(info, streams, session)
     usual = rate if rate is not None else usual_rate(streams)
     free = free_bytes(info)
+    begins_s = _begins_s(info)
     return Estimate(
         free_bytes=free,
         bytes_per_s=usual,
         measured=rate is not None,
         memory_s=free / usual if usual else None,
-        battery_s=_battery_s(info),
+        battery_s=_battery_s(info, begins_s),
+        begins_s=begins_s,
+        records_s=_records_s(info, frames_per_s(streams), begins_s, 0 if session is None else session.frames),
     )
 
 
@@ -62,9 +81,16 @@ def free_bytes(info: LoggerInfo) -> int:
     return max(0, info.total_bytes - max(0, min(kept, info.used_bytes)))
 
 
+def frames_per_s(streams: Sequence[StreamInfo]) -> float | None:
+    """Of all streams together; None where one has no fixed rate."""
+    if not streams or not all(stream.period_us for stream in streams):
+        return None
+    return sum(1e6 / stream.period_us for stream in streams)
+
+
 def usual_rate(streams: Sequence[StreamInfo]) -> float | None:
     """Bytes a second that such streams usually take."""
-    if not streams or not all(stream.period_us for stream in streams):
+    if frames_per_s(streams) is None:
         return None
     return sum(_frame_bytes(stream) * 1e6 / stream.period_us for stream in streams) / USUAL_PACKING
 
@@ -73,38 +99,60 @@ def measured_rate(info: LoggerInfo, streams: Sequence[StreamInfo], session: Sess
     """Bytes a second that the running session takes; None before it has written enough to tell."""
     if session.why != StopReason.RUNNING or session.last is None or not session.frames:
         return None
-    blocks = session.last - session.first + 1
-    if blocks < _ENOUGH_BLOCKS or not streams or not all(stream.period_us for stream in streams):
+    blocks, per_s = session.last - session.first + 1, frames_per_s(streams)
+    if blocks < _ENOUGH_BLOCKS or per_s is None:
         return None
-    frames_per_s = sum(1e6 / stream.period_us for stream in streams)
-    return blocks * info.block_size / session.frames * frames_per_s
+    return blocks * info.block_size / session.frames * per_s
 
 
 def _frame_bytes(stream: StreamInfo) -> int:
     return sum(_VALUE_BYTES[channel.type.dtype[-1]] for channel in stream.channels)
 
 
-def _battery_s(info: LoggerInfo) -> float | None:
+def _begins_s(info: LoggerInfo) -> float | None:
+    if info.recording:
+        return 0.0
+    return info.starts_in_s if info.state == State.ARMED else None
+
+
+def _battery_s(info: LoggerInfo, begins_s: float | None) -> float | None:
+    """At the present current, and from the session's beginning on at what it will draw then, where that is known."""
     if info.battery_mah is None or not info.current_ua:
         return None
-    return info.battery_mah * 1000 / info.current_ua * 3600
+    charge_uas = info.battery_mah * 1000 * 3600
+    lasts_s = charge_uas / info.current_ua
+    if not begins_s or not info.recording_ua or lasts_s <= begins_s:
+        return lasts_s
+    return begins_s + (charge_uas - begins_s * info.current_ua) / info.recording_ua
 
 
-def shortfalls(info: LoggerInfo, request: ArmRequest, lasts: Estimate) -> list[str]:
+def _records_s(info: LoggerInfo, per_s: float | None, begins_s: float | None, frames: int) -> float | None:
+    """How long it is to record from now or its beginning on; `frames` are in the log already."""
+    plan = info.plan
+    if plan is None:
+        return None
+    left: list[float] = []
+    if plan.until is not None and info.utc_s is not None and begins_s is not None:
+        left.append(plan.until - info.utc_s - begins_s)
+    if plan.secs is not None and (per_s or not frames):
+        left.append(plan.secs - (frames / per_s if per_s else 0))
+    if plan.frames is not None and per_s:
+        left.append((plan.frames - frames) / per_s)
+    return max(0.0, min(left)) if left else None
+
+
+def shortfalls(lasts: Estimate, *, wrap: bool) -> list[str]:
     """What ends before the session that was just armed is over, as far as that has an end; sentences for people."""
-    wanted_s = _planned_s(info, request)
+    wanted_s = lasts.records_s
     if wanted_s is None:
         return []
     found: list[str] = []
-    if lasts.memory_s is not None and not request.wrap and lasts.memory_s < wanted_s:
+    if lasts.memory_s is not None and not wrap and lasts.memory_s < wanted_s:
         found.append(f"the log will be full after about {rough(lasts.memory_s)} of the {rough(wanted_s)} asked for")
-    if lasts.battery_s is not None and info.recording and lasts.battery_s < wanted_s:
-        found.append(f"the battery will last about {rough(lasts.battery_s)} of the {rough(wanted_s)} asked for")
-    return found
-
-
-def _planned_s(info: LoggerInfo, request: ArmRequest) -> float | None:
-    """How long it is to record; None without such a condition."""
-    begins_s = max(info.utc_s or 0, (request.at or 0) if request.start == StartMode.AT else 0)
-    until = None if request.until is None or not begins_s else request.until - begins_s
-    return min((float(planned) for planned in (request.secs, until) if planned is not None), default=None)
+    if lasts.battery_s is None or lasts.begins_s is None or lasts.battery_s >= lasts.begins_s + wanted_s:
+        return found
+    fed_s = lasts.battery_s - lasts.begins_s
+    how_far = (
+        f"last about {rough(fed_s)} of the {rough(wanted_s)} asked for" if fed_s > 0 else "be flat before it begins"
+    )
+    return [*found, f"the battery will {how_far}"]

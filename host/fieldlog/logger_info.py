@@ -76,6 +76,11 @@ class LoggerInfo:
     def recording(self) -> bool:
         return self.state == State.LOGGING
 
+    @property
+    def active(self) -> bool:
+        """Whether a session is armed or being recorded."""
+        return self.state in (State.ARMED, State.LOGGING)
+
 
 def merge(parts: Sequence[InfoResponse]) -> LoggerInfo:
     """One LoggerInfo of all parts; raises ProtocolError when what every logger must say is missing."""

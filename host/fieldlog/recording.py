@@ -18,12 +18,17 @@ from fieldlog_protocol.errors import ProtocolError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """A stream as the device describes it; `period_us` 0 means that it has no fixed rate."""
+    """A stream as the device describes it; `period_us` 0 means that it has no fixed rate.
+
+    Between `least_us` and `most_us` its period can be chosen; None: not told.
+    """
 
     id: int
     name: str
     period_us: int
     channels: tuple[Channel, ...]
+    least_us: int | None = None
+    most_us: int | None = None
 
 
 async def read_streams(device: Device) -> list[StreamInfo]:
@@ -50,7 +55,7 @@ async def _stream(device: Device, position: int) -> tuple[StreamInfo, int]:
         channels += more.ch
     if len(channels) > page.nc:
         raise ProtocolError(f"{device.name} tells more channels of stream {page.id} than it announces")
-    return StreamInfo(page.id, page.name, page.us, tuple(map(_channel, channels))), page.n
+    return StreamInfo(page.id, page.name, page.us, tuple(map(_channel, channels)), page.min, page.max), page.n
 
 
 async def _stream_page(device: Device, position: int, channel: int) -> logger.StreamsResponse:

@@ -6,6 +6,8 @@ line ends where none belong become visible; nothing of them reaches a terminal a
 
 from __future__ import annotations
 
+_SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+
 
 def printable(text: str) -> str:
     """One line: everything that is not a printable character is shown as an escape such as \\x1b or \\u202e."""
@@ -21,6 +23,12 @@ def printable_lines(text: str) -> str:
 def count(number: int, noun: str) -> str:
     """A number of things, in the singular where it is one."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def size_text(number: int) -> str:
+    """Bytes as one says them: 512 B, 11.5 MB."""
+    size, unit = next(((size, unit) for size, unit in _SIZES if number >= size), (1, "B"))
+    return f"{number} B" if size == 1 else f"{number / size:.1f} {unit}"
 
 
 def _shown(character: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import secrets
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import click
 import msgspec
 
-from fieldlog.arming import Preflight, Wish, arm, prepare, recorded_streams
+from fieldlog import deployment
+from fieldlog.arming import Preflight, Wish, arm, assumed_zones, prepare, recorded_streams
 from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.log_words import (
     battery_json,
@@ -22,9 +24,11 @@ from fieldlog.cli.log_words import (
     start_json,
     stop_field,
     stop_json,
+    streams_field,
 )
 from fieldlog.device import Device
 from fieldlog.estimate import estimate, shortfalls
+from fieldlog.local_times import typed_time
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_streams
 from fieldlog_protocol.commands import logger
@@ -126,6 +130,8 @@ def arm_command(common: Common, /, **words: Any) -> None:
         async with common.connect() as device:
             await device.need_logger()
             request, found = await prepare(device, wish)
+            for sentence in assumed_zones(wish, found.metadata):
+                common.output.note(sentence)
             for warning in found.warnings():
                 common.output.warn(warning)
             request = msgspec.structs.replace(request, id=request_id())
@@ -133,13 +139,16 @@ def arm_command(common: Common, /, **words: Any) -> None:
             return request, found, done, await device.logger_info(), await read_streams(device)
 
     request, found, done, info, streams = run(work())
-    lasts = estimate(replace(info, wrap=wish.wrap), recorded_streams(info, streams))
-    short = shortfalls(info, request, lasts)
+    recorded = recorded_streams(info, streams)
+    lasts = estimate(replace(info, wrap=wish.wrap), recorded)
+    short = shortfalls(lasts, wrap=wish.wrap)
     for warning in short:
         common.output.warn(warning)
     data = {
         "session": done.session,
         "state": _state(done),
+        "label": wish.label,
+        "streams": [{"id": stream.id, "name": stream.name, "period_us": stream.period_us} for stream in recorded],
         "start": start_json(request, streams, info),
         "stop": stop_json(request),
         "preflight": {
@@ -159,11 +168,13 @@ def arm_command(common: Common, /, **words: Any) -> None:
         common.output.line(f"session {done.session} {'is armed' if waits else 'is being recorded'}")
         common.output.fields(
             [
-                ("begins", start_field(request, streams, info) if waits else None),
-                ("ends", stop_field(request)),
+                ("label", wish.label),
+                ("records", streams_field(recorded)),
+                ("begins", start_field(request, streams, info, _zone("--at", wish.at, found)) if waits else None),
+                ("ends", stop_field(request, _zone("--until", wish.until, found))),
                 *estimate_fields(lasts, info, wrap=wish.wrap),
                 ("clock", clock_field(found.clock)),
-                ("self test", ", ".join(test.x or "" for test in found.tests or () if test.ok)),
+                ("self test", "; ".join(f"{test.n}: {test.x or 'good'}" for test in found.tests or () if test.ok)),
                 metadata_field(found.metadata),
             ]
         )
@@ -171,14 +182,19 @@ def arm_command(common: Common, /, **words: Any) -> None:
     common.output.result(data, show)
 
 
+def _zone(option: str, text: str | None, found: Preflight) -> dt.tzinfo | None:
+    """That in which a time was typed."""
+    zone = deployment.known_zone(found.metadata)
+    return zone if text is None else typed_time(text, option, zone).tzinfo
+
+
 async def _armed(device: Device, request: logger.ArmRequest, wish: Wish, found: Preflight) -> logger.ArmResponse:
     try:
         return await arm(device, request, wish, found.metadata)
     except RefusedError as error:
-        if wish.metadata:
-            text = f"{error}. No session was begun; the metadata may be on the device already"
-            raise RefusedError(error.code, error.group, text, error.details) from error
-        raise
+        metadata = "; the metadata may be on the device already" if wish.metadata else ""
+        text = f"{error}. No session was begun{metadata}"
+        raise RefusedError(error.code, error.group, text, error.details) from error
 
 
 def _state(done: logger.ArmResponse) -> str:

@@ -16,6 +16,7 @@ from fieldlog.cli.log_words import (
     clock_json,
     estimate_fields,
     estimate_json,
+    every,
     metadata_field,
     start_field,
     start_json,
@@ -29,8 +30,8 @@ from fieldlog.estimate import Estimate
 from fieldlog.export.layout import labelled
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_streams
+from fieldlog.text import size_text
 from fieldlog_protocol.commands.logger import Capability, State
-from fieldlog_protocol.durations import duration_text
 from fieldlog_protocol.errors import VerificationError
 
 
@@ -48,11 +49,6 @@ class Status:
     def state(self) -> str:
         state = self.info.state
         return state.name.lower() if isinstance(state, State) else f"state {state}"
-
-    @property
-    def active(self) -> bool:
-        """Whether a session is armed or recorded."""
-        return self.info.state in (State.ARMED, State.LOGGING)
 
 
 @click.command()
@@ -107,7 +103,7 @@ def _json(found: Status) -> dict[str, object]:
 
 def _stream_json(stream: StreamInfo, found: Status) -> dict[str, object]:
     channels = [{"name": channel.name, "unit": channel.unit} for channel in stream.channels]
-    recorded = found.active and stream in recorded_streams(found.info, found.streams)
+    recorded = found.info.active and stream in recorded_streams(found.info, found.streams)
     return {
         "id": stream.id,
         "name": stream.name,
@@ -120,23 +116,39 @@ def _stream_json(stream: StreamInfo, found: Status) -> dict[str, object]:
 def _show(output: Output, found: Status) -> None:
     info = found.info
     share = 100 * info.used_bytes / info.total_bytes if info.total_bytes else 0
+    zone = deployment.known_zone(found.metadata)
     when_full = "overwrites the oldest" if info.wrap else "stops"
     output.fields(
         [
             ("state", found.state),
-            ("session", info.session or None),
+            ("session" if info.active else "last session", info.session or None),
             ("label", info.plan and info.plan.label),
-            ("begins", start_field(info.plan, found.streams, info) if info.state == State.ARMED else None),
-            ("ends", stop_field(info.plan)),
-            ("log", f"{info.used_bytes} of {info.total_bytes} bytes ({share:.1f} %); when full it {when_full}"),
+            ("begins", start_field(info.plan, found.streams, info, zone) if info.state == State.ARMED else None),
+            ("ends", stop_field(info.plan, zone)),
+            (
+                "log",
+                f"{size_text(info.used_bytes)} of {size_text(info.total_bytes)} ({share:.1f} %); when full it {when_full}",
+            ),
             ("blocks", f"{info.first_seq} to {info.next_seq - 1}" if info.used_bytes else "none"),
             *estimate_fields(found.estimate, info, wrap=info.wrap),
             ("clock", clock_field(found.clock)),
             metadata_field(found.metadata),
         ]
     )
-    for stream in found.streams:
-        channels = ", ".join(labelled(channel.name, channel.unit) for channel in stream.channels)
-        period = f"every {duration_text(stream.period_us)}" if stream.period_us else "as it comes"
-        idle = found.active and stream not in recorded_streams(info, found.streams)
-        output.line(f"stream {stream.id}  {stream.name}, {period}: {channels}" + (" (not recorded)" if idle else ""))
+    _show_streams(output, found)
+
+
+def _show_streams(output: Output, found: Status) -> None:
+    """Those of the session apart from the others."""
+    recorded = recorded_streams(found.info, found.streams) if found.info.active else []
+    others = [stream for stream in found.streams if stream not in recorded]
+    heads = ("streams of the session", "streams that are not recorded") if recorded else ("", "streams")
+    for head, streams in zip(heads, (recorded, others), strict=True):
+        if streams:
+            output.line(f"{head}:")
+            output.fields((f"  {stream.name}", _described(stream)) for stream in streams)
+
+
+def _described(stream: StreamInfo) -> str:
+    channels = ", ".join(labelled(channel.name, channel.unit) for channel in stream.channels)
+    return f"{every(stream.period_us)}: {channels}"

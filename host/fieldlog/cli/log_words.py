@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
 
-from fieldlog.arming import iso
 from fieldlog.cli.info import battery_text
 from fieldlog.clock import DeviceTime
 from fieldlog.estimate import USUAL_PACKING, Estimate, rough
 from fieldlog.export.layout import labelled
+from fieldlog.local_times import iso, moment_text
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo
+from fieldlog.text import size_text
 from fieldlog.thresholds import turned, value_of
 from fieldlog_protocol.blocks.schema import Channel
 from fieldlog_protocol.commands.logger import ArmRequest, StartMode, State
+from fieldlog_protocol.durations import duration_text
 
 Field = tuple[str, object]
 
@@ -62,7 +65,9 @@ def _watched(request: ArmRequest, streams: Sequence[StreamInfo]) -> tuple[Stream
     return None if stream is None or position >= len(stream.channels) else (stream, stream.channels[position])
 
 
-def start_field(request: ArmRequest | None, streams: Sequence[StreamInfo], info: LoggerInfo) -> str | None:
+def start_field(
+    request: ArmRequest | None, streams: Sequence[StreamInfo], info: LoggerInfo, zone: dt.tzinfo | None
+) -> str | None:
     if request is None:
         return None
     mode = request.start or 0
@@ -72,7 +77,7 @@ def start_field(request: ArmRequest | None, streams: Sequence[StreamInfo], info:
         return "when its button is pressed"
     left = None if info.starts_in_s is None else f"in {rough(info.starts_in_s)}"
     if mode == StartMode.AT:
-        return f"at {iso(request.at or 0)}, " + (left or "once its clock is set")
+        return f"at {moment_text(request.at or 0, zone)}, " + (left or "once its clock is set")
     return left or "after a while"
 
 
@@ -100,11 +105,11 @@ def stop_json(request: ArmRequest | None) -> dict[str, object] | None:
     }
 
 
-def stop_field(request: ArmRequest | None) -> str | None:
+def stop_field(request: ArmRequest | None, zone: dt.tzinfo | None) -> str | None:
     if request is None:
         return None
     ends = [
-        None if request.until is None else f"at {iso(request.until)}",
+        None if request.until is None else f"at {moment_text(request.until, zone)}",
         None if request.secs is None else f"after {rough(request.secs)} of recording",
         None if request.frames is None else f"after {request.frames} frames",
         None if request.wrap else "when the log is full",
@@ -147,7 +152,8 @@ def estimate_json(found: Estimate, *, wrap: bool) -> dict[str, object]:
         "bytes_per_second": found.bytes_per_s,
         "measured": found.measured,
         "memory_seconds": found.memory_s,
-        "memory_end": _moment(found.memory_s),
+        "memory_end": _moment(found.full_s),
+        "memory_is_enough": found.memory_is_enough,
         "memory_wraps": wrap,
         "battery_seconds": found.battery_s,
         "battery_end": _moment(found.battery_s),
@@ -158,29 +164,51 @@ def estimate_fields(found: Estimate, info: LoggerInfo, *, wrap: bool) -> list[Fi
     return [("memory", _memory(found, info, wrap=wrap)), ("battery", _battery(found, info))]
 
 
-def _memory(found: Estimate, info: LoggerInfo, *, wrap: bool) -> str | None:
+def _memory(found: Estimate, info: LoggerInfo, *, wrap: bool) -> str:
+    free = f"{size_text(found.free_bytes)} free"
     if found.memory_s is None or not found.bytes_per_s:
-        return None
+        return free
     how = "measured" if found.measured else f"guessed: {USUAL_PACKING:g} times smaller than raw numbers"
+    if found.memory_is_enough:
+        return f"{free}, enough until the session ends ({how})"
     if wrap:
         return f"holds the last {rough(info.total_bytes / found.bytes_per_s)} ({how})"
-    return f"{found.free_bytes} bytes free, full in {_when(found.memory_s)} ({how})"
+    if found.full_s is None:
+        return f"{free}, enough for {rough(found.memory_s)} of recording ({how})"
+    return f"{free}, full {_when(found.full_s)} ({how})"
 
 
 def _battery(found: Estimate, info: LoggerInfo) -> str | None:
     if info.battery_mv is None:
         return None
-    lasts = (
-        ""
-        if found.battery_s is None
-        else f", lasts {_when(found.battery_s)} at {info.current_ua} uA" + _WHILE.get(info.state, "")
-    )
-    return battery_text(info.battery_mv, info.battery_percent) + lasts
+    charge = battery_text(info.battery_mv, info.battery_percent)
+    return charge if found.battery_s is None else f"{charge}, flat {_when(found.battery_s)}, {_currents(found, info)}"
+
+
+def _currents(found: Estimate, info: LoggerInfo) -> str:
+    """What the end of the battery is reckoned from."""
+    now = f"at {info.current_ua} uA"
+    if not info.recording_ua:
+        return now + _WHILE.get(info.state, "")
+    if not found.begins_s:
+        return f"{now}{_WHILE[State.ARMED]} ({info.recording_ua} uA when it records)"
+    return f"{now} until it begins and {info.recording_ua} uA then"
 
 
 def _when(seconds: float) -> str:
     moment = _moment(seconds)
-    return rough(seconds) if moment is None else f"{rough(seconds)}, {moment[:10]}"
+    return f"in {rough(seconds)}" if moment is None else f"on {moment[:10]} (in {rough(seconds)})"
+
+
+# what is recorded
+
+
+def every(period_us: int) -> str:
+    return f"every {duration_text(period_us)}" if period_us else "as it comes"
+
+
+def streams_field(streams: Sequence[StreamInfo]) -> str:
+    return ", ".join(f"{stream.name} {every(stream.period_us)}" for stream in streams)
 
 
 def metadata_field(texts: Mapping[str, str] | None) -> Field:

@@ -8,7 +8,9 @@ a table that is too wide for its screen is shown one value a line.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +18,9 @@ from dataclasses import dataclass, field
 import click
 
 from fieldlog.text import printable, printable_lines
+
+_LEAST_ROOM = 20
+"""Columns that text needs to be folded in."""
 
 OnProgress = Callable[[int, int], None]
 OnBoard = Callable[[str, int, int, str], None]
@@ -73,11 +78,12 @@ class Output:
             click.echo(line, err=True)
 
     def fields(self, pairs: Iterable[tuple[str, object]]) -> None:
-        """Names and values, one pair a line; those without a value are left out."""
-        shown = [(name, text) for name, value in pairs if (text := cell(value))]
+        """Names and values, one pair a line; those without a value are left out. A terminal folds long ones at words."""
+        shown = [(printable(name), text) for name, value in pairs if (text := cell(value))]
         width = max((len(name) for name, _ in shown), default=0)
         for name, value in shown:
-            click.echo(f"{name:<{width}}  {value}")
+            for number, line in enumerate(_folded(value, width + 2)):
+                click.echo(f"{'' if number else name:<{width}}  {line}")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """A table; a column whose name ends in > is aligned to the right."""
@@ -118,6 +124,14 @@ class Output:
                 yield lambda what, done, total, note: shown.update(printable(what), done, total, note)
             finally:
                 self._above.pop()
+
+
+def _folded(text: str, indent: int) -> list[str]:
+    """The lines that a text takes on a terminal behind an indent; elsewhere, and where no room is left, it is one."""
+    room = shutil.get_terminal_size().columns - indent if sys.stdout.isatty() else 0
+    if room < _LEAST_ROOM:
+        return [text]
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [text]
 
 
 def cell(value: object) -> str:
