@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import image_tool
+from fieldlog.device import Device
 from fieldlog.firmware_package import FirmwarePackage, PackagedImage
 from fieldlog.flash import FlashOptions, Installed, Outcome
+from fieldlog.flash_probe import look, problems
 from fieldlog.flash_restart import lasting
 from fieldlog.transports.ports import SerialPort
 from fieldlog.url import parse
@@ -19,7 +22,8 @@ from fieldlog_protocol.errors import LinkError, VerificationError
 from fieldlog_protocol.image import ImageVersion, parse_image
 from fieldlog_sim.boot_config import BootConfig
 from fieldlog_sim.boot_swap import BootMode
-from flash_bench import FlashBench, Told, firmware, install, mark, planned, restart, runs, slots, upload
+from flash_bench import FAST, FlashBench, Told, firmware, install, mark, planned, restart, runs, slots, upload
+from virtual_link import VirtualTransport, run
 
 NEW, OTHER = firmware("2.0.0"), firmware("1.5.0")
 SECOND = frozenset({ImageVersion(2)})
@@ -103,9 +107,10 @@ def test_what_fails_before_is_not_the_new_firmwares_fault() -> None:
 
 
 def test_an_image_that_the_boot_loader_refuses_is_explained(tmp_path: Path) -> None:
-    bench = FlashBench(BootConfig(keys=(image_tool.public_key("ed25519"),)))
+    bench, told = FlashBench(BootConfig(keys=(image_tool.public_key("ed25519"),))), Told()
     with pytest.raises(VerificationError, match=r"still runs 1\.0\.0: its boot loader did not accept"):
-        install(bench, NEW)
+        install(bench, NEW, told=told)
+    assert told.steps.count("restarting") == 1, "what was sent just now is not sent again"
     signed = image_tool.sign(tmp_path, "-k", image_tool.key("ed25519"), version="2.0.0").read_bytes()
     assert install(bench, signed).version == "2.0.0"
 
@@ -178,8 +183,9 @@ def test_the_former_firmware_comes_back_by_a_restart() -> None:
     former = firmware("1.1.0")
     install(bench, former)
     install(bench, NEW, FlashOptions(confirm=False))
-    done = install(bench, former)
-    assert (done.sent, runs(bench)) == (0, ("1.1.0", True))
+    told = Told()
+    done = install(bench, former, told=told)
+    assert (done.sent, runs(bench), told.steps) == (0, ("1.1.0", True), ["restarting"])
 
 
 def test_what_another_client_confirmed_is_left_alone() -> None:
@@ -205,8 +211,52 @@ def test_a_device_that_restarts_before_it_is_confirmed_is_not_taken_for_the_new_
     with pytest.raises(VerificationError, match=r"restarted by itself before 2\.0\.0 was confirmed, and 1\.0\.0 runs"):
         install(bench, NEW)
     assert runs(bench) == ("1.0.0", True)
+    assert not slots(bench)[1].pending, "it was not started by being confirmed"
     assert install(bench, NEW).sent == 0
     assert runs(bench) == ("2.0.0", True)
+
+
+def test_what_lies_damaged_on_the_device_is_sent_anew() -> None:
+    """A device lists what it holds without checking it; its boot loader does check, and throws it away."""
+    bench, told = FlashBench(), Told()
+    upload(bench, NEW.replace(NEW[900:904], b"oops"))
+    assert slots(bench)[1].hash == parse_image(NEW).hash
+    done = install(bench, NEW, told=told)
+    assert (done.sent, runs(bench)) == (len(NEW), ("2.0.0", True))
+    assert told.steps[0] == "2.0.0 is on the device already"
+    assert "the boot loader did not accept what was on the device" in told.steps
+
+
+def probed(bench: FlashBench, change: Callable[[], object]) -> list[str]:
+    """What is found wrong after a change that new firmware might make."""
+
+    async def work() -> list[str]:
+        client = VirtualTransport(bench, FAST).client()
+        await client.open()
+        try:
+            before = await look(Device(client))
+            change()
+            return await problems(Device(client), before)
+        finally:
+            await client.close()
+
+    return run(bench, work())
+
+
+def test_firmware_that_loses_settings_or_readings_does_not_work() -> None:
+    bench = with_a_past(BootConfig())
+
+    def forget() -> None:
+        bench.ask(settings.WRITE, settings.SettingWriteRequest(name="device/name", val=b""))
+        bench.ask(settings.COMMIT, Empty())
+
+    assert probed(bench, lambda: None) == []
+    assert probed(bench, forget) == ["settings are not what they were: device/name"]
+    assert probed(bench, lambda: bench.arm(label="by itself", wrap=True)) == ["its logger is logging and was idle"]
+    bench.stop()
+    assert probed(bench, bench.power_cycle) == []
+    (lost,) = probed(bench, bench.erase)
+    assert "its log" in lost
 
 
 def test_a_device_that_does_not_restart_is_told_apart() -> None:

@@ -75,8 +75,8 @@ def _changes(before: LoggerInfo, now: LoggerInfo) -> Iterator[str]:
         yield f"it says that it is device {now.uid.hex()}, not {before.uid.hex()}"
     if now.log_id != before.log_id or now.next_seq < before.next_seq or now.first_seq < before.first_seq:
         yield f"its log is another: it ended before block {before.next_seq} and now ends before {now.next_seq}"
-    elif now.first_seq != before.first_seq and not before.wrap:
-        yield f"its log has lost the blocks before {now.first_seq}"
+    elif now.first_seq > before.first_seq and (not before.wrap or now.first_seq >= before.next_seq):
+        yield f"its log has lost the blocks before {now.first_seq}"  # in a ring, new blocks may take the place of some
     if now.state != before.state:
         yield f"its logger is {_name(now.state)} and was {_name(before.state)}"
 
