@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +235,18 @@ def test_what_cannot_be_is_one_sentence(
     assert said in err
     assert out == ""
     assert (tmp_path / "archive" / "archive.sqlite").read_bytes() == before
+
+
+def test_a_check_that_finds_something_is_one_object(tmp_path: Path, said: Any) -> None:
+    fill(tmp_path, paper())
+    assert invoke(["archive", "rebuild", "--archive", str(tmp_path)]) == 0
+    with sqlite3.connect(tmp_path / "archive.sqlite") as database:
+        database.execute("UPDATE blocks SET data = zeroblob(length(data)) WHERE seq = 8")
+    database.close()
+    code, found = said("archive", "check", "--archive", tmp_path)
+    assert (code, found["error"]["exit_code"], found["error"]["kind"]) == (5, 5, "VerificationError")
+    assert len(found["damaged"]) == 1
+    assert "block 8" in found["damaged"][0]
+    assert "damaged in 1 place" in found["error"]["message"]
+    assert "pull again" in found["error"]["message"]
+    assert (found["parquet"]["files"], found["parquet"]["readings"], found["parquet"]["uncompared"]) == (2, 60, 1)

@@ -275,9 +275,10 @@ def test_an_interrupt_tells_the_state_of_each(tmp_path: Path) -> None:
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=30)
     assert (first["url"], first["outcome"], child.returncode) == (quick.url, "done", 130)
-    assert [json.loads(line)["outcome"] for line in out.splitlines()] == ["interrupted"]
+    device, end = map(json.loads, out.splitlines())
+    assert (device["outcome"], end["error"]["exit_code"]) == ("interrupted", 130)
     assert "what has arrived is in the archive. Repeat" in err
-    told = json.loads(out)["blocks"]
+    told = device["blocks"]
     with fieldlog.archive.open(tmp_path / "archive") as archive:
         by_uid = {log.info().uid: log for log in archive.logs()}
         del by_uid[first["uid"]]

@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Agreement:
-    """`files` there should be; of those `rows` readings agree; `wrong`: a sentence for each that does not."""
+    """`files` there should be; of those `rows` readings agree; `wrong`: a sentence for each that does not.
+
+    `uncompared`: files as they were written, from blocks of which some cannot be read any more.
+    `behind`: files that are as they were written, or not there yet, and lack what came since: `unwritten` readings.
+    """
 
     files: int = 0
     rows: int = 0
+    uncompared: int = 0
+    behind: int = 0
+    unwritten: int = 0
     wrong: list[str] = field(default_factory=list[str])
 
 
@@ -34,27 +41,39 @@ def compare(archive: Archive) -> Agreement | None:
     wanted: set[str] = set()
     for part in parts(archive):
         wanted.add(part.name)
-        fault = _fault(part, folder / part.name, entries.get(part.name))
+        entry = entries.get(part.name)
+        fault = _fault(part, folder / part.name, entry)
         found.files += 1
+        rows = entry.rows if entry else 0
         if fault is not None:
             found.wrong.append(f"{part.name} {fault}")
-        elif not part.readings.left_out:
-            found.rows += entries[part.name].rows
+        elif not _is_current(part, entry):
+            found.behind += 1
+            found.unwritten += max(0, part.frames - rows)
+        elif part.readings.lacks:
+            found.uncompared += 1
+        else:
+            found.rows += rows
     found.wrong += [f"{name} shows readings that the archive does not hold" for name in sorted(there - wanted)]
     return found
+
+
+def _is_current(part: Part, entry: Entry | None) -> bool:
+    """Whether the file was written from what the archive holds now."""
+    return entry is not None and entry.origin == part.origin
 
 
 def _fault(part: Part, path: Path, entry: Entry | None) -> str | None:
     from fieldlog.archive.arrow import difference
 
-    if entry is None or entry.origin != part.origin:
-        return "is out of date: blocks, clock syncs or names came after it was written"
+    if entry is None:
+        return "is there, but nothing is noted of how it was written" if path.exists() else None
     if entry.rows and not path.exists():
         return "is missing: it was deleted after it was written"
     if entry.rows and file_hash(path) != entry.hash:
         return "is damaged: its bytes were changed after it was written"
-    if not entry.rows:
+    if not entry.rows or not _is_current(part, entry):
         return None
     differs = difference(path, part.layout(), part.series())
     # what blocks that rotted on this disk lack, the file may still have: they are reported, the file is not at fault
-    return None if part.readings.left_out else differs
+    return None if part.readings.lacks else differs

@@ -190,17 +190,30 @@ class Readings:
     @property
     def problems(self) -> list[str]:
         """What could not be read, one sentence each, as far as it was iterated; clock and seq troubles at once."""
-        conflicts = [text for source in self._sources for text in source.conflicts()]
-        return [*self.left_out, *conflicts, *self.clock_warnings]
+        return [
+            *self.left_out,
+            *(text for source in self._sources for text in source.conflicts()),
+            *self.clock_warnings,
+        ]
 
     @property
     def left_out(self) -> list[str]:
         """Those of the problems that are about readings that are not there, as far as it was iterated."""
         found = self.undescribed
-        found += [f"{name}: {text}. It was kept and left out." for (name, _), text in self._unreadable.items()]
+        spoiled = {(source.info.name, seq) for source in self._sources for seq in source.log.spoiled}
+        found += [
+            f"{name}: {text}. It was kept and left out."
+            for (name, seq), text in self._unreadable.items()
+            if (name, seq) not in spoiled
+        ]
         for source in self._sources:
             found += [f"{source.info.name}: {text}." for text in source.log.spoiled.values()]
         return found
+
+    @property
+    def lacks(self) -> bool:
+        """Whether blocks of the selection could not be read, as far as it was iterated."""
+        return bool(self._unreadable or self._undescribed)
 
     @property
     def undescribed(self) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fieldlog.cli.common import archive_option, output_options
-from fieldlog.cli.failure import sentence
+from fieldlog.cli.failure import described, exit_code, sentence
 from fieldlog.cli.output import Output
 from fieldlog.text import count
 from fieldlog_protocol.errors import FieldlogError, VerificationError
@@ -53,10 +53,14 @@ def check(output: Output, archive: Path) -> None:
     with archives.open(archive, writable=False) as store:
         _check_blocks(store, found)
         found.parquet = compare(store)
-    output.result(_json(archive, found), lambda: _show(output, found))
+    fault = _fault(archive, found)
+    data = _json(archive, found) | ({} if fault is None else {"error": described(fault)})
+    output.result(data, lambda: _show(output, found))
     for text in (*found.undescribed, *found.clock):
         output.warn(text)
-    _judge(archive, found)
+    if fault is not None:
+        output.complain(str(fault))
+        raise click.exceptions.Exit(exit_code(fault))
 
 
 def _check_blocks(store: Archive, found: _Found) -> None:
@@ -92,7 +96,15 @@ def _json(archive: Path, found: _Found) -> dict[str, object]:
         "missing": found.missing,
         "undescribed": found.undescribed,
         "clock": found.clock,
-        "parquet": parquet and {"files": parquet.files, "readings": parquet.rows, "wrong": parquet.wrong},
+        "parquet": parquet
+        and {
+            "files": parquet.files,
+            "readings": parquet.rows,
+            "uncompared": parquet.uncompared,
+            "behind": parquet.behind,
+            "unwritten": parquet.unwritten,
+            "wrong": parquet.wrong,
+        },
     }
 
 
@@ -101,9 +113,9 @@ def _show(output: Output, found: _Found) -> None:
     if found.parquet is None:
         output.line("no Parquet files: `fieldlog archive rebuild` makes them")
     else:
-        output.line(
-            f"{count(found.parquet.files, 'Parquet file')}, {count(found.parquet.rows, 'reading')} in them agree"
-        )
+        output.line(_compared(found.parquet))
+    if found.parquet is not None and found.parquet.behind:
+        output.line(_not_yet(found.parquet))
     for part in found.missing:
         first, last = part["first_seq"], part["last_seq"]
         output.line(
@@ -115,19 +127,38 @@ def _show(output: Output, found: _Found) -> None:
         output.line(f"Parquet file {text}")
 
 
-def _judge(archive: Path, found: _Found) -> None:
+def _compared(parquet: Agreement) -> str:
+    files, rows = count(parquet.files, "Parquet file"), count(parquet.rows, "reading")
+    if not parquet.uncompared:
+        return f"{files}, {rows} in them agree"
+    return f"{files}, {rows} in them agree; {parquet.uncompared} cannot be compared, since blocks are damaged"
+
+
+def _not_yet(parquet: Agreement) -> str:
+    """What only waits to be written, as after a pull that was broken off."""
+    files = count(parquet.behind, "Parquet file")
+    what = (
+        f"not written yet: {count(parquet.unwritten, 'reading')} of {files}"
+        if parquet.unwritten
+        else f"not written yet: what came to be known of times or names in {files}"
+    )
+    return f"{what}. The next pull or `fieldlog archive rebuild --changed` writes them"
+
+
+def _fault(archive: Path, found: _Found) -> VerificationError | None:
     wrong = found.parquet.wrong if found.parquet else []
     if found.damaged:
         also = f". Beside that {count(len(wrong), 'Parquet file')} are wrong: {_REBUILD}" if wrong else ""
-        raise VerificationError(
+        return VerificationError(
             f"{archive} is damaged in {count(len(found.damaged), 'place')}, named above; the rest is readable. Nothing was "
-            f"changed{also}"
+            f"changed; pull again while the device has these blocks, or merge an archive that holds them{also}"
         )
     if wrong:
-        raise VerificationError(
-            f"The blocks in {archive} are whole, but {count(len(wrong), 'Parquet file')} named above do not agree with "
+        return VerificationError(
+            f"the blocks in {archive} are whole, but {count(len(wrong), 'Parquet file')} named above do not agree with "
             f"them. Nothing was changed; {_REBUILD}"
         )
+    return None
 
 
 def derive(output: Output, archive: Path) -> Sequence[str]:

@@ -17,6 +17,7 @@ from fieldlog_protocol.errors import (
 )
 
 FAILED = 1
+INTERRUPTED = 130
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CODES: tuple[tuple[type[Exception], int], ...] = (
     (UsageError, 2),
@@ -51,6 +52,17 @@ def report(as_json: bool, error: Exception) -> None:
     click.echo(f"error: {text}", err=True)
     if isinstance(error, click.UsageError) and error.ctx is not None:
         click.echo(f"See `{error.ctx.command_path} --help`.", err=True)
+
+
+def report_interrupt(as_json: bool, state: str) -> None:
+    """Say that Ctrl-C ended the command and what `state` it left, as of any other end before time."""
+    text = f"interrupted: {state}" if state else "interrupted"
+    click.echo(printable(text), err=True)
+    if as_json:
+        from fieldlog.cli.output import json_line
+
+        error = {"kind": "Interrupted", "message": text, "exit_code": INTERRUPTED}
+        click.echo(json_line({"error": error}))
 
 
 def described(error: Exception) -> dict[str, object]:

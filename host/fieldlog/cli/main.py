@@ -14,8 +14,8 @@ from contextlib import suppress
 
 import click
 
-from fieldlog.cli.failure import FAILED, exit_code, report
-from fieldlog.text import printable, printable_lines
+from fieldlog.cli.failure import FAILED, INTERRUPTED, exit_code, report, report_interrupt
+from fieldlog.text import printable_lines
 from fieldlog_protocol import __version__
 from fieldlog_protocol.errors import FieldlogError
 
@@ -126,9 +126,8 @@ def _invoke(words: Sequence[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except (KeyboardInterrupt, click.Abort) as interrupt:
-        state = str(interrupt) or _WHEN_INTERRUPTED.get(words[0], "")
-        click.echo(printable(f"interrupted: {state}" if state else "interrupted"), err=True)
-        return 130
+        report_interrupt("--json" in words, str(interrupt) or _WHEN_INTERRUPTED.get(words[0], ""))
+        return INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code

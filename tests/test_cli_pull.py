@@ -1,0 +1,72 @@
+"""`fieldlog pull` as its users see it when something comes between."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import fieldlog.archive
+from fieldlog.cli.main import invoke
+from fieldlog_protocol.errors import UsageError
+from simulator import Simulator, simulator
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIELDLOG_ARCHIVE", str(tmp_path / "archive"))
+    monkeypatch.chdir(tmp_path)
+
+
+def held() -> int:
+    """How many blocks have been stored."""
+    try:
+        with fieldlog.archive.open("archive", writable=False) as archive:
+            return sum(log.count() for log in archive.logs())
+    except UsageError:  # there is none yet
+        return 0
+
+
+def cut(slow: Simulator, how: Callable[[subprocess.Popen[str]], None], *words: str) -> tuple[int, str, str]:
+    """A pull that something happens to when blocks of it have arrived: exit code, what it said."""
+    command = [sys.executable, "-m", "fieldlog.cli", "pull", "--device", slow.url, *words]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    before = held()
+    while held() <= before:
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(0.05)
+    how(child)
+    out, err = child.communicate(timeout=30)
+    return child.returncode, out, err
+
+
+def interrupt(child: subprocess.Popen[str]) -> None:
+    child.send_signal(signal.SIGINT)
+
+
+def test_an_interrupted_pull_ends_with_an_object_too() -> None:
+    with simulator("--history", "20d", "--baud", "230400") as slow:
+        code, out, err = cut(slow, interrupt, "--json")
+    (line,) = out.splitlines()
+    error = json.loads(line)["error"]
+    assert (code, error["kind"], error["exit_code"]) == (130, "Interrupted", 130)
+    assert error["message"] == err.strip()
+    assert err.startswith("interrupted: what has arrived is in the archive")
+
+
+def test_what_an_interrupted_pull_left_for_the_next_is_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    with simulator("--history", "10min") as quick:
+        assert invoke(["pull", "--device", quick.url]) == 0
+    with simulator("--history", "20d", "--baud", "230400", "--seed", "8") as slow:
+        cut(slow, interrupt)
+    capsys.readouterr()
+    assert invoke(["archive", "check"]) == 0
+    assert "not written yet: " in capsys.readouterr().out
+    assert invoke(["archive", "rebuild", "--changed"]) == 0
+    assert invoke(["archive", "check"]) == 0
+    assert "yet" not in capsys.readouterr().out.splitlines()[-1]
