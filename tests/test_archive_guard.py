@@ -65,7 +65,7 @@ def test_a_full_disk_keeps_what_had_arrived_and_the_next_pull_goes_on(
     assert full.returncode == 1
     assert len(full.stderr.splitlines()) == 1
     assert "takes no more: it is full" in full.stderr
-    assert "pull again" in full.stderr
+    assert "make room and repeat" in full.stderr
     uid = str(loggers.ready[0]["uid"])
     ((_, held),) = contents(tmp_path, uid)
     ((_, everything),) = contents(quiet, uid)
@@ -74,6 +74,17 @@ def test_a_full_disk_keeps_what_had_arrived_and_the_next_pull_goes_on(
     done = subprocess.run([*CLI, *words, "--json"], capture_output=True, text=True, check=True, timeout=60)
     assert json.loads(done.stdout)["blocks"] == len(everything) - len(held)
     assert contents(tmp_path) == contents(quiet, uid)
+
+
+def test_a_full_disk_in_a_merge_speaks_of_no_device_and_repeating_it_goes_on(quiet: Path, tmp_path: Path) -> None:
+    words = ["archive", "merge", str(quiet), "--archive", str(tmp_path), "--no-parquet"]
+    full = subprocess.run(
+        [sys.executable, "-c", LIMITED, "400000", *words], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (full.returncode, len(full.stderr.splitlines())) == (1, 1)
+    assert "what was not is still where it came from: make room and repeat this" in full.stderr
+    assert invoke(words) == 0
+    assert contents(tmp_path) == contents(quiet)
 
 
 def test_pulls_of_one_and_of_several_devices_at_once_share_an_archive(

@@ -22,9 +22,9 @@ from fieldlog.cli.main import invoke
 from fieldlog.files import Transferred
 from fieldlog.partial import partials
 from fieldlog_protocol.commands import fs
-from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, VerificationError
+from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError, VerificationError
 from simulator import Simulator, simulator
-from smp_peer import Answer, PtyPeer, pty_peer, udp_peer
+from smp_peer import Answer, PtyPeer, Refuse, pty_peer, udp_peer
 from test_files import CHUNK, Store, names, noise
 
 NAME = "/lfs/x"
@@ -276,6 +276,22 @@ async def test_a_device_that_stops_in_the_middle_of_a_file_is_told(tmp_path: Pat
             await fetch(peer, tmp_path / "x")
 
 
+async def test_a_file_that_is_removed_while_it_is_fetched_is_told_with_what_is_kept(tmp_path: Path) -> None:
+    store = Store(noise(30_000))
+
+    def remove(body: dict[str, Any]) -> Answer:
+        return Refuse(fs.NOT_FOUND, 8) if body["off"] > 10_000 else store.read(body)
+
+    with pty_peer(store.handlers()) as peer:
+        peer.peer.on(fs.READ, remove)
+        with pytest.raises(RefusedError, match=r"of 30000 bytes are kept in .*x\.[0-9a-f]{8}\.part: repeat") as refused:
+            await fetch(peer, tmp_path / "x")
+        assert (refused.value.code, refused.value.group) == (fs.NOT_FOUND, 8)
+        peer.peer.on(fs.READ, store.read)
+        assert (await fetch(peer, tmp_path / "x")).resumed > 9000
+    assert (tmp_path / "x").read_bytes() == store.content
+
+
 async def test_a_file_without_end_is_fetched_as_far_as_it_was_announced(tmp_path: Path) -> None:
     """It grows faster than anybody could read."""
     store = Store(noise(3000))
@@ -323,6 +339,18 @@ def test_the_command_tells_what_was_there_and_that_it_grew(tmp_path: Path, capsy
         assert invoke(["fs", "get", NAME, "-d", peer.path, "--force", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["size"], found["announced"], found["resumed"]) == (len(store.content),) * 2 + (0,)
+
+
+def test_the_command_compares_what_there_is_to_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty file has no hash, whatever the device offers; it is as empty here as there."""
+    store = Store()
+    with pty_peer(store.handlers() | {fs.READ.key: lambda _: Refuse(fs.FILE_EMPTY, 8)}) as peer:
+        assert invoke(["fs", "get", NAME, "-d", peer.path]) == 0
+    assert capsys.readouterr().out == "x: 0 bytes, as empty as on the device\n"
+    store = store_of(noise(100), BARE)
+    with pty_peer(store.handlers()) as peer:
+        assert invoke(["fs", "get", NAME, "-d", peer.path, "--force"]) == 0
+    assert "100 bytes, not checked: the device offers no hash" in capsys.readouterr().out
 
 
 def test_an_interrupt_tells_what_is_kept(tmp_path: Path) -> None:

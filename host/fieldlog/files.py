@@ -98,6 +98,9 @@ async def fetch(
             raise
         except (LinkError, ProtocolError) as error:
             raise type(error)(f"{error}. {partial.state(source.beginning.size)}") from error
+        except RefusedError as error:  # the file was removed, or its card
+            text = f"{error}. {partial.state(source.beginning.size)}"
+            raise RefusedError(error.code, error.group, text, error.details) from error
         partial.finish()
     return Transferred(done, source.beginning.size, verified, now, resumed, dropped=had > resumed)
 

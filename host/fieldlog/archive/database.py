@@ -53,8 +53,8 @@ CREATE TABLE pulls (
 """
 
 _SENTENCES = {
-    sqlite3.SQLITE_FULL: "The disk is full. What was stored before is safe, and what was not is still on the device: "
-    "free some space and pull again.",
+    sqlite3.SQLITE_FULL: "The disk is full. What was stored before is safe, and what was not is still where it came "
+    "from: free some space and repeat this.",
     sqlite3.SQLITE_READONLY: "It may not be written to. Nothing was changed: check its permissions.",
     sqlite3.SQLITE_PERM: "It may not be opened. Nothing was changed: check its permissions.",
     sqlite3.SQLITE_BUSY: "Another program has been writing to it for too long. What was stored before is safe: "
@@ -62,7 +62,7 @@ _SENTENCES = {
     sqlite3.SQLITE_LOCKED: "Another program holds it. What was stored before is safe: repeat this when that is done.",
     sqlite3.SQLITE_CANTOPEN: "It cannot be opened. Nothing was changed: check that the folder exists and its permissions.",
     sqlite3.SQLITE_IOERR_WRITE: "Its disk takes no more: it is full, over a quota or faulty. What was stored before is "
-    "safe, and what was not is still on the device: make room and pull again.",
+    "safe, and what was not is still where it came from: make room and repeat this.",
     sqlite3.SQLITE_IOERR: "Its disk reports an error. What was stored before should be safe: check the disk.",
 }
 _SPOILED = (

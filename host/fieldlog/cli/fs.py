@@ -128,7 +128,10 @@ def _remark(common: Common, name: str, done: Transferred) -> None:
 
 
 def _checked(done: Transferred) -> str:
-    return f", {done.verified} agrees" if done.verified else ", not checked: the device offers no hash"
+    if done.verified:
+        return f", {done.verified} agrees"
+    empty = not (done.size or done.now)
+    return ", as empty as on the device" if empty else ", not checked: the device offers no hash"
 
 
 def _target(name: str, target: Path | None) -> Path:
