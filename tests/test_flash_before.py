@@ -17,7 +17,7 @@ from fieldlog.flash import FlashOptions, Outcome
 from fieldlog.flash_plan import Action
 from fieldlog.pinned_keys import Pin, PinnedKeys
 from fieldlog_protocol.errors import FieldlogError, ImageError, VerificationError
-from fieldlog_protocol.image import ImageFlag, ImageVersion, Tlv, TlvType, build_image, parse_image
+from fieldlog_protocol.image import BOOT_MAGIC, ImageFlag, ImageVersion, Tlv, TlvType, build_image, parse_image
 from flash_bench import firmware, install, package, planned, runs, slots
 
 NEW = firmware("2.0.0")
@@ -64,6 +64,10 @@ def counting(counter: int) -> list[str]:
         (lambda: NEW[:2000], "truncated"),
         (lambda: NEW.replace(NEW[500:504], b"oops"), "damaged"),
         (lambda: NEW + b"\xff" * 100 + b"rubbish", "neither padding nor a boot trailer"),
+        (
+            lambda: NEW + b"\xff" * 100 + b"\x5a" + b"\xff" * 7 + BOOT_MAGIC,
+            "boot trailer .* is damaged: its image-ok flag",
+        ),
         (lambda: build_image(b"x" * 900_000, ImageVersion(2)), "slot takes"),
         (lambda: firmware("0.9.0"), "1.0.0, which is newer.*--allow-downgrade"),
         (lambda: made_for(TlvType.FIELDLOG_PRODUCT, "toaster"), "made for another product"),
