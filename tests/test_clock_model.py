@@ -202,6 +202,21 @@ def test_an_oscillator_out_of_its_figures_is_covered_too(ppm: int, pulls: int) -
     assert inside_s > DAY_S * (abs(ppm) + 100) / US if pulls == 2 else inside_s < DAY_S * (abs(ppm) - 98) / US
 
 
+@pytest.mark.parametrize("wrong", [0, 1, 2])
+@pytest.mark.parametrize("off_s", [-170, 9, 25, 60])
+@pytest.mark.parametrize("days", [(0, 4, 8), (0, 1, 9), (0, 8, 9)])
+def test_where_three_bend_and_nobody_knows_the_error_covers_whoever_was_right(
+    days: tuple[int, int, int], off_s: int, wrong: int
+) -> None:
+    clock, rng = TrueClock(8, 10), random.Random(8)
+    syncs = [clock.sync(EPOCH_US + day * DAY_S * US, 2_000, rng) for day in days]
+    syncs[wrong] = replace(syncs[wrong], utc_us=syncs[wrong].utc_us + off_s * US)
+    model = ClockModel([], syncs)
+    if model.warnings:
+        between = all_ticks(clock)[: 5000 * days[2] // 10]
+        assert_covered(model, clock, between, f"{off_s} s off on day {days[wrong]}")
+
+
 def test_a_clock_that_is_put_right_by_a_little_between_two_probes_is_no_news() -> None:
     syncs = [Sync(1, TICK_HZ * 1000, EPOCH_US, 1_000), Sync(1, TICK_HZ * 1060, EPOCH_US + 60 * US + 25_000, 1_000)]
     model = ClockModel([], syncs)

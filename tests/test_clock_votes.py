@@ -13,7 +13,7 @@ from fieldlog.clock_votes import judge, longest_agreement
 EPOCH_US = 1_700_000_000_000_000
 HOUR_S = 3600
 CRYSTAL_PPM = 500
-CRYSTAL = (500, 70)
+CRYSTAL = (500, 70, 100)
 
 
 def at(second: int, off_s: float = 0, error_us: int = 1_000) -> Sync:
@@ -22,7 +22,7 @@ def at(second: int, off_s: float = 0, error_us: int = 1_000) -> Sync:
 
 def test_syncs_that_agree_are_all_accepted() -> None:
     syncs = [at(0), at(10), at(86_400, 8.64)]
-    assert judge(syncs, *CRYSTAL) == judge(syncs, 101, 101)
+    assert judge(syncs, *CRYSTAL) == judge(syncs, 101, 101, 101)
     verdict = judge(syncs, *CRYSTAL)
     assert (list(verdict.accepted), verdict.rejected, verdict.undecided) == (syncs, (), False)
 
@@ -54,9 +54,17 @@ def test_with_as_many_votes_on_either_side_nobody_changes_sides() -> None:
 
 def test_of_three_that_bend_the_one_is_left_out_without_which_the_rate_is_a_likely_one() -> None:
     wrong, right = at(0, 40), [at(100_000), at(200_000)]
-    assert judge([wrong, *right], *CRYSTAL).undecided
-    verdict = judge([wrong, *right], *CRYSTAL, 100)
+    assert judge([wrong, *right], 500, 70, 500).undecided
+    verdict = judge([wrong, *right], *CRYSTAL)
     assert (list(verdict.accepted), list(verdict.rejected), verdict.undecided) == (right, [wrong], False)
+
+
+def test_of_two_chains_that_share_their_end_neither_has_the_majority() -> None:
+    """The last sync is so late that it agrees with either of those that rule each other out."""
+    syncs = [at(0), at(100_000, 90), at(1_000_000, 45)]
+    verdict = judge(syncs, *CRYSTAL)
+    assert verdict.undecided
+    assert list(verdict.accepted) == [syncs[0], syncs[2]], "who was first stays"
 
 
 def test_errors_are_allowed_for() -> None:
@@ -90,7 +98,7 @@ def test_the_longest_chain_is_found_whatever_lies_between() -> None:
     assert longest_agreement([], CRYSTAL_PPM) == []
 
 
-RC = (50_000, 20_000)
+RC = (50_000, 20_000, 50_000)
 DAY_S = 86_400
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from fieldlog.clock_oscillator import CRYSTAL, Oscillator
 from fieldlog.clock_strain import Strain, strains, widened
 from fieldlog.clock_sync import MAX_TICK, US_PER_TICK, Sync, spaced
-from fieldlog.clock_votes import judge_boot
+from fieldlog.clock_votes import Verdict, alternatives, judge_boot
 from fieldlog.datetimes import MAX_UTC_US, utc_text
 
 if TYPE_CHECKING:
@@ -230,12 +230,10 @@ def _line(syncs: Iterable[Sync], oscillator: Oscillator, warnings: list[str]) ->
         warnings.append(_strained(max(notable, key=lambda strain: strain.margin_us), oscillator))
     if not verdict.rejected:
         return line
-    contradicted = [
-        (abs(sync.utc_us - at_us), error_us + sync.error_us)
-        for sync in verdict.rejected
-        for at_us, error_us in [line.at(sync.tick)]
-    ]
+    contradicted = [_apart(sync, line) for sync in verdict.rejected]
     off_us = max(off for off, _ in contradicted)
+    if verdict.undecided:
+        contradicted += _other_ways(verdict, oscillator)
     doubt_us = max(off + error for off, error in contradicted)  # there; elsewhere they differ by as much as may drift
     warnings.append(
         f"Boot {knots[0].boot_id}: {len(verdict.rejected)} of {verdict.count} clock syncs contradict the others by up to "
@@ -247,6 +245,20 @@ def _line(syncs: Iterable[Sync], oscillator: Oscillator, warnings: list[str]) ->
         )
     )
     return replace(line, doubt_us=doubt_us if verdict.undecided else 0)
+
+
+def _apart(sync: Sync, line: _Line) -> tuple[int, int]:
+    """(by how much a sync is off a line, error of both), in microseconds."""
+    at_us, error_us = line.at(sync.tick)
+    return abs(sync.utc_us - at_us), error_us + sync.error_us
+
+
+def _other_ways(verdict: Verdict, oscillator: Oscillator) -> list[tuple[int, int]]:
+    """How far those that were believed are off, if one that was rejected is right and one next to it wrong."""
+    found: list[tuple[int, int]] = []
+    for believed, others in alternatives(verdict, oscillator.limit_ppm):
+        found.append(_apart(believed, _Line(tuple(spaced(others, oscillator.limit_ppm)), oscillator)))
+    return found
 
 
 def _strained(worst: Strain, oscillator: Oscillator) -> str:

@@ -8,7 +8,8 @@ first: what was shown stays, until a majority decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -45,19 +46,20 @@ def judge_boot(syncs: Iterable[Sync], oscillator: Oscillator) -> Verdict:
     return judge(one_per_tick(syncs), oscillator.limit_ppm, oscillator.change_ppm, oscillator.tolerance_ppm)
 
 
-def judge(syncs: Sequence[Sync], limit_ppm: float, change_ppm: float, tolerance_ppm: float | None = None) -> Verdict:
+def judge(syncs: Sequence[Sync], limit_ppm: float, change_ppm: float, tolerance_ppm: float) -> Verdict:
     """The syncs of one boot, in tick order, parted into those of the majority and the others.
 
     `limit_ppm`: what a rate may be off its nominal one; `change_ppm`: by what one measured later may differ from it;
-    `tolerance_ppm`: what it hardly ever is off, to tell by whom of several to leave out. None: the limit.
+    `tolerance_ppm`: what it hardly ever is off, to tell by whom of several to leave out.
     """
     by_best = {_best(opinion): opinion for opinion in _opinions(syncs, limit_ppm)}
     votes = sorted(by_best, key=_order)
     if _is_chain(syncs, limit_ppm) and not _count_bends(votes, change_ppm):
         return Verdict(tuple(syncs))
-    tolerance_ppm = limit_ppm if tolerance_ppm is None else tolerance_ppm
     straightened = [_straightened(chain, change_ppm, tolerance_ppm) for chain in _longest_agreements(votes, limit_ppm)]
-    chosen, undecided = max(straightened, key=lambda found: len(found[0]))
+    merits = [(len(chain), -_count_strains(chain, tolerance_ppm)) for chain, _ in straightened]
+    chosen, undecided = straightened[merits.index(max(merits))]
+    undecided |= merits[0] == merits[1] and straightened[0] != straightened[1]
     majority = frozenset(chosen)
     left = [best for best in votes if best not in majority]
     members = sorted((sync for best in chosen for sync in by_best[best]), key=_order)
@@ -105,6 +107,17 @@ def _straightened(votes: Sequence[Sync], change_ppm: float, tolerance_ppm: float
     return kept, undecided
 
 
+def alternatives(verdict: Verdict, limit_ppm: float) -> Iterator[tuple[Sync, list[Sync]]]:
+    """Each of the accepted that a rejected one stands next to, and what can be believed in its place."""
+    accepted = verdict.accepted
+    for sync in verdict.rejected:
+        at = bisect_left(accepted, _order(sync), key=_order)
+        for near in range(max(0, at - 2), min(len(accepted), at + 2)):
+            others = sorted([*accepted[:near], sync, *accepted[near + 1 :]], key=_order)
+            if _is_chain(others, limit_ppm):
+                yield accepted[near], others
+
+
 def _order(sync: Sync) -> tuple[int, int]:
     return sync.tick, sync.utc_us
 
@@ -142,7 +155,7 @@ def longest_agreement(syncs: Sequence[Sync], limit_ppm: float) -> list[Sync]:
 
 
 def _longest_agreements(syncs: Sequence[Sync], limit_ppm: float) -> tuple[list[Sync], list[Sync]]:
-    """Of the longest chains, the one that ends first and the one that ends last."""
+    """Of the longest chains, the earliest and the latest."""
     import numpy as np
 
     if len(syncs) > _MOST_COMPARED:
@@ -153,16 +166,17 @@ def _longest_agreements(syncs: Sequence[Sync], limit_ppm: float) -> tuple[list[S
     tick_us = np.array([(sync.tick - origin.tick) * US_PER_TICK for sync in syncs])
     utc_us = np.array([sync.utc_us - origin.utc_us for sync in syncs], dtype=np.float64)
     error_us = np.array([sync.error_us for sync in syncs], dtype=np.float64)
-    length, before = np.ones(len(syncs), dtype=np.int64), np.full(len(syncs), -1)
+    length = np.ones(len(syncs), dtype=np.int64)
+    earliest, latest = np.full(len(syncs), -1), np.full(len(syncs), -1)
     for i in range(1, len(syncs)):
         elapsed, implied = tick_us[i] - tick_us[:i], utc_us[i] - utc_us[:i]
         allowed = elapsed * (limit_ppm / 1e6) + error_us[:i] + error_us[i]
         reached = np.where((implied > 0) & (np.abs(implied - elapsed) <= allowed), length[:i], 0)
-        best = i - 1 - int(np.argmax(reached[::-1]))
+        best = int(np.argmax(reached))
         if reached[best]:
-            length[i], before[i] = reached[best] + 1, best
+            length[i], earliest[i], latest[i] = reached[best] + 1, best, i - 1 - int(np.argmax(reached[::-1]))
     first, last = int(np.argmax(length)), len(syncs) - 1 - int(np.argmax(length[::-1]))
-    return _traced(syncs, first, before.tolist()), _traced(syncs, last, before.tolist())
+    return _traced(syncs, first, earliest.tolist()), _traced(syncs, last, latest.tolist())
 
 
 def _traced(syncs: Sequence[Sync], last: int, before: Sequence[int]) -> list[Sync]:
