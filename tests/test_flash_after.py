@@ -18,8 +18,10 @@ from fieldlog.transports.ports import SerialPort
 from fieldlog.url import parse
 from fieldlog_protocol.blocks.block import Kind, parse_header
 from fieldlog_protocol.commands import Empty, image, os, settings
+from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import LinkError, VerificationError
 from fieldlog_protocol.image import ImageVersion, parse_image
+from fieldlog_protocol.wire import Packet, decode_map, encode_error
 from fieldlog_sim.boot_config import BootConfig
 from fieldlog_sim.boot_swap import BootMode
 from flash_bench import FAST, FlashBench, Told, firmware, install, mark, planned, restart, runs, slots, upload
@@ -200,7 +202,7 @@ def test_a_device_that_restarts_before_it_is_confirmed_is_not_taken_for_the_new_
     bench = FlashBench()
     asked = bench.device.handle
 
-    def reverting(packet, arrived, now):  # type: ignore[no-untyped-def]
+    def reverting(packet: Packet, arrived: float, now: float) -> bytes | None:
         key = (int(packet.op), packet.group, packet.id)
         if key == image.STATE_WRITE.key and runs(bench) == ("2.0.0", False):
             bench.device.handle = asked  # type: ignore[method-assign]
@@ -214,6 +216,21 @@ def test_a_device_that_restarts_before_it_is_confirmed_is_not_taken_for_the_new_
     assert not slots(bench)[1].pending, "it was not started by being confirmed"
     assert install(bench, NEW).sent == 0
     assert runs(bench) == ("2.0.0", True)
+
+
+def test_a_device_that_is_busy_is_given_time_and_then_made_to_restart() -> None:
+    bench = FlashBench()
+    asked, forced = bench.device.handle, list[object]()
+
+    def busy(packet: Packet, arrived: float, now: float) -> bytes | None:
+        if (int(packet.op), packet.group, packet.id) != os.RESET.key:
+            return asked(packet, arrived, now)
+        forced.append(decode_map(packet.payload).get("force"))
+        return asked(packet, arrived, now) if forced[-1] else encode_error(packet.version, Rc.BUSY, None)
+
+    bench.device.handle = busy  # type: ignore[method-assign]
+    assert install(bench, NEW).version == "2.0.0"
+    assert forced == [None, 1]
 
 
 def test_what_lies_damaged_on_the_device_is_sent_anew() -> None:

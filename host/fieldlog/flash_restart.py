@@ -15,7 +15,8 @@ from fieldlog.url import DeviceUrl
 from fieldlog_protocol.commands import Empty
 from fieldlog_protocol.commands import image as commands
 from fieldlog_protocol.commands.image import ImageSlot
-from fieldlog_protocol.errors import LinkError, RequestTimeout
+from fieldlog_protocol.error_texts import Rc
+from fieldlog_protocol.errors import LinkError, RefusedError, RequestTimeout
 
 _PAUSE_S = 0.5
 _ASK_AGAIN_S = 10.0
@@ -46,15 +47,20 @@ async def restart(
             return slots
         if slots is not None and loop.time() > asked_at + _ASK_AGAIN_S:
             asked_at = loop.time()
-            await _ask(device, boot_mode)
+            await _ask(device, boot_mode, force=True)
         if loop.time() > deadline:
             raise _gone(device, return_s, slots)
 
 
-async def _ask(device: Device, boot_mode: int | None) -> None:
-    """Its reply may be lost, or the link: whether it restarted shows in what runs."""
-    with suppress(LinkError):
-        await device.reset(boot_mode=boot_mode)
+async def _ask(device: Device, boot_mode: int | None, *, force: bool = False) -> None:
+    """Its reply may be lost, or the link: whether it restarted shows in what runs. One that is busy is given time first."""
+    try:
+        await device.reset(force=force, boot_mode=boot_mode)
+    except LinkError:
+        pass
+    except RefusedError as error:
+        if (error.group, error.code) != (None, Rc.BUSY):
+            raise
 
 
 async def _slots_or_none(device: Device) -> tuple[ImageSlot, ...] | None:
