@@ -540,6 +540,25 @@ def test_what_came_since_files_were_written_is_no_fault_of_theirs(filled: Archiv
     assert wrong(filled) == [f"{name} is damaged: its bytes were changed after it was written"]
 
 
+def test_whatever_stands_in_the_place_of_a_file_is_named_and_the_rest_is_compared(filled: Archive) -> None:
+    first, second, _ = files_in(folder(filled))
+    path = folder(filled) / first
+    path.unlink()
+    path.mkdir()
+    (path / "mine").write_text("precious")
+    (folder(filled) / second).write_bytes(b"PAR1")
+    assert [text.partition(" ")[0] for text in wrong(filled)] == [first, second]
+    assert "cannot be read" in wrong(filled)[0]
+    assert 0 < compare(filled).rows < N + 53  # type: ignore[union-attr]
+    with pytest.raises(ArchiveError, match=f"{path.name}.*take away what is in the way"):
+        update_dataset(filled)
+    assert (path / "mine").read_text() == "precious"
+    (path / "mine").unlink()
+    path.rmdir()
+    update_dataset(filled)
+    assert wrong(filled) == []
+
+
 def test_check_and_rebuild_on_the_command_line(filled: Archive, capsys: pytest.CaptureFixture[str]) -> None:
     from fieldlog.cli.main import invoke
 

@@ -110,6 +110,22 @@ def test_whatever_surrounds_them_the_blocks_are_found(
     assert done.erased >= 5000 + 8 * block_size
 
 
+def test_a_dump_that_is_still_being_written_is_read_as_it_was(tmp_path: Path) -> None:
+    """As fast as it grows, it is never at its end."""
+    dump = b"".join(recorded().blocks)
+    file = tmp_path / "flash.bin"
+    file.write_bytes(dump)
+
+    def grow(done: int, total: int) -> None:
+        assert done <= total == 2 * len(dump)
+        with file.open("ab") as growing:
+            growing.write(bytes(2 << 20))
+
+    with fieldlog.archive.open(tmp_path / "a") as archive:
+        done = import_dump(archive, file, progress=grow)
+    assert (done.size, done.logs[0].blocks) == (len(dump), len(recorded().blocks))
+
+
 def test_a_second_import_changes_nothing(tmp_path: Path) -> None:
     dump = ring(recorded().blocks, 1024, turn=20)
     imported(tmp_path / "a", dump)

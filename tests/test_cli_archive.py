@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sqlite3
 from pathlib import Path
@@ -209,7 +210,7 @@ def test_importing_says_what_it_did(tmp_path: Path, said: Any, capsys: pytest.Ca
     [
         ("import nowhere.bin", 2, "there is no file nowhere.bin"),
         ("import noise.bin", 5, "holds no whole log block"),
-        ("import .", 2, "there is no file"),
+        ("import .", 2, "is a folder, not a dump"),
         ("import flash.bin --block-size 1024", 5, "in pages of 1024 bytes"),
         ("import flash.bin --block-size 1000", 2, "is not one of"),
         ("merge nowhere", 2, "no archive at"),
@@ -235,6 +236,18 @@ def test_what_cannot_be_is_one_sentence(
     assert said in err
     assert out == ""
     assert (tmp_path / "archive" / "archive.sqlite").read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="devices of POSIX")
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/null", "pipe"])
+def test_what_has_no_end_is_no_dump(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    assert invoke(["archive", "import", name, "--archive", "new"]) == 2
+    assert f"{name} is neither a file nor a disk" in capsys.readouterr().err
+    assert not Path("new").exists()
 
 
 def test_a_check_that_finds_something_is_one_object(tmp_path: Path, said: Any) -> None:

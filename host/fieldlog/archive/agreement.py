@@ -68,12 +68,21 @@ def _fault(part: Part, path: Path, entry: Entry | None) -> str | None:
 
     if entry is None:
         return "is there, but nothing is noted of how it was written" if path.exists() else None
-    if entry.rows and not path.exists():
-        return "is missing: it was deleted after it was written"
-    if entry.rows and file_hash(path) != entry.hash:
-        return "is damaged: its bytes were changed after it was written"
-    if not entry.rows or not _is_current(part, entry):
-        return None
+    fault = _file_fault(path, entry) if entry.rows else None
+    if fault is not None or not entry.rows or not _is_current(part, entry):
+        return fault
     differs = difference(path, part.layout(), part.series())
     # what blocks that rotted on this disk lack, the file may still have: they are reported, the file is not at fault
     return None if part.readings.lacks else differs
+
+
+def _file_fault(path: Path, entry: Entry) -> str | None:
+    """Whether the file is not as it was written, whatever is in its place."""
+    try:
+        if file_hash(path) != entry.hash:
+            return "is damaged: its bytes were changed after it was written"
+    except FileNotFoundError:
+        return "is missing: it was deleted after it was written"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    return None

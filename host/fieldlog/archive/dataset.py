@@ -225,7 +225,7 @@ class _Updater:
         )
 
     def _remove_all_but(self, names: set[str]) -> None:
-        strays = [name for name in files_in(self._folder) if name not in names]
+        strays = [name for name in files_in(self._folder) if name not in names and not (self._folder / name).is_dir()]
         for name in strays:
             (self._folder / name).unlink()
         for name in self._manifest.entries.keys() - names:
@@ -296,7 +296,12 @@ def _in_words(folder: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise ArchiveError(
-            f"The Parquet files in {folder} could not be brought up to date: {error.strerror or error}. The archive itself "
-            "is whole, and so is every file that is there. Make room or check permissions, then run `fieldlog archive "
-            "rebuild`"
+            f"The Parquet files in {folder} could not be brought up to date: {_reason(error)}. The archive itself is whole, "
+            "and so is every file that is there. Make room, check permissions or take away what is in the way, then run "
+            "`fieldlog archive rebuild`"
         ) from error
+
+
+def _reason(error: OSError) -> str:
+    path = error.filename2 or error.filename
+    return f"{path}: {error.strerror}" if path and error.strerror else str(error.strerror or error)

@@ -7,6 +7,7 @@ cannot be told apart is counted and left out. Whatever is in the archive already
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,7 @@ def import_dump(
     It may be the image of a flash, of its log partition alone, of a card, or blocks laid end to end, of several loggers
     too. `block_size` keeps to pages of that size. VerificationError when no block is in it, or none whose log is known.
     """
+    require_dump(dump)
     reader = _Reader(dump, block_size, progress)
     survey = Survey()
     for offset, wire in reader.blocks():
@@ -77,6 +79,22 @@ def import_dump(
             "logger wrote them, and the archive holds none of them. Nothing was imported; a larger dump has one"
         )
     return _stored(archive, dump, survey, reader)
+
+
+def require_dump(dump: Path) -> None:
+    """Refuse what has no end or no bytes before anything is opened; a card in its reader is a file as well."""
+    try:
+        mode = dump.stat().st_mode
+    except OSError as error:
+        raise UsageError(f"there is no file {dump}: {error.strerror}. Nothing was imported") from error
+    if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
+        return
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{dump} is a folder, not a dump: name the file in it. Nothing was imported")
+    raise UsageError(
+        f"{dump} is neither a file nor a disk: what it gives has no end that could be known. Nothing was imported; "
+        "copy the dump into a file first"
+    )
 
 
 def _stored(archive: Archive, dump: Path, survey: Survey, reader: _Reader) -> Imported:
@@ -149,9 +167,10 @@ class _Reader:
         self.salvage = Salvage(self._block_size)
         try:
             with self._dump.open("rb") as file:
-                self.size = file.seek(0, 2)
+                if not self._rounds:  # a file that grows meanwhile is read as it was
+                    self.size = file.seek(0, 2)
                 file.seek(0)
-                while piece := file.read(_PIECE):
+                while piece := file.read(min(_PIECE, self.size - file.tell())):
                     yield from self.salvage.feed(piece)
                     if self._progress is not None:
                         self._progress(self._rounds * self.size + file.tell(), 2 * self.size)

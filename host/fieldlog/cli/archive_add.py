@@ -13,7 +13,6 @@ from fieldlog.cli.common import archive_option, on_interrupt, output_options
 from fieldlog.cli.output import Output
 from fieldlog.text import count
 from fieldlog_protocol.blocks.block import BLOCK_SIZES
-from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from fieldlog.archive.dump import Imported, ImportedLog
@@ -105,11 +104,10 @@ def import_(output: Output, archive: Path, dump: Path, block_size: str | None, *
     DUMP is the image of its flash or card, or of a part of it, byte by byte. Repeat it at will.
     """
     from fieldlog import archive as archives
-    from fieldlog.archive.dump import import_dump
+    from fieldlog.archive.dump import import_dump, require_dump
 
     size = None if block_size is None else int(block_size)
-    if not dump.exists() or dump.is_dir():  # before an archive is made for it
-        raise UsageError(f"there is no file {dump}. Nothing was imported")
+    require_dump(dump)  # before an archive is made for it
     with (
         on_interrupt(_INTERRUPTED),
         archives.open(archive) as store,
