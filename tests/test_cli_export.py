@@ -12,6 +12,7 @@ import fieldlog.archive
 from archive_data import CLIMATE, DOOR, HOUR, LOG_ID, NEW_YEAR_US, UID, PaperLogger, climate
 from fieldlog.cli.main import invoke
 from fieldlog.clock_sync import Sync
+from fieldlog_protocol.blocks.events import SessionStart
 from simulator import simulator
 
 
@@ -60,7 +61,7 @@ def test_nothing_in_the_selection_is_one_sentence(words: tuple[str, ...], capsys
     assert invoke([*words, "--start", "2030-01-01"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"There is nothing to {words[0]}: " in err
+    assert f"error: there is nothing to {words[0]}: " in err
     assert len(err.splitlines()) == 1
     assert [path.name for path in Path().iterdir()] == ["archive"]
 
@@ -73,7 +74,7 @@ def test_what_cannot_be_read_is_counted_once(words: tuple[str, ...], capsys: pyt
     keep(logger)
     assert invoke(["export", *words]) == 0
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: 1 blocks")
+    assert "nothing held describes 1 block" in line
 
 
 def test_what_cannot_be_written_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,3 +120,27 @@ def test_the_unit_of_gravity_stands_in_brackets_once(capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     assert "acceleration x [g]," in shown
     assert "[[" not in shown
+
+
+def test_several_sessions_are_taken_together(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = hourly()
+    for number in (2, 3):
+        logger.session = number
+        logger.data(CLIMATE, *climate(number * 10, start_s=100_000 * number))
+    logger.events((300_000, SessionStart(3, "cellar")))
+    keep(logger)
+    assert plotted(capsys, "--session", "2", "--session", "cellar") == 50
+    assert plotted(capsys, "--session", "2", "--session", "2") == 20
+    assert invoke(["plot", "--device", "cellar", "-o", "x.png"]) == 2
+    assert "A session is called 'cellar'" in capsys.readouterr().err
+    assert invoke(["plot", "--session", "2", "--session", "attic", "-o", "x.png"]) == 2
+    assert "there is no session 'attic'" in capsys.readouterr().err
+
+
+def test_one_reading_is_plotted_in_the_singular(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = PaperLogger()
+    logger.schema()
+    logger.data(CLIMATE, *climate(1))
+    keep(logger)
+    assert invoke(["plot"]) == 0
+    assert capsys.readouterr().out == "1 reading plotted to fieldlog.png\n"

@@ -185,4 +185,4 @@ def test_an_empty_file_is_no_archive(
         file.unlink()
     archive.touch()
     assert invoke(words.split()) == 2
-    assert "There is no archive" in capsys.readouterr().err
+    assert "there is no archive" in capsys.readouterr().err

@@ -107,7 +107,7 @@ def test_examples(page: Path, logger: Simulator, tmp_path: Path, environment: di
     if page.stem == "archive":
         pull = [sys.executable, "-m", "fieldlog.cli", "pull", "--device", logger.url, "--archive", "field-season-2013"]
         run(
-            [sys.executable, "-m", "fieldlog.cli", "config", "set", "device/name=attic", "-d", logger.url],
+            [sys.executable, "-m", "fieldlog.cli", "config", "set", "device/name=hut", "-d", logger.url],
             tmp_path,
             environment,
         )

@@ -54,16 +54,16 @@ CREATE TABLE pulls (
 
 _SENTENCES = {
     sqlite3.SQLITE_FULL: "The disk is full. What was stored before is safe, and what was not is still where it came "
-    "from: free some space and repeat this.",
-    sqlite3.SQLITE_READONLY: "It may not be written to. Nothing was changed: check its permissions.",
-    sqlite3.SQLITE_PERM: "It may not be opened. Nothing was changed: check its permissions.",
+    "from: free some space and repeat this",
+    sqlite3.SQLITE_READONLY: "It may not be written to. Nothing was changed: check its permissions",
+    sqlite3.SQLITE_PERM: "It may not be opened. Nothing was changed: check its permissions",
     sqlite3.SQLITE_BUSY: "Another program has been writing to it for too long. What was stored before is safe: "
-    "repeat this when the other one is done.",
-    sqlite3.SQLITE_LOCKED: "Another program holds it. What was stored before is safe: repeat this when that is done.",
-    sqlite3.SQLITE_CANTOPEN: "It cannot be opened. Nothing was changed: check that the folder exists and its permissions.",
+    "repeat this when the other one is done",
+    sqlite3.SQLITE_LOCKED: "Another program holds it. What was stored before is safe: repeat this when that is done",
+    sqlite3.SQLITE_CANTOPEN: "It cannot be opened. Nothing was changed: check that the folder exists and its permissions",
     sqlite3.SQLITE_IOERR_WRITE: "Its disk takes no more: it is full, over a quota or faulty. What was stored before is "
-    "safe, and what was not is still where it came from: make room and repeat this.",
-    sqlite3.SQLITE_IOERR: "Its disk reports an error. What was stored before should be safe: check the disk.",
+    "safe, and what was not is still where it came from: make room and repeat this",
+    sqlite3.SQLITE_IOERR: "Its disk reports an error. What was stored before should be safe: check the disk",
 }
 _SPOILED = (
     "Could not decode to UTF-8",
@@ -95,14 +95,14 @@ def _translated(error: sqlite3.Error, path: Path) -> FieldlogError:
     code = getattr(error, "sqlite_errorcode", 0)
     if code & 0xFF in _NOT_OURS or str(error).startswith(_SPOILED):
         return damaged(path)
-    unknown = f"{error}. What was stored before is safe."
-    return ArchiveError(f"The archive {path}: {_SENTENCES.get(code) or _SENTENCES.get(code & 0xFF, unknown)}")
+    unknown = f"{error}. What was stored before is safe"
+    return ArchiveError(f"the archive {path}: {_SENTENCES.get(code) or _SENTENCES.get(code & 0xFF, unknown)}")
 
 
 def damaged(path: Path) -> VerificationError:
     """The file is not as this program wrote it."""
     return VerificationError(
-        f"{path} is damaged or not an archive of fieldlog. It was left as it is: name another one, or restore it."
+        f"{path} is damaged or not an archive of fieldlog. It was left as it is: name another one, or restore it"
     )
 
 
@@ -129,7 +129,7 @@ def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
 
 
 def _nothing_at(path: Path) -> UsageError:
-    return UsageError(f"There is no archive at {path}. Nothing was made; pull a device first, or name another one.")
+    return UsageError(f"there is no archive at {path}. Nothing was made; pull a device first, or name another one")
 
 
 def _opened(path: Path, writable: bool) -> sqlite3.Connection:
@@ -137,7 +137,7 @@ def _opened(path: Path, writable: bool) -> sqlite3.Connection:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ArchiveError(f"The archive's folder {path.parent} cannot be made: {error.strerror}.") from error
+            raise ArchiveError(f"the archive's folder {path.parent} cannot be made: {error.strerror}") from error
         return sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=_ONE_THREAD)
     try:
         return _read_only(path, "mode=ro")
@@ -163,13 +163,13 @@ def _require_ours(connection: sqlite3.Connection, path: Path, writable: bool) ->
     tables = _number(connection, "SELECT count(*) FROM sqlite_master")
     application, version = _number(connection, "PRAGMA application_id"), _number(connection, "PRAGMA user_version")
     if tables and application != APPLICATION_ID:
-        raise VerificationError(f"{path} is a database of another program. It was left as it is: name another archive.")
+        raise VerificationError(f"{path} is a database of another program. It was left as it is: name another archive")
     if not tables and not writable:
         raise _nothing_at(path)
     if version > VERSION:
         raise UsageError(
-            f"The archive {path} was written by a newer fieldlog (format {version}, known here: {VERSION}). "
-            "It was left as it is: update fieldlog."
+            f"the archive {path} was written by a newer fieldlog (format {version}, known here: {VERSION}). "
+            "It was left as it is: update fieldlog"
         )
 
 

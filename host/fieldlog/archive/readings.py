@@ -91,7 +91,7 @@ class Readings:
         unknown = [name for name in self._selection.channels or () if name not in known]
         if unknown:
             raise UsageError(
-                f"There is no channel {unknown[0]!r}. Channels of this device: {', '.join(known) or 'none'}."
+                f"there is no channel {unknown[0]!r}. Channels of this device: {', '.join(known) or 'none'}"
             )
 
     def __iter__(self) -> Iterator[Series]:

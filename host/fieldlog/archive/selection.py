@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -29,14 +29,14 @@ class Selection:
     def of(
         cls,
         logs: Sequence[Log],
-        session: int | str | None,
+        session: int | str | Iterable[int | str] | None,
         channels: tuple[str, ...] | None,
         start: datetime | None,
         end: datetime | None,
     ) -> Selection:
         start_us, end_us = _micros(start), _micros(end)
         if start_us is not None and end_us is not None and start_us >= end_us:
-            raise UsageError(f"The selection ends at {end} and begins at {start}: put the earlier time first.")
+            raise UsageError(f"the selection ends at {end} and begins at {start}: put the earlier time first")
         return cls(_sessions(logs, session), channels, start_us, end_us)
 
     def wants(self, log: int, session: int, stream: int) -> bool:
@@ -53,18 +53,23 @@ def _micros(time: datetime | None) -> int | None:
     if time is None:
         return None
     if time.tzinfo is None:
-        raise UsageError(f"The time {time} does not say its offset from UTC: give it a time zone.")
+        raise UsageError(f"the time {time} does not say its offset from UTC: give it a time zone")
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 
-def _sessions(logs: Sequence[Log], wanted: int | str | None) -> frozenset[tuple[int, int]] | None:
+def _sessions(logs: Sequence[Log], wanted: int | str | Iterable[int | str] | None) -> frozenset[tuple[int, int]] | None:
     if wanted is None:
         return None
+    several = [wanted] if isinstance(wanted, (int, str)) else wanted
+    return frozenset(found for one in several for found in _session(logs, one))
+
+
+def _session(logs: Sequence[Log], wanted: int | str) -> frozenset[tuple[int, int]]:
     if isinstance(wanted, int):
         return frozenset((log.key, wanted) for log in logs)
     known = [(log.key, session) for log in logs for session in log.sessions()]
     found = frozenset((key, session.id) for key, session in known if session.label == wanted)
     if not found:
         labels = ", ".join(dict.fromkeys(repr(session.label) for _, session in known)) or "none"
-        raise UsageError(f"There is no session {wanted!r}. Sessions of this device: {labels}.")
+        raise UsageError(f"there is no session {wanted!r}. Sessions of this device: {labels}")
     return found

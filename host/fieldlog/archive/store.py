@@ -97,19 +97,22 @@ class Archive:
             return named
         listed = "; ".join(_described(log.info()) for log in (named or logs)) or "none"
         if not uids:
-            what = "The archive holds no device" if device is None else f"The archive holds no device {device!r}"
-            raise UsageError(f"{what}. Devices in it: {listed}. Pull it first, or name one of these.")
-        raise UsageError(f"That fits {len(uids)} devices: {listed}. Name one by its uid.")
+            what = "the archive holds no device" if device is None else f"the archive holds no device {device!r}"
+            next_step = "Pull it first, or name one of these"
+            if any(session.label == device for log in logs for session in log.sessions()):
+                next_step = f"A session is called {device!r}: name it as the session (--session)"
+            raise UsageError(f"{what}. Devices in it: {listed}. {next_step}")
+        raise UsageError(f"that fits {len(uids)} devices: {listed}. Name one by its uid")
 
     def readings(
         self,
         device: str | Iterable[str] | None = None,
-        session: int | str | None = None,
+        session: int | str | Iterable[int | str] | None = None,
         channels: Iterable[str] | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
     ) -> Readings:
-        """The readings of one device, or of those named: of one session (id or label), of some channels, from `start` up
+        """The readings of one device, or of those named: of some sessions (ids or labels), of some channels, from `start` up
         to before `end`. Without a name the archive must hold one device only.
 
         Nothing is decoded before it is asked for. UsageError when the selection makes no sense.

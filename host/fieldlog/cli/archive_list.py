@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fieldlog.archive.records import Session
     from fieldlog.archive.source import Source
 
-_DEVICES = ["device", "serial", "uid", "product", "blocks>", "sessions>", "gaps>", "last read"]
+_DEVICES = ["device", "serial", "uid", "product", "blocks>", "sessions>", "gaps>", "last read (UTC)"]
 _SESSIONS = ["device", "session>", "label", "first reading (UTC)", "last reading (UTC)", "readings>", "deployment"]
 
 
@@ -34,7 +34,7 @@ def ls(output: Output, archive: Path) -> None:
     data = {"archive": str(archive), "size_bytes": size, "devices": devices, "recorded": sessions}
 
     def show() -> None:
-        output.table(_DEVICES, [[item[name.rstrip(">").replace(" ", "_")] for name in _DEVICES] for item in devices])
+        output.table(_DEVICES, map(_shown_device, devices))
         if sessions:
             output.line("")
             output.table(_SESSIONS, map(_shown, sessions))
@@ -91,13 +91,21 @@ def _named(source: Source, session: Session) -> dict[str, object]:
     }
 
 
+def _shown_device(item: dict[str, object]) -> list[object]:
+    keys = [name.rstrip(">") for name in _DEVICES[:-1]]
+    return [*(item[key] for key in keys), _plain(item["last_read"])]
+
+
+def _plain(time: object) -> str:
+    """A time of a column that says in its head that it is UTC."""
+    return str(time or "").replace("T", " ").removesuffix("+00:00")
+
+
 def _shown(item: dict[str, object]) -> list[object]:
     metadata = item["metadata"]
     assert isinstance(metadata, dict)
     texts = [f"{name}: {text}" for name, text in sorted(metadata.items())]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    times = [
-        str(item[name] or "").replace("T", " ").removesuffix("+00:00") for name in ("first_reading", "last_reading")
-    ]
+    times = [_plain(item[name]) for name in ("first_reading", "last_reading")]
     return [item["device"], item["session"], item["label"], *times, item["readings"], ", ".join(texts)]
 
 

@@ -64,15 +64,17 @@ def check(output: Output, archive: Path) -> None:
 
 
 def _check_blocks(store: Archive, found: _Found) -> None:
-    from fieldlog.archive.ranges import union
+    from fieldlog.archive.ranges import difference
 
     for log in store.logs():
         whole, spoiled = log.verify()
         found.blocks += whole
         found.damaged += [f"{log.info().name}: {text}." for text in spoiled]
         held = log.held()
-        missing = union([*log.absent(held.start, held.stop), *log.lost()])
-        found.missing += [_lacking(log.info(), part) for part in missing]
+        lost = log.lost()
+        unread = difference(log.absent(held.start, held.stop), lost)
+        parts = sorted([*((part, True) for part in lost), *((part, False) for part in unread)], key=_start)
+        found.missing += [_lacking(log.info(), part, lost=gone) for part, gone in parts]
     for uid in dict.fromkeys(log.info().uid for log in store.logs()):
         selection = store.readings(uid)
         found.readings += sum(len(series) for series in selection.batches())
@@ -82,8 +84,29 @@ def _check_blocks(store: Archive, found: _Found) -> None:
         found.damaged += [text for text in selection.problems if text not in told]
 
 
-def _lacking(log: LogInfo, part: range) -> dict[str, object]:
-    return {"uid": log.uid, "log_id": log.log_id, "first_seq": part.start, "last_seq": part.stop - 1}
+def _start(found: tuple[range, bool]) -> int:
+    return found[0].start
+
+
+def _lacking(log: LogInfo, part: range, *, lost: bool) -> dict[str, object]:
+    return {
+        "device": log.name,
+        "uid": log.uid,
+        "log_id": log.log_id,
+        "first_seq": part.start,
+        "last_seq": part.stop - 1,
+        "lost": lost,
+    }
+
+
+def _missing_line(part: dict[str, object]) -> str:
+    """In words: `lost` is what a pull found gone, the rest may still come."""
+    one = part["first_seq"] == part["last_seq"]
+    which = f"block {part['first_seq']}" if one else f"blocks {part['first_seq']} to {part['last_seq']}"
+    if part["lost"]:
+        return f"{part['device']}: {which} {'is' if one else 'are'} lost: a gap"
+    was, it = ("was", "it") if one else ("were", "them")
+    return f"{part['device']}: {which} {was} still open when the device was read, or not reached: a pull brings {it}"
 
 
 def _json(archive: Path, found: _Found) -> dict[str, object]:
@@ -117,10 +140,7 @@ def _show(output: Output, found: _Found) -> None:
     if found.parquet is not None and found.parquet.behind:
         output.line(_not_yet(found.parquet))
     for part in found.missing:
-        first, last = part["first_seq"], part["last_seq"]
-        output.line(
-            f"device {part['uid']} lacks " + (f"block {first}" if first == last else f"blocks {first} to {last}")
-        )
+        output.line(_missing_line(part))
     for text in found.damaged:
         output.line(text)
     for text in found.parquet.wrong if found.parquet else ():

@@ -13,6 +13,7 @@ from fieldlog.cli.common import output_options
 from fieldlog.cli.output import Output
 from fieldlog.cli.selection import Wanted, selection_options
 from fieldlog.files import check_target
+from fieldlog.text import count
 from fieldlog.whole_file import whole_file
 from fieldlog_protocol.errors import UsageError
 
@@ -49,7 +50,9 @@ def export(wanted: Wanted, output: Output, target: Path | None, *, force: bool, 
             for problem in selected.problems():
                 output.warn(problem)
     if target is not None:
-        output.result({"file": str(target), "rows": rows}, lambda: output.line(f"{_counted(rows)} written to {target}"))
+        output.result(
+            {"file": str(target), "rows": rows}, lambda: output.line(f"{count(rows, 'row')} written to {target}")
+        )
 
 
 class _Selected:
@@ -76,7 +79,3 @@ def _save(selected: _Selected, target: Path, *, clock: bool) -> int:
 
     with whole_file(target) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         return write_csv(selected, file, clock=clock)
-
-
-def _counted(rows: int) -> str:
-    return "1 row" if rows == 1 else f"{rows} rows"

@@ -10,6 +10,7 @@ from fieldlog.cli.common import output_options
 from fieldlog.cli.output import Output
 from fieldlog.cli.selection import Wanted, selection_options
 from fieldlog.files import check_target
+from fieldlog.text import count
 
 
 @click.command()
@@ -49,7 +50,10 @@ def plot(wanted: Wanted, output: Output, target: Path, *, force: bool, title: st
     heading = title if title is not None else " · ".join((*names, *sessions))
     figure = plots.timeseries(plots.traces(series), title=heading, tz=shown_in)
     path = plots.save(figure, target)
-    count = sum(map(len, series))
-    output.result({"file": str(path), "readings": count}, lambda: output.line(f"{count} readings plotted to {path}"))
+    number = sum(map(len, series))
+    output.result(
+        {"file": str(path), "readings": number},
+        lambda: output.line(f"{count(number, 'reading')} plotted to {path}"),
+    )
     for problem in problems:
         output.warn(problem)

@@ -28,7 +28,7 @@ class Wanted:
 
     archive: Path
     device: str | None
-    session: str | None
+    sessions: tuple[str, ...]
     channels: tuple[str, ...] | None
     start: dt.datetime | None
     end: dt.datetime | None
@@ -41,8 +41,8 @@ class Wanted:
 
     def readings(self, archive: Archive) -> Readings:
         """The selection in an open archive."""
-        session = int(self.session) if self.session is not None and self.session.isdecimal() else self.session
-        return archive.readings(self.device, session, self.channels, self.start, self.end)
+        sessions = [int(text) if text.isdecimal() else text for text in self.sessions]
+        return archive.readings(self.device, sessions or None, self.channels, self.start, self.end)
 
 
 def selection_options(bare_times: str) -> Callable[[Callable[Concatenate[Wanted, P], T]], Callable[..., T]]:
@@ -55,7 +55,9 @@ def selection_options(bare_times: str) -> Callable[[Callable[Concatenate[Wanted,
     def decorate(function: Callable[Concatenate[Wanted, P], T]) -> Callable[..., T]:
         @archive_option
         @click.option("--device", "-d", metavar="NAME", help="Device in the archive: its name, serial number or uid.")
-        @click.option("--session", metavar="ID", help="Session: its number or label.")
+        @click.option(
+            "--session", "sessions", multiple=True, metavar="ID", help="Session: its number or label; again for more."
+        )
         @click.option("--channels", metavar="A,B", help="Channels, separated by commas; else all.")
         @click.option(
             "--start",
@@ -74,7 +76,7 @@ def selection_options(bare_times: str) -> Callable[[Callable[Concatenate[Wanted,
     return decorate
 
 
-_NAMES = ("archive", "device", "session", "channels", "start", "end")
+_NAMES = ("archive", "device", "sessions", "channels", "start", "end")
 
 
 def _wanted(words: dict[str, Any], tz: dt.tzinfo) -> Wanted:
@@ -82,7 +84,7 @@ def _wanted(words: dict[str, Any], tz: dt.tzinfo) -> Wanted:
     return Wanted(
         archive=words["archive"],
         device=words["device"],
-        session=words["session"],
+        sessions=words["sessions"],
         channels=None if channels is None else tuple(name.strip() for name in channels.split(",")),
         start=_time(words["start"], "--start", tz),
         end=_time(words["end"], "--end", tz),

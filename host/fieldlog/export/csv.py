@@ -35,8 +35,8 @@ def write_csv(readings: Batches, file: TextIO, *, clock: bool = False) -> int:
     layout = survey(readings, with_clock=clock)
     if not layout.sessions:
         raise UsageError(
-            "There is nothing to export: the archive holds no reading in this selection. "
-            "Nothing was written; choose another time, session or channel."
+            "there is nothing to export: the archive holds no reading in this selection. "
+            "Nothing was written; choose another time, session or channel"
         )
     # every cell goes through the writer: what needs quotes gets them
     writer = csv.writer(file, lineterminator="\n")

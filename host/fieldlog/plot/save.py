@@ -19,7 +19,7 @@ def check_format(path: Path) -> str:
     """The format that the suffix of `path` names; raises UsageError for any other than PNG, SVG and PDF."""
     kind = path.suffix.lower().lstrip(".")
     if kind not in FORMATS:
-        raise UsageError(f"Cannot write a plot as {path.name!r}. Nothing was written; end it in .png, .svg or .pdf.")
+        raise UsageError(f"cannot write a plot as {path.name!r}. Nothing was written; end it in .png, .svg or .pdf")
     return kind
 
 

@@ -36,7 +36,7 @@ def timeseries(traces: Iterable[Trace], *, title: str = "", tz: str | tzinfo = "
     """
     drawn = [trace for trace in traces if len(present(trace)[0])]
     if not drawn:
-        raise UsageError("There is nothing to plot: no reading in this selection has both a value and a known time.")
+        raise UsageError("there is nothing to plot: no reading in this selection has both a value and a known time")
     units = dict.fromkeys(trace.unit for trace in drawn)
     if len(units) > _MAX_PANELS:
         raise UsageError(
