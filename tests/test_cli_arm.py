@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import time
 from collections.abc import Iterator
@@ -181,7 +182,7 @@ def test_metadata_stays_and_is_changed_piece_by_piece(shared: Simulator, capsys:
         (f"--frames {2**63}", "may reach"),
         ("--above temperature", "no threshold"),
         ("--above dew=3", "no channel 'dew'"),
-        ("--above temperature=9000", "can never be at or above 9000 Cel"),
+        ("--above temperature=9000", "above 9000 Cel: it is between -327.68 and 327.67 Cel. Nothing"),
         ("--above temperature=30degF", "give the threshold in Cel"),
         ("--on-button", "cannot begin on a button"),
         ("--stream environment=1us", "cannot be sampled"),
@@ -297,3 +298,73 @@ def test_metadata_that_never_ends_breaks_the_protocol(capsys: pytest.CaptureFixt
         run = Shell(capsys, peer.url)
         assert run("log", "status") == 3
         assert "does not tell all of its metadata" in run.err
+
+
+# sessions
+
+
+def test_sessions_of_this_boot_have_times_by_this_computers_clock(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with simulator() as running:
+        run = Shell(capsys, running.url)
+        before = dt.datetime.now(dt.UTC)
+        run.json("log", "arm", "--label", "short")
+        run.json("log", "stop")
+        run.json("log", "arm")
+        after = dt.datetime.now(dt.UTC)
+        first, second = run.json("log", "sessions")["sessions"]
+        began, ended, began_too = map(dt.datetime.fromisoformat, (first["began"], first["ended"], second["began"]))
+        second_s = dt.timedelta(seconds=1)
+        assert before - second_s < began <= ended <= began_too <= after + second_s
+        assert second["ended"] is None
+        assert run("log", "sessions") == 0
+        assert f"{began:%Y-%m-%d %H:%M:%S}" in run.out
+        assert run("reset") == 0
+        assert run("log", "stop") == 0
+        first, second = run.json("log", "sessions")["sessions"]
+        assert (first["began"], first["ended"], second["began"]) == (None, None, None), "of the boot before"
+        assert dt.datetime.fromisoformat(second["ended"]) >= began_too
+
+
+def test_a_device_without_a_session_is_not_stopped_and_one_with_a_session_not_armed(
+    shared: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Shell(capsys, shared.url)
+    assert run("log", "stop") == 4
+    assert run.err == (
+        "error: no session is armed or being recorded, so nothing was stopped. `fieldlog log sessions` lists the last "
+        "ones\n"
+    )
+    assert run("log", "arm", "--after", "1d") == 0
+    assert run("log", "arm") == 4
+    assert "Nothing was changed; `fieldlog log stop` ends it" in run.err
+    assert run("log", "stop") == 0
+
+
+def test_what_was_armed_is_echoed_and_told_again(shared: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Shell(capsys, shared.url)
+    words = ("log", "arm", "--label", "attic", "--after", "1d", "--for", "3d", "--stream", "environment=10s")
+    armed = run.json(*words)
+    assert (armed["label"], [(item["name"], item["period_us"]) for item in armed["streams"]]) == (
+        "attic",
+        [("environment", 10_000_000)],
+    )
+    assert armed["preflight"]["estimate"]["memory_is_enough"] is True
+    assert run("log", "status") == 0
+    assert "enough until the session ends" in run.out
+    assert "until it begins and" in run.out
+    assert run("log", "stop") == 0
+    assert run("log", "status") == 0
+    assert "full in" not in run.out
+    assert run("clock", "sync") == 0
+    assert run("log", "arm", "--at", "2100-07-01T06:00", "--meta", "zone=Europe/Berlin") == 0
+    assert "is taken as" not in run.err
+    assert run("log", "status") == 0
+    assert "at 2100-07-01 06:00 Europe/Berlin (04:00 UTC)" in run.out
+    assert run("log", "stop") == 0
+    assert run("log", "arm", "--at", "2100-07-01T06:00", "--stream", "environment=10s") == 0
+    assert "--at 2100-07-01T06:00 is taken as 2100-07-01 06:00 Europe/Berlin (04:00 UTC)" in run.err
+    assert "records    environment every 10 s\n" in run.out
+    assert "begins     at 2100-07-01 06:00 Europe/Berlin (04:00 UTC)" in run.out
+    assert run("log", "stop") == 0

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fieldlog.cli import demo
 from fieldlog.cli.main import invoke
-from fieldlog.cli.output import column_widths
+from fieldlog.cli.output import Output, column_widths
 from fieldlog.silence import explain_silence
 from fieldlog.text import count
 from fieldlog_protocol.commands import fs, image
@@ -348,3 +348,23 @@ def test_a_clock_that_is_not_set_is_not_called_never_set(capsys: pytest.CaptureF
     starts = {len(line) - len(line[16:].lstrip()) for line in fields}
     assert starts == {16}, "all values stand in one column"
     assert any(line.endswith(" %)") for line in fields)
+
+
+LONG = """
+from fieldlog.cli.output import Output
+Output().fields([("memory", "enough for so many days that the words of it do not fit into eighty columns, nor into"
+                 " two lines"), ("hash", "f" * 100)])
+"""
+
+
+def test_long_values_fold_between_words_under_their_beginning() -> None:
+    lines = [line.rstrip() for line in screen(written(LONG))]
+    assert lines[:2] == [
+        "memory  enough for so many days that the words of it do not fit into eighty",
+        "        columns, nor into two lines",
+    ]
+
+
+def test_no_value_folds_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().fields([("memory", "word " * 40 + "end")])
+    assert capsys.readouterr().out.count("\n") == 1

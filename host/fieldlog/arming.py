@@ -138,7 +138,8 @@ def require_idle(info: LoggerInfo) -> None:
     """Refuse, as the device would, before anything else is asked of it."""
     if info.active:
         code = LoggerError.RECORDING
-        raise RefusedError(code, Group.LOGGER, error_text(code, Group.LOGGER))
+        text = f"{error_text(code, Group.LOGGER)}. Nothing was changed; `fieldlog log stop` ends it"
+        raise RefusedError(code, Group.LOGGER, text)
 
 
 def build_request(

@@ -70,9 +70,20 @@ def raw_level(channel: Channel, value: Decimal, *, below: bool) -> tuple[int, bo
     reachable = least <= level if raw_below else level <= most
     if not reachable:
         raise UsageError(
-            f"{channel.name} can never be at or {'below' if below else 'above'} {value} {channel.unit}".rstrip()
+            f"{channel.name} can never be at or {'below' if below else 'above'} {_with_unit(value, channel)}: it is "
+            f"between {_range_text(channel)}. Nothing was changed"
         )
     return min(max(level, least), most), raw_below
+
+
+def _range_text(channel: Channel) -> str:
+    """What its numbers can be, in its unit."""
+    ends = sorted(value_of(channel, raw) for raw in (channel.type.minimum, channel.type.maximum))
+    return f"{ends[0]:.15g} and {_with_unit(f'{ends[1]:.15g}', channel)}"
+
+
+def _with_unit(value: object, channel: Channel) -> str:
+    return f"{value} {channel.unit}".rstrip()
 
 
 def turned(channel: Channel, below: bool) -> bool:

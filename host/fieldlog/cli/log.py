@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from fieldlog.cli.common import Common, archive_option, options, run
 from fieldlog.cli.log_arm import arm_command, request_id
+from fieldlog.cli.log_sessions import sessions
 from fieldlog.cli.log_status import status
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
-from fieldlog.recording import read_sessions
-from fieldlog_protocol.commands import logger
-from fieldlog_protocol.commands.logger import State, StopReason
-from fieldlog_protocol.errors import UsageError
+from fieldlog_protocol.commands import Group, logger
+from fieldlog_protocol.commands.logger import LoggerError, State
+from fieldlog_protocol.errors import FieldlogError, RefusedError, UsageError
 
 
 @click.group()
@@ -26,6 +25,7 @@ def log() -> None:
 
 log.add_command(status)
 log.add_command(arm_command)
+log.add_command(sessions)
 
 
 @log.command()
@@ -36,7 +36,7 @@ def stop(common: Common) -> None:
     async def work() -> tuple[bool, logger.StopResponse]:
         async with common.connect() as device:
             armed = (await device.logger_info()).state == State.ARMED
-            return armed, await device.request(logger.STOP, logger.StopRequest(id=request_id()))
+            return armed, await _stopped(device)
 
     armed, done = run(work())
     what = "is not waited for any more: nothing of it was recorded" if armed else "has ended"
@@ -45,30 +45,16 @@ def stop(common: Common) -> None:
     )
 
 
-@log.command()
-@options
-def sessions(common: Common) -> None:
-    """List the sessions that the device remembers."""
-
-    async def work() -> list[logger.SessionInfo]:
-        async with common.connect() as device:
-            await device.need_logger()
-            return await read_sessions(device)
-
-    found = run(work())
-    rows = [(item.id, item.label, item.boot, item.frames, item.first, item.last, _why(item.why)) for item in found]
-    columns = ["session>", "label", "boot>", "frames>", "first block>", "last block>", "ended by"]
-    data: dict[str, Any] = {"sessions": [dict(zip(_SESSION_KEYS, row, strict=True)) for row in rows]}
-    common.output.result(data, lambda: common.output.table(columns, rows))
-
-
-_SESSION_KEYS = ("id", "label", "boot_id", "frames", "first_seq", "last_seq", "ended_by")
-
-
-def _why(number: int) -> str:
-    if number == StopReason.RUNNING:
-        return "still running"
-    return StopReason(number).name.lower() if number in StopReason.__members__.values() else f"reason {number}"
+async def _stopped(device: Device) -> logger.StopResponse:
+    try:
+        return await device.request(logger.STOP, logger.StopRequest(id=request_id()))
+    except RefusedError as error:
+        if (error.group, error.code) != (Group.LOGGER, LoggerError.NOT_RECORDING):
+            raise
+        text = (
+            "no session is armed or being recorded, so nothing was stopped. `fieldlog log sessions` lists the last ones"
+        )
+        raise RefusedError(error.code, error.group, text, error.details) from error
 
 
 @log.command()
@@ -118,13 +104,13 @@ def _releasable(folder: Path, info: LoggerInfo, before: int | None, unread: list
     if before is not None:
         lacking = sum(len(range(part.start, min(part.stop, before))) for part in unread)
         if lacking:
-            raise UsageError(
+            raise FieldlogError(
                 f"{_blocks(lacking)} before {before} {'is' if lacking == 1 else 'are'} not in the archive {folder}, so "
                 "nothing was released. Pull first; --force releases them all the same"
             )
         return before
     if unread and unread[0].start == info.first_seq:
-        raise UsageError(
+        raise FieldlogError(
             f"the archive {folder} lacks the oldest block of this log, so nothing was released. Pull first"
         )
     return unread[0].start if unread else info.next_seq
@@ -172,7 +158,7 @@ def erase(common: Common, archive: Path, *, yes: bool, unread: bool) -> None:
 def _require_archived(folder: Path, unread: list[range]) -> None:
     lacking = sum(map(len, unread))
     if lacking:
-        raise UsageError(
+        raise FieldlogError(
             f"{_blocks(lacking)} of this log {'is' if lacking == 1 else 'are'} not in the archive {folder}, so nothing "
             "was erased. Pull first; --force erases them all the same"
         )
@@ -183,5 +169,7 @@ def _confirm(info: LoggerInfo) -> None:
 
     name = printable(info.name or info.serial or info.uid.hex())
     question = f"Erase {info.used_bytes} bytes of readings on {name} for good?"
-    if not sys.stdin.isatty() or not click.confirm(question, err=True):
-        raise UsageError("nothing was erased. Add --yes to erase without being asked")
+    if not sys.stdin.isatty():
+        raise UsageError("nothing was erased: nobody is there to be asked. Add --yes to erase all the same")
+    if not click.confirm(question, err=True):
+        raise FieldlogError("nothing was erased")

@@ -134,7 +134,7 @@ def clock_field(clock: DeviceTime) -> str:
     if clock.utc_us is None or clock.offset_us is None:
         return "not set"
     sure = "" if clock.error_us is None else f", give or take {clock.error_us / 1e6:.3f} s"
-    return f"{clock.offset_us / 1e6:+.3f} s off{sure}"
+    return f"{round(clock.offset_us / 1e6, 3) + 0.0:+.3f} s off{sure}"
 
 
 def battery_json(info: LoggerInfo) -> dict[str, object]:
@@ -143,6 +143,7 @@ def battery_json(info: LoggerInfo) -> dict[str, object]:
         "percent": info.battery_percent,
         "mah": info.battery_mah,
         "current_ua": info.current_ua,
+        "recording_ua": info.recording_ua,
     }
 
 
@@ -175,14 +176,19 @@ def _memory(found: Estimate, info: LoggerInfo, *, wrap: bool) -> str:
         return f"holds the last {rough(info.total_bytes / found.bytes_per_s)} ({how})"
     if found.full_s is None:
         return f"{free}, enough for {rough(found.memory_s)} of recording ({how})"
-    return f"{free}, full {_when(found.full_s)} ({how})"
+    day = _day(found.full_s)
+    return f"{free}, full in {rough(found.full_s)}{f', on {day}' if day else ''} ({how})"
 
 
 def _battery(found: Estimate, info: LoggerInfo) -> str | None:
     if info.battery_mv is None:
         return None
     charge = battery_text(info.battery_mv, info.battery_percent)
-    return charge if found.battery_s is None else f"{charge}, flat {_when(found.battery_s)}, {_currents(found, info)}"
+    if found.battery_s is None:
+        return charge
+    day = _day(found.battery_s)
+    lasts = f"until {day} ({rough(found.battery_s)})" if day else rough(found.battery_s)
+    return f"{charge}, lasts {lasts}, {_currents(found, info)}"
 
 
 def _currents(found: Estimate, info: LoggerInfo) -> str:
@@ -195,9 +201,10 @@ def _currents(found: Estimate, info: LoggerInfo) -> str:
     return f"{now} until it begins and {info.recording_ua} uA then"
 
 
-def _when(seconds: float) -> str:
+def _day(seconds: float) -> str | None:
+    """The date so many seconds from now."""
     moment = _moment(seconds)
-    return f"in {rough(seconds)}" if moment is None else f"on {moment[:10]} (in {rough(seconds)})"
+    return None if moment is None else moment[:10]
 
 
 # what is recorded
