@@ -159,6 +159,14 @@ def test_a_clock_that_was_wrong_once_is_not_held_against_those_that_agree() -> N
     assert contradiction(sync(4), [sync(0, 40), sync(2)], None) is None
 
 
+def test_an_unlikely_rate_is_held_against_the_sync_that_shows_it_first() -> None:
+    fast = [sync(day, day * DAY_S * 130e-6) for day in (0, 2, 4)]
+    assert contradiction(fast[1], fast[:1], None) == pytest.approx(2 * DAY_S * 130)
+    assert contradiction(fast[2], fast[:2], None) is None, "confirmed: it is the oscillator"
+    unsure = replace(sync(2.5, 2 * DAY_S * 130e-6), error_us=8_000_000)
+    assert contradiction(unsure, fast[:2], None) is None, "it tells nothing of the rate before"
+
+
 def test_what_the_archive_knows_outvotes_a_belief(tmp_path: Path) -> None:
     info = logger(set=EPOCH_US // 1_000_000 + 9 * DAY_S + 7200, utc=EPOCH_US // 1_000_000 + 10 * DAY_S + 7200)
     with fieldlog.archive.open(tmp_path) as archive:
