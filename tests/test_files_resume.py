@@ -287,6 +287,11 @@ async def test_a_file_that_is_removed_while_it_is_fetched_is_told_with_what_is_k
         with pytest.raises(RefusedError, match=r"of 30000 bytes are kept in .*x\.[0-9a-f]{8}\.part: repeat") as refused:
             await fetch(peer, tmp_path / "x")
         assert (refused.value.code, refused.value.group) == (fs.NOT_FOUND, 8)
+        peer.peer.on(fs.READ, lambda _: Refuse(fs.NOT_FOUND, 8))
+        with pytest.raises(RefusedError, match=r"\d+ bytes of an earlier call are kept in .*\.part$"):
+            await fetch(peer, tmp_path / "x")
+        with pytest.raises(RefusedError, match=r"no such file \(.*\)$"):
+            await fetch(peer, tmp_path / "y")
         peer.peer.on(fs.READ, store.read)
         assert (await fetch(peer, tmp_path / "x")).resumed > 9000
     assert (tmp_path / "x").read_bytes() == store.content

@@ -85,7 +85,7 @@ async def fetch(
     kinds = await hash_kinds(device)
     # where no hash tells two devices' files apart, the link must
     with Partial(target, name if kinds else f"{name} {device.name}") as partial:
-        source = _Source(device, name, await look(device, name), kinds[0] if kinds else None)
+        source = _Source(device, name, await _first_look(device, name, partial), kinds[0] if kinds else None)
         had = partial.size
         if had and not await source.agrees(partial):
             partial.clear()
@@ -99,10 +99,22 @@ async def fetch(
         except (LinkError, ProtocolError) as error:
             raise type(error)(f"{error}. {partial.state(source.beginning.size)}") from error
         except RefusedError as error:  # the file was removed, or its card
-            text = f"{error}. {partial.state(source.beginning.size)}"
-            raise RefusedError(error.code, error.group, text, error.details) from error
+            raise _refused_and(error, partial.state(source.beginning.size)) from error
         partial.finish()
     return Transferred(done, source.beginning.size, verified, now, resumed, dropped=had > resumed)
+
+
+async def _first_look(device: Device, name: str, partial: Partial) -> Beginning:
+    try:
+        return await look(device, name)
+    except RefusedError as error:
+        if not partial.size:
+            raise
+        raise _refused_and(error, f"{partial.size} bytes of an earlier call are kept in {partial.path}") from error
+
+
+def _refused_and(error: RefusedError, kept: str) -> RefusedError:
+    return RefusedError(error.code, error.group, f"{error}. {kept}", error.details)
 
 
 @dataclass(frozen=True, slots=True)
