@@ -50,8 +50,8 @@ class PullProgress:
 class PullResult:
     """What a pull did. `blocks` and `readings` are those that were asked for and came.
 
-    `lost` are seqs found gone or not sent, `unsent` those of them that a later pull asks for again, `open_seqs` blocks to
-    come with one, `warnings` sentences.
+    `lost` are seqs of which it is news that they are gone or not sent, `unsent` all that a later pull asks for again,
+    `given_up` those not sent before that it does not; `open_seqs` are blocks to come with one, `warnings` sentences.
     """
 
     info: LoggerInfo
@@ -62,6 +62,7 @@ class PullResult:
     stored: int = 0
     lost: list[range] = field(default_factory=list[range])
     unsent: list[range] = field(default_factory=list[range])
+    given_up: list[range] = field(default_factory=list[range])
     open_seqs: tuple[int, ...] = ()
     conflicts: list[int] = field(default_factory=list[int])
     sessions: int = 0
@@ -245,8 +246,9 @@ def _note_lost(log: Log, result: PullResult, absent: list[range], first_held: in
     twice = overlap(union(twice), range(newest))
     log.add_gaps(twice, GONE)
     unsent = difference(never, twice)
-    result.lost += [*log.add_gaps(overwritten, OVERWRITTEN), *log.add_gaps(unsent, NOT_SENT), *twice]
+    result.lost += [*log.add_gaps(overwritten, OVERWRITTEN), *log.add_gaps(unsent, NOT_SENT)]
     result.unsent += unsent
+    result.given_up += twice
 
 
 def _seqs(gap: Gap) -> range:

@@ -61,18 +61,22 @@ async def require_same(device: Device, info: LoggerInfo, told: logger.InfoRespon
 
     Twice it has to say so: on a line without a check value once may be a garbled answer.
     """
-    for _ in range(2):
-        if told is None:
-            told = await device.request(logger.INFO, logger.InfoRequest())
-        if (told.uid, told.log) == (info.uid, info.log_id):
-            return
-        other, told = told, None
+    told = told or await device.request(logger.INFO, logger.InfoRequest())
+    if _is_named(told, info):
+        return
+    told = await device.request(logger.INFO, logger.InfoRequest())
+    if _is_named(told, info):
+        return
     raise VerificationError(
         f"{device.name} was the device {info.uid.hex()} with log {info.log_id} when this began, and is "
-        f"{(other.uid or b'').hex()} with log {other.log} now: it was swapped or erased meanwhile. Neither a loss nor a "
+        f"{(told.uid or b'').hex()} with log {told.log} now: it was swapped or erased meanwhile. Neither a loss nor a "
         "clock sync was noted, but the last blocks that came may be the other one's. Pull again: whatever differs is "
         "kept beside what was there, and told"
     )
+
+
+def _is_named(told: logger.InfoResponse, info: LoggerInfo) -> bool:
+    return (told.uid, told.log) == (info.uid, info.log_id)
 
 
 async def unread(device: Device, archive: Archive, info: LoggerInfo) -> list[range]:
