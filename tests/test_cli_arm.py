@@ -353,7 +353,7 @@ def test_what_was_armed_is_echoed_and_told_again(shared: Simulator, capsys: pyte
     assert armed["preflight"]["estimate"]["memory_is_enough"] is True
     assert run("log", "status") == 0
     assert "enough until the session ends" in run.out
-    assert "until it begins and" in run.out
+    assert "at 8 uA while it waits" in run.out, "a reading in 10 s hardly counts"
     assert run("log", "stop") == 0
     assert run("log", "status") == 0
     assert "full in" not in run.out
@@ -367,4 +367,7 @@ def test_what_was_armed_is_echoed_and_told_again(shared: Simulator, capsys: pyte
     assert "--at 2100-07-01T06:00 is taken as 2100-07-01 06:00 Europe/Berlin (04:00 UTC)" in run.err
     assert "records    environment every 10 s\n" in run.out
     assert "begins     at 2100-07-01 06:00 Europe/Berlin (04:00 UTC)" in run.out
+    assert run("log", "stop") == 0
+    assert run("log", "arm", "--after", "1d", "--stream", "motion=1s") == 0
+    assert "at 8 uA until it begins and 12 uA then" in run.out
     assert run("log", "stop") == 0

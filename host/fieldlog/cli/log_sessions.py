@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -16,18 +17,7 @@ from fieldlog_protocol.blocks.block import TICK_HZ
 from fieldlog_protocol.commands.logger import SessionInfo, StopReason
 from fieldlog_protocol.errors import VerificationError
 
-_COLUMNS = (
-    ("session>", "id"),
-    ("label", "label"),
-    ("began (UTC)", "began"),
-    ("ended (UTC)", "ended"),
-    ("boot>", "boot_id"),
-    ("frames>", "frames"),
-    ("first block>", "first_seq"),
-    ("last block>", "last_seq"),
-    ("ended by", "ended_by"),
-)
-_TIMES = ("began", "ended")
+_COLUMNS = ("session>", "label", "began (UTC)", "ended (UTC)", "boot>", "frames>", "blocks", "ended by")
 
 
 @click.command()
@@ -48,8 +38,8 @@ def sessions(common: Common) -> None:
 
     found, sync = run(work())
     described = [_described(session, sync) for session in found]
-    rows = [[_plain(item[key]) if key in _TIMES else item[key] for _, key in _COLUMNS] for item in described]
-    common.output.result({"sessions": described}, lambda: common.output.table([column for column, _ in _COLUMNS], rows))
+    rows = [_row(item) for item in described]
+    common.output.result({"sessions": described}, lambda: common.output.table(_COLUMNS, rows))
 
 
 async def _sync(device: Device) -> Sync | None:
@@ -80,6 +70,12 @@ def _utc(boot: int | None, tick: int, sync: Sync | None) -> str | None:
         return None
     time = utc_of(sync.utc_us + (tick - sync.tick) * 1_000_000 // TICK_HZ)
     return None if time is None else time.isoformat(timespec="seconds")
+
+
+def _row(item: dict[str, Any]) -> Sequence[object]:
+    blocks = "none" if item["last_seq"] is None else f"{item['first_seq']} to {item['last_seq']}"
+    began, ended = _plain(item["began"]), _plain(item["ended"])
+    return item["id"], item["label"], began, ended, item["boot_id"], item["frames"], blocks, item["ended_by"]
 
 
 def _plain(time: str | None) -> str | None:

@@ -194,7 +194,7 @@ def _battery(found: Estimate, info: LoggerInfo) -> str | None:
 def _currents(found: Estimate, info: LoggerInfo) -> str:
     """What the end of the battery is reckoned from."""
     now = f"at {info.current_ua} uA"
-    if not info.recording_ua:
+    if not info.recording_ua or info.recording_ua == info.current_ua:
         return now + _WHILE.get(info.state, "")
     if not found.begins_s:
         return f"{now}{_WHILE[State.ARMED]} ({info.recording_ua} uA when it records)"
