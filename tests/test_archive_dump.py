@@ -215,7 +215,7 @@ def test_a_dump_with_nothing_in_it_is_one_sentence(tmp_path: Path, dump: bytes) 
 
 
 def test_a_dump_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
-    with fieldlog.archive.open(tmp_path / "a") as archive, pytest.raises(UsageError, match="cannot be read"):
+    with fieldlog.archive.open(tmp_path / "a") as archive, pytest.raises(UsageError, match="there is no file"):
         import_dump(archive, tmp_path / "nowhere")
 
 

@@ -85,8 +85,10 @@ def require_dump(dump: Path) -> None:
     """Refuse what has no end or no bytes before anything is opened; a card in its reader is a file as well."""
     try:
         mode = dump.stat().st_mode
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {dump}. Nothing was imported") from None
     except OSError as error:
-        raise UsageError(f"there is no file {dump}: {error.strerror}. Nothing was imported") from error
+        raise UsageError(f"{dump} cannot be read: {error.strerror}. Nothing was imported") from error
     if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
         return
     if stat.S_ISDIR(mode):
