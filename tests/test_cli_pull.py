@@ -70,3 +70,28 @@ def test_what_an_interrupted_pull_left_for_the_next_is_no_fault(capsys: pytest.C
     assert invoke(["archive", "rebuild", "--changed"]) == 0
     assert invoke(["archive", "check"]) == 0
     assert "yet" not in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_lost_link_leaves_no_doubt_about_what_had_arrived() -> None:
+    with simulator("--history", "20d", "--baud", "230400") as slow:
+        code, out, err = cut(slow, lambda _: slow.process.kill(), "--json", "--no-parquet")
+    error = json.loads(out)["error"]
+    assert (code, error["kind"], error["exit_code"]) == (3, "LinkError", 3)
+    assert "is in the archive. Repeat the command to go on" in err
+    assert "not known" not in err
+
+
+def test_open_blocks_of_several_devices_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with simulator() as one, simulator("--seed", "8") as two:
+        for device in (one, two):
+            words = ["--device", device.url, "--json"]
+            assert invoke(["log", "arm", "--stream", "environment=100ms", *words]) == 0
+            capsys.readouterr()
+            while not json.loads(capsys.readouterr().out or "{}").get("readings"):
+                assert invoke(["pull", "--no-parquet", *words]) == 0
+        urls = ["--device", one.url, "--device", two.url]
+        opened: list[str] = []
+        while len(opened) < 2:
+            assert invoke(["pull", "--no-seal", "--no-parquet", *urls]) == 0
+            opened = [line for line in capsys.readouterr().err.splitlines() if "still open: a later pull" in line]
+    assert {line.partition(":")[0] for line in opened} == {one.port, two.port}

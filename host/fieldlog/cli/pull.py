@@ -19,7 +19,7 @@ from fieldlog.pull import PullResult
 from fieldlog.pull_many import Readout, Stage, distinct, pull_many
 from fieldlog.text import count
 from fieldlog.url import DeviceUrl, choose, parse
-from fieldlog_protocol.errors import DeviceNotFound, RequestTimeout
+from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, LinkError, RequestTimeout
 
 _CONFLICT = 5
 """The exit code when everything was read, and does not go together with what the archive holds: verification failed."""
@@ -89,6 +89,7 @@ class _Watch:
         if readout.stage is Stage.READING and done is not None:
             self.board(readout.name, done.bytes, done.total_bytes, count(done.readings, "reading"))
         if readout.over:
+            readout.error = _with_state(readout)
             self.board(readout.name, 0, 0, "")
             if self.many:
                 self._tell(readout)
@@ -100,6 +101,8 @@ class _Watch:
             click.echo(json_line(self._json(readout)))
         if readout.error is None:
             self._warn(readout, f"{readout.name}: ")
+            if readout.result is not None and readout.result.open_seqs:
+                output.note(f"{readout.name}: {_still_open(readout.result)}")
         elif self._counts(readout):
             output.complain(_of(readout, sentence(readout.error)))
         else:
@@ -209,6 +212,16 @@ class _Watch:
         }
 
 
+def _with_state(readout: Readout) -> FieldlogError | OSError | None:
+    """A link that was lost, in the words of a pull: nothing of it is in doubt, what had arrived is stored."""
+    error = readout.error
+    if not isinstance(error, LinkError) or readout.progress is None:
+        return error
+    what = str(error).partition(". ")[0]
+    arrived = count(readout.progress.blocks, "block")
+    return type(error)(f"{what}. What had arrived, {arrived}, is in the archive. Repeat the command to go on")
+
+
 def _of(readout: Readout, said: str) -> str:
     """A sentence that says which device it is about."""
     return said if readout.name in said else f"{readout.name}: {said}"
@@ -240,5 +253,9 @@ def _show(common: Common, archive: Path, result: PullResult | None) -> None:
         which = f"block {part.start} is" if len(part) == 1 else f"blocks {part.start} to {part.stop - 1} are"
         common.output.line(f"{which} not on the device any more: noted as a gap")
     if result.open_seqs:
-        still = "1 block is" if len(result.open_seqs) == 1 else f"{len(result.open_seqs)} blocks are"
-        common.output.line(f"{still} still open: a later pull brings the rest")
+        common.output.line(_still_open(result))
+
+
+def _still_open(result: PullResult) -> str:
+    still = "1 block is" if len(result.open_seqs) == 1 else f"{len(result.open_seqs)} blocks are"
+    return f"{still} still open: a later pull brings the rest"
