@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
+ALL_SEQS = range(2**32)
+
 
 def union(ranges: Iterable[range]) -> list[range]:
     """The given ranges, in any order and overlapping as they please, as one tidy list."""

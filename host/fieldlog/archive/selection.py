@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fieldlog.archive.log import Log
-from fieldlog.archive.source import ALL_SEQS
+from fieldlog.archive.ranges import ALL_SEQS
 from fieldlog_protocol.errors import UsageError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

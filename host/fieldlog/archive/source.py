@@ -17,6 +17,7 @@ import numpy.typing as npt
 from fieldlog.archive.database import damaged
 from fieldlog.archive.describe import Schemas
 from fieldlog.archive.log import Log
+from fieldlog.archive.ranges import ALL_SEQS
 from fieldlog.archive.records import LogInfo
 from fieldlog.archive.row_types import whole_numbers
 from fieldlog.archive.timing import clock_model
@@ -28,7 +29,6 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 BATCH_BLOCKS = 1024
-ALL_SEQS = range(2**32)
 
 
 class Rows:
