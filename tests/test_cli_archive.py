@@ -266,3 +266,9 @@ def test_a_check_that_finds_something_is_one_object(tmp_path: Path, said: Any) -
     assert "damaged in 1 place" in found["error"]["message"]
     assert "pull again" in found["error"]["message"]
     assert (found["parquet"]["files"], found["parquet"]["readings"], found["parquet"]["uncompared"]) == (2, 60, 1)
+
+
+def test_an_import_that_finds_nothing_leaves_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "noise.bin").write_bytes(random.Random(5).randbytes(50_000))
+    assert invoke(["archive", "import", str(tmp_path / "noise.bin"), "--archive", str(tmp_path / "new")]) == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["noise.bin"]

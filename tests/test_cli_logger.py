@@ -101,6 +101,7 @@ def test_a_device_without_a_logger_is_told_apart(
     assert "has no fieldlog logger group" in terminal.err
     assert len(terminal.err.splitlines()) == 1
     assert terminal.out == ""
+    assert not Path("archive").exists()
 
 
 @pytest.mark.parametrize("command", STOCK_COMMANDS)

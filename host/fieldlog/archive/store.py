@@ -21,14 +21,18 @@ if TYPE_CHECKING:
     from fieldlog.archive.source import Source
 
 
-def open_archive(path: str | Path, *, writable: bool = True, clock: Callable[[], int] = now_us) -> Archive:
-    """The archive in folder `path` (or in that file), made when it is not there and `writable`.
+def open_archive(
+    path: str | Path, *, writable: bool = True, empty: bool = True, clock: Callable[[], int] = now_us
+) -> Archive:
+    """The archive in folder `path` (or in that file), made when it is not there and `writable`: at once, or with its
+    first log where `empty` ones are of no use.
 
     Several programs may have it open, and write, at once. Raises UsageError when there is none to read or it is of a
     newer format, VerificationError when the file is no archive, ArchiveError when it cannot be opened.
     """
     file = locate(Path(path))
-    return Archive(connect(file, writable=writable), file, clock)
+    later = writable and not empty and not file.exists()
+    return Archive(None if later else connect(file, writable=writable), file, clock)
 
 
 def exists(path: str | Path) -> bool:
@@ -39,8 +43,8 @@ def exists(path: str | Path) -> bool:
 class Archive:
     """An open archive; a context manager. Leaving it stores what is waiting, after an error too."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, clock: Callable[[], int] = now_us) -> None:
-        self._db = connection
+    def __init__(self, connection: sqlite3.Connection | None, path: Path, clock: Callable[[], int] = now_us) -> None:
+        self._connection = connection
         self._clock = clock
         self._open_logs: dict[int, Log] = {}
         self.path = path
@@ -57,7 +61,14 @@ class Archive:
             if error is None:
                 raise
         finally:
-            self._db.close()
+            if self._connection is not None:
+                self._connection.close()
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = connect(self.path, writable=True)
+        return self._connection
 
     def close(self) -> None:
         self.__exit__(None, None, None)
@@ -81,6 +92,8 @@ class Archive:
 
     def logs(self) -> list[Log]:
         """All logs, in the order in which they were first seen."""
+        if self._connection is None and not self.path.exists():
+            return []  # and no empty one is left behind where nothing comes to be stored
         with in_words(self.path):
             keys = self._db.execute("SELECT id FROM logs ORDER BY id").fetchall()
         return [self._handle(key) for (key,) in keys]

@@ -110,7 +110,7 @@ def import_(output: Output, archive: Path, dump: Path, block_size: str | None, *
     require_dump(dump)  # before an archive is made for it
     with (
         on_interrupt(_INTERRUPTED),
-        archives.open(archive) as store,
+        archives.open(archive, empty=False) as store,
         output.progress(f"reading {dump}") as progress,
     ):
         done = import_dump(store, dump, block_size=size, progress=progress)

@@ -44,7 +44,7 @@ def pull(common: Common, archive: Path, *, everything: bool, no_seal: bool, no_p
     watch = _Watch(common, archive, frozenset(url.text for url in given), many=everything or len(urls) > 1)
 
     async def work() -> None:
-        with archives.open(archive) as store, common.output.board() as watch.board:
+        with archives.open(archive, empty=False) as store, common.output.board() as watch.board:
             await pull_many(urls, store, seal=not no_seal, told=watch.told, connect=watch.connect)
 
     try:
