@@ -1,7 +1,7 @@
 """What a simulated device has really committed and its sensors have really given, and an archive held against both.
 
 Rule: nothing here asks the program under test what it wrote. Blocks are read off the flash cells after every
-operation, with struct and zlib alone; values come from the sensors, by true time.
+operation, with struct and zlib alone; values come from the sensors, at the instants that the device's clock sets.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from fieldlog_protocol.blocks.block import Kind, build_block
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.wire import Packet
 from fieldlog_sim.nor_flash import FlashMap, PowerCut
+from fieldlog_sim.oscillator import Oscillator
 
 _HEAD = struct.Struct("<HBBIQIHHBBBBHH")
 _TAIL = struct.Struct("<HHQI")
@@ -73,6 +74,7 @@ class Truth:
         self.seen: Counter[str] = Counter()
         self.committed: dict[int, Committed] = {}
         self.doubled: list[int] = []
+        self.clocks: dict[int, Oscillator] = {}
         self.boots_us: dict[int, int] = {}
         self.starts_us: dict[int, list[int]] = defaultdict(list)
         self.stops_us: dict[int, int] = {}
@@ -134,7 +136,9 @@ class Truth:
 
     def _booted(self) -> None:
         self.seen["boots"] += 1
-        self.boots_us[self.bench.device.boot_id] = self.bench.device.clock.oscillator.utc_us(0)
+        clock = self.bench.device.clock.oscillator
+        self.clocks[self.bench.device.boot_id] = clock
+        self.boots_us[self.bench.device.boot_id] = clock.utc_us(0)
 
     def _watch_replies(self) -> None:
         """Note what a reader leaves behind it: what is on flash still when it asks for what comes after."""
@@ -188,10 +192,9 @@ class Truth:
     # what must hold of the device itself
 
     def times_of(self, boot: int, ticks: Ints, period_us: int) -> Ints:
-        """True times of samples, which are whole multiples of their period."""
-        rate = _TICK_HZ * (1 + self.bench.device.config.clock_ppm * 1e-6)
-        utc_us = self.boots_us[boot] + np.rint(ticks * (1e6 / rate)).astype(np.int64)
-        return (utc_us + period_us // 2) // period_us * period_us
+        """When samples were due by the device's clock: at whole multiples of their period."""
+        own_us = self.boots_us[boot] + np.rint(ticks * (1e6 / _TICK_HZ)).astype(np.int64)
+        return (own_us + period_us // 2) // period_us * period_us
 
     def block_times(self, block: Committed) -> Ints:
         ticks = np.full(block.n, block.t0, np.int64)
@@ -214,19 +217,21 @@ class Truth:
         period_us = self.periods_us[session, stream]
         steps = np.diff(times)
         assert (steps == period_us).all(), f"{what}: readings out of step: {np.unique(steps)} for {period_us}"
-        begins = [self.boots_us[boot], *self.starts_us[boot]]
+        clock = self.clocks[boot]
+        begins = [clock.own_us(begin) for begin in (self.boots_us[boot], *self.starts_us[boot])]
         first = [(begin // period_us + 1) * period_us for begin in begins]
         assert times[0] in first, f"{what}: begins at {times[0]}, not with the first reading due, {first}"
         stop_us = self.stops_us.get(session)
         if stop_us is not None and boot == max(b for b, at in self.boots_us.items() if at <= stop_us):
-            assert times[-1] == stop_us // period_us * period_us, f"{what}: does not reach to its end"
+            assert times[-1] == clock.own_us(stop_us) // period_us * period_us, f"{what}: does not reach to its end"
 
     def check_reaches(self, session: int, boot: int, until_us: int, streams: Iterable[int]) -> None:
         """All that was due by `until_us` in a session that runs is committed, as after a seal."""
         for stream in streams:
             period_us = self.periods_us[session, stream]
-            begin_us = max(self.boots_us[boot], *self.starts_us[boot], 0)
-            due_us = until_us // period_us * period_us
+            own_us = self.clocks[boot].own_us
+            begin_us = own_us(max(self.boots_us[boot], *self.starts_us[boot], 0))
+            due_us = own_us(until_us) // period_us * period_us
             if due_us <= begin_us:
                 continue
             run = (_DATA, boot, stream, session)
@@ -294,22 +299,23 @@ class Truth:
         period_us = self.periods_us[series.session, series.stream.id]
         assert series.stream.period_us == period_us
         boots = series.boot_id.astype(np.int64)
-        times = np.empty(len(series), np.int64)
+        times, true = np.empty(len(series), np.int64), np.empty(len(series), np.int64)
         for boot in np.unique(boots).tolist():
             this = boots == boot
             times[this] = self.times_of(boot, series.tick[this], period_us)
-            given = sensor.frames_between(int(times[this][0]) - 1, int(times[this][-1]), period_us)
-            at = np.searchsorted(given.utc_us, times[this])
-            assert (given.utc_us[at] == times[this]).all()
+            clock = self.clocks[boot]
+            true[this] = clock.instants(times[this])
+            given = sensor.frames_between(int(true[this][0]) - 1, int(true[this][-1]), period_us, pace=clock)
+            at = np.searchsorted(given.utc_us, true[this])
+            assert (given.utc_us[at] == true[this]).all()
             assert (given.raw[at] == np.column_stack(series.raw)[this]).all(), "readings that no sensor gave"
-        steps = np.diff(times)
-        assert (steps > 0).all(), "readings out of order, or twice"
-        broken = np.flatnonzero((steps != period_us) | (np.diff(boots) != 0)) + 1
+        assert (np.diff(true) > 0).all(), "readings out of order, or twice"
+        broken = np.flatnonzero((np.diff(times) != period_us) | (np.diff(boots) != 0)) + 1
         assert set(broken.tolist()) == set(np.flatnonzero(series.starts).tolist()) - {0}, "a gap that is not marked"
-        self._check_times(series, times)
+        self._check_times(series, true)
         return times
 
-    def _check_times(self, series: Any, times: Ints) -> None:
+    def _check_times(self, series: Any, true: Ints) -> None:
         known = series.error_us < 2**62
-        wrong = np.abs(series.utc_us[known] - times[known]) > series.error_us[known]
+        wrong = np.abs(series.utc_us[known] - true[known]) > series.error_us[known]
         assert wrong.mean() <= 0.01 if known.any() else True, "times outside the error that is stated"

@@ -192,14 +192,19 @@ class Deployment:
         return self._epoch_us + round(now_s * 1e6) - 1_000_000 * put_back
 
     def _true_us(self, boot: int, ticks: Ints) -> Ints:
-        """UTC of readings: the sensor is read at whole periods, and the oscillator tells at which tick that was."""
+        """UTC of readings: the sensor is read at whole periods of the oscillator, and that tells at which tick and when
+        that was."""
         oscillator, booted_s = self._oscillators[boot]
         first = self._epoch_us + round(booted_s * 1e6)
         last = self._epoch_us + round(self._bench.now * 1e6)
-        moments = np.arange(first // PERIOD_US, last // PERIOD_US + 1, dtype=np.int64) * PERIOD_US
+        numbers = np.arange(
+            oscillator.own_us(first) // PERIOD_US, oscillator.own_us(last) // PERIOD_US + 1, dtype=np.int64
+        )
+        moments = oscillator.instants(numbers * PERIOD_US)
         counted = oscillator.ticks(moments)  # a block tells its first and last tick, those between lie a little beside
-        true: Ints = moments[np.searchsorted((counted[1:] + counted[:-1]) // 2, ticks)].copy()
-        assert (np.diff(true) == PERIOD_US).all(), "readings are missing, or there twice"
+        which = np.searchsorted((counted[1:] + counted[:-1]) // 2, ticks)
+        assert (np.diff(which) == 1).all(), "readings are missing, or there twice"
+        true: Ints = moments[which]
         if self.plan.leap is not None:
             true[true >= self._epoch_us + round((self._begin + self.plan.leap * DAY_S) * 1e6)] -= 1_000_000
         return true

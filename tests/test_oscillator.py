@@ -75,6 +75,26 @@ def test_the_inverse_is_the_first_microsecond_of_a_tick(ppm: float, offset: int)
 
 
 @settings(deadline=None)
+@given(ppm=st.floats(-60_000, 60_000), offsets=st.lists(st.integers(0, YEAR_US), min_size=1, max_size=20))
+def test_its_own_microseconds_begin_when_it_says_in_whatever_portions_it_is_asked(
+    ppm: float, offsets: list[int]
+) -> None:
+    own_us = BOOT_US + np.array(offsets)
+    for crystal, other in zip(oscillators(ppm), oscillators(ppm), strict=True):
+        instants = crystal.instants(own_us)
+        assert instants.tolist() == [int(other.instants(own_us[i : i + 1])[0]) for i in range(len(offsets))]
+        for own, instant in zip(own_us.tolist(), instants.tolist(), strict=True):
+            assert crystal.own_us(instant - 1) < own <= crystal.own_us(instant)
+            assert abs(crystal.tick(instant) - (own - BOOT_US) * 32_768 / 1e6) < 1.1, "its microseconds are its ticks'"
+
+
+def test_a_perfect_crystal_has_the_microseconds_of_utc() -> None:
+    instants = BOOT_US + np.array([0, 1, 999_999, YEAR_US])
+    assert Oscillator(0.0, BOOT_US).instants(instants).tolist() == instants.tolist()
+    assert Oscillator(0.0, BOOT_US).own_us(BOOT_US + YEAR_US) == BOOT_US + YEAR_US
+
+
+@settings(deadline=None)
 @given(ppm=st.floats(-500, 500), offset=st.integers(0, YEAR_US), step=st.integers(0, 10_000))
 def test_ticks_never_go_back(ppm: float, offset: int, step: int) -> None:
     for crystal in oscillators(ppm):

@@ -2,12 +2,14 @@
 
 Rule of this module: ticks are a pure function of true time. The error in rate is constant but for temperature: a tuning
 fork crystal loses with the square of its distance from 25 degC, an RC oscillator more or less in proportion to it.
+
+What is done at regular intervals goes by the oscillator's own microseconds: ticks as an exact fraction, counted from
+the true time of the boot, so that a perfect crystal's are those of UTC.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil
 from typing import TypeAlias
 
 import numpy as np
@@ -58,21 +60,53 @@ class Oscillator:
         """The counter at many true times."""
         elapsed_us = utc_us - self._boot_us
         seconds, rest_us = np.divmod(elapsed_us, 1_000_000)
-        gained_s = elapsed_us * (self._rate * 1e-6) + self._gained_by_temperature(elapsed_us)
-        fraction = (rest_us * 1e-6 + gained_s) * TICK_HZ
+        fraction = (rest_us * 1e-6 + self._gained(elapsed_us)) * TICK_HZ
         result: npt.NDArray[np.int64] = seconds * TICK_HZ + np.floor(fraction).astype(np.int64)
         return result
 
     def utc_us(self, tick: int) -> int:
         """The first microsecond of true time at which the counter stands at `tick`."""
-        guess = self._boot_us + ceil(tick * 1_000_000 / (TICK_HZ * (1.0 + self._rate)))
-        for _ in range(4):  # each round shrinks the error by the crystal's: to a millionth or so
-            guess += round((tick - self.tick(guess)) * 1_000_000 / TICK_HZ)
+        guess = int(self.instants(np.array([self._boot_us + tick * 1_000_000 // TICK_HZ]))[0])
         while self.tick(guess) >= tick:
             guess -= 1
         while self.tick(guess) < tick:
             guess += 1
         return guess
+
+    def own_us(self, utc_us: int) -> int:
+        """The oscillator's own microseconds that have begun by a true time."""
+        return int(self._own_us(np.array([utc_us], np.int64))[0])
+
+    def instants(self, own_us: Microseconds) -> Microseconds:
+        """The first microseconds of true time at which the oscillator's own stand at `own_us`."""
+        if (self._temperature is None and self._rate == 0.0) or not own_us.size:
+            return own_us
+        result: Microseconds = self._boot_us + np.ceil(self._about(own_us - self._boot_us)).astype(np.int64)
+        result += self._own_us(result) < own_us  # a float may have ended up on the other side of a microsecond
+        result -= self._own_us(result - 1) >= own_us
+        return result
+
+    def _own_us(self, utc_us: Microseconds) -> Microseconds:
+        own: Microseconds = utc_us + np.floor(self._gained(utc_us - self._boot_us) * 1e6).astype(np.int64)
+        return own
+
+    def _about(self, own_us: Microseconds) -> npt.NDArray[np.float64]:
+        """True time since boot, but for rounding; `own_us` since boot. Between two steps it goes straight."""
+        if self._temperature is None:
+            return own_us / (1.0 + self._rate)
+        most_us = int(own_us.max())
+        while True:
+            knots_us = np.arange(len(self._gained_s)) * float(_STEP_US)
+            own_knots_us = knots_us * (1.0 + self._rate) + self._gained_s * 1e6
+            if own_knots_us[-1] > most_us:
+                about: npt.NDArray[np.float64] = np.interp(own_us, own_knots_us, knots_us)
+                return about
+            self._extend(len(self._gained_s), self._temperature)
+
+    def _gained(self, elapsed_us: Microseconds) -> npt.NDArray[np.float64]:
+        """Seconds that the oscillator is ahead."""
+        gained: npt.NDArray[np.float64] = elapsed_us * (self._rate * 1e-6) + self._gained_by_temperature(elapsed_us)
+        return gained
 
     def _gained_by_temperature(self, elapsed_us: Microseconds) -> npt.NDArray[np.float64]:
         if self._temperature is None or not elapsed_us.size:
@@ -89,5 +123,7 @@ class Oscillator:
         middles = self._boot_us + np.arange(known, max(steps, 2 * known), dtype=np.int64) * _STEP_US + _STEP_US // 2
         warmth = temperature(middles) - _TURNOVER_CEL
         rate = self._per_k2 * warmth**2 + self._per_k * warmth
-        gained = self._gained_s[-1] + np.cumsum(rate) * (_STEP_US * 1e-6)
-        self._gained_s = np.concatenate([self._gained_s, gained])
+        added = rate * (_STEP_US * 1e-6)
+        # Summed from where it stands, the sums are the same to the last bit in whatever portions they are asked for.
+        gained = np.cumsum(np.concatenate([self._gained_s[-1:], added]))
+        self._gained_s = np.concatenate([self._gained_s, gained[1:]])

@@ -1,6 +1,7 @@
 """When sensors are read, and the newest of what they gave, kept in RAM for whoever watches live.
 
-Rule: every moment is sampled once; frames go to the log and to the live view in the same order.
+Rule: every moment is sampled once; frames go to the log and to the live view in the same order. Sensors with a period
+are read by the device's own clock, right or wrong: frames are as far apart in its ticks as they are meant to be.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_protocol.blocks.timeline import Ticks
-from fieldlog_sim.sensors import Frames, Raw, Sensor
+from fieldlog_sim.sensors import Frames, Pace, Raw, Sensor
 
 LATEST_FRAMES = 256
 # Values that one stream may have due at once: what takes some 10 ms (12 for noise, 6 for ramps), so that requests never
@@ -58,9 +59,10 @@ class Threshold:
 
 
 class Sampling:
-    """All sensors of a device, by the id of their stream, read from `now_us` on."""
+    """All sensors of a device, by the id of their stream, read from `now_us` on at the pace of its clock."""
 
-    def __init__(self, sensors: Sequence[Sensor], now_us: int) -> None:
+    def __init__(self, sensors: Sequence[Sensor], now_us: int, pace: Pace) -> None:
+        self._pace = pace
         self._sensors = {sensor.stream.id: sensor for sensor in sensors}
         self._recent = {id_: _Recent() for id_ in self._sensors}
         self._until_us: dict[int, int] = {}
@@ -85,7 +87,7 @@ class Sampling:
         self._until_us[stream] = now_us
         sensor = self._sensors[stream]
         most = max(1, MOST_DUE // len(sensor.stream.channels)) if hurried else None
-        frames = sensor.frames_between(after_us, now_us, period_us, most)
+        frames = sensor.frames_between(after_us, now_us, period_us, most, self._pace)
         return frames if len(frames.utc_us) else None
 
     def first_passing(self, threshold: Threshold, stream: Stream, now_us: int, *, hurried: bool) -> int | None:
@@ -102,7 +104,7 @@ class Sampling:
 
     def next_at(self, stream: int, period_us: int) -> int:
         """True time of the next frame."""
-        return self._sensors[stream].next_at(self._until_us[stream], period_us)
+        return self._sensors[stream].next_at(self._until_us[stream], period_us, self._pace)
 
     def remember(self, stream: int, ticks: Ticks, frames: Raw) -> None:
         """Keep frames for the live view."""

@@ -1,7 +1,7 @@
 """Sensors of the simulated world. What a sensor reads is a pure function of its seed and of true time.
 
 Rule of this module: sensors neither keep time nor know the device; they say when they can be read in a stretch of
-time, and what they read.
+time, and what they read. What is read at regular intervals goes by the clock of whoever reads it: its `Pace`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,34 @@ class Frames:
     missed: int = 0
 
 
+class Pace(Protocol):
+    """A clock by which a sensor is read, in microseconds of its own."""
+
+    def own_us(self, utc_us: int) -> int:
+        """Its microseconds that have begun by a true time."""
+        ...
+
+    def instants(self, own_us: Integers) -> Integers:
+        """The first microseconds of true time at which it stands at `own_us`."""
+        ...
+
+
+class TrueTime:
+    """A clock that is right."""
+
+    def own_us(self, utc_us: int) -> int:
+        return utc_us
+
+    def instants(self, own_us: Integers) -> Integers:
+        return own_us
+
+
+TRUE_TIME = TrueTime()
+
+
 class Sensor(Protocol):
-    """Periods outside `period_range_us` cannot be set; a sensor with only one period ignores what is asked."""
+    """Periods outside `period_range_us` cannot be set; a sensor with only one period ignores what is asked, and one
+    that is read at times of its own ignores the pace."""
 
     @property
     def stream(self) -> Stream:
@@ -45,17 +71,19 @@ class Sensor(Protocol):
     @property
     def period_range_us(self) -> tuple[int, int]: ...
 
-    def next_at(self, after_us: int, period_us: int) -> int:
+    def next_at(self, after_us: int, period_us: int, pace: Pace = TRUE_TIME) -> int:
         """When it is read next, strictly after `after_us`."""
         ...
 
-    def frames_between(self, after_us: int, until_us: int, period_us: int, most: int | None = None) -> Frames:
+    def frames_between(
+        self, after_us: int, until_us: int, period_us: int, most: int | None = None, pace: Pace = TRUE_TIME
+    ) -> Frames:
         """What is read after `after_us`, up to and including `until_us`: the last `most`, if that is given."""
         ...
 
 
 class Synthetic:
-    """Read at whole multiples of the period. Subclasses tell the stream and what is true; here it becomes raw."""
+    """Read at whole multiples of the period, by the clock that sets the pace. Subclasses tell the stream and what is true; here it becomes raw."""
 
     stream: Stream
     period_range_us: tuple[int, int]
@@ -74,14 +102,16 @@ class Synthetic:
             raw[:, index] = np.clip(scaled, lowest, channel.type.maximum)
         return raw
 
-    def next_at(self, after_us: int, period_us: int) -> int:
-        return (after_us // period_us + 1) * period_us
+    def next_at(self, after_us: int, period_us: int, pace: Pace = TRUE_TIME) -> int:
+        number = pace.own_us(after_us) // period_us + 1
+        return int(pace.instants(np.array([number * period_us], np.int64))[0])
 
-    def frames_between(self, after_us: int, until_us: int, period_us: int, most: int | None = None) -> Frames:
-        due = max(0, until_us // period_us - after_us // period_us)
-        missed = 0 if most is None else max(0, due - most)
-        first_us = self.next_at(after_us, period_us) + missed * period_us
-        utc_us = np.arange(first_us, until_us + 1, period_us, dtype=np.int64)
+    def frames_between(
+        self, after_us: int, until_us: int, period_us: int, most: int | None = None, pace: Pace = TRUE_TIME
+    ) -> Frames:
+        first, end = pace.own_us(after_us) // period_us + 1, pace.own_us(until_us) // period_us + 1
+        missed = 0 if most is None else max(0, end - first - most)
+        utc_us = pace.instants(np.arange(first + missed, end, dtype=np.int64) * period_us)
         raw = np.empty((len(utc_us), len(self.stream.channels)), np.int64)
         for start in range(0, len(utc_us), _CHUNK):
             raw[start : start + _CHUNK] = self.sample(utc_us[start : start + _CHUNK])
@@ -195,8 +225,8 @@ class Faulty:
     def period_range_us(self) -> tuple[int, int]:
         return self._sensor.period_range_us
 
-    def next_at(self, after_us: int, period_us: int) -> int:
-        return self._sensor.next_at(after_us, period_us)
+    def next_at(self, after_us: int, period_us: int, pace: Pace = TRUE_TIME) -> int:
+        return self._sensor.next_at(after_us, period_us, pace)
 
     def sample(self, utc_us: Integers) -> Raw:
         hour = utc_us // self._STUCK_US
@@ -207,9 +237,11 @@ class Faulty:
                 raw[uniform(self._seed + 1 + index, utc_us) < self._missing, index] = channel.missing
         return raw
 
-    def frames_between(self, after_us: int, until_us: int, period_us: int) -> Frames:
-        utc_us = self._sensor.frames_between(after_us, until_us, period_us).utc_us
-        return Frames(utc_us, self.sample(utc_us))
+    def frames_between(
+        self, after_us: int, until_us: int, period_us: int, most: int | None = None, pace: Pace = TRUE_TIME
+    ) -> Frames:
+        sound = self._sensor.frames_between(after_us, until_us, period_us, most, pace)
+        return Frames(sound.utc_us, self.sample(sound.utc_us), sound.missed)
 
 
 def default_sensors(seed: int, index: int = 0) -> tuple[Sensor, ...]:

@@ -51,7 +51,7 @@ class SessionRun:
         self._setup = setup
         self._store = store
         self.sessions = Sessions(nv)
-        self.sampling = Sampling(firmware.sensors, firmware.clock.true_us)
+        self.sampling = Sampling(firmware.sensors, firmware.clock.true_us, firmware.clock.oscillator)
         stored = nv.get(_PLAN)
         self.plan = None if stored is None else decode_body(stored, Plan)
         running = self.sessions.running

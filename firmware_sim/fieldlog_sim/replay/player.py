@@ -8,7 +8,7 @@ import numpy as np
 
 from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_sim.noise import Integers
-from fieldlog_sim.sensors import Frames, Raw
+from fieldlog_sim.sensors import TRUE_TIME, Frames, Pace, Raw
 
 
 @dataclass(slots=True)
@@ -72,10 +72,17 @@ class ReplaySensor:
         """The period of the file and no other."""
         return self.stream.period_us, self.stream.period_us
 
-    def next_at(self, after_us: int, period_us: int) -> int:  # noqa: ARG002 - the file has its own
+    def next_at(self, after_us: int, period_us: int, pace: Pace = TRUE_TIME) -> int:  # noqa: ARG002 - the file has its own
         return self._timeline.next_at(after_us)
 
-    def frames_between(self, after_us: int, until_us: int, period_us: int = 0, most: int | None = None) -> Frames:  # noqa: ARG002
+    def frames_between(
+        self,
+        after_us: int,
+        until_us: int,
+        period_us: int = 0,  # noqa: ARG002 - the file has its own
+        most: int | None = None,
+        pace: Pace = TRUE_TIME,  # noqa: ARG002 - and its rows come when they came
+    ) -> Frames:
         first, end = self._timeline.count(after_us), self._timeline.count(until_us)
         missed = 0 if most is None else max(0, end - first - most)
         numbers = np.arange(first + missed, end, dtype=np.int64)
