@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fieldlog.archive.log import Log
 from fieldlog.clock import anchor_of, read_ticks
-from fieldlog.clock_model import utc_through
+from fieldlog.clock_model import possible, utc_through
 from fieldlog.clock_oscillator import Oscillator, oscillator_of
 from fieldlog.clock_strain import strains
 from fieldlog.clock_sync import TICK_HZ, US_PER_TICK, Reading, Sync, spaced
@@ -104,6 +104,7 @@ def contradiction(sync: Sync, known: Sequence[Sync], clock_ppm: float | None) ->
     One that stands alone against one is ruled out: nobody knows which of them is wrong.
     """
     oscillator = oscillator_of(clock_ppm)
+    known = list(filter(possible, known))
     same_boot = [other for other in known if other.boot_id == sync.boot_id]
     verdict = judge_boot([sync, *same_boot], oscillator)
     others = [other for other in same_boot if not _is_one_opinion(sync, other, oscillator)]

@@ -177,7 +177,8 @@ class _Steps:
         return Times(utc, error, np.full(len(ticks), self.quality, dtype=np.uint8))
 
 
-def _possible(sync: Sync) -> bool:
+def possible(sync: Sync) -> bool:
+    """Whether a device can have counted so far, and a calendar goes so far."""
     return 0 <= sync.tick < MAX_TICK and 0 <= sync.utc_us <= MAX_UTC_US
 
 
@@ -244,7 +245,7 @@ def _line(syncs: Iterable[Sync], oscillator: Oscillator, warnings: list[str]) ->
             else "The majority decides."
         )
     )
-    return replace(line, doubt_us=doubt_us if verdict.undecided else 0)
+    return replace(line, doubt_us=min(doubt_us, MAX_UTC_US) if verdict.undecided else 0)
 
 
 def _apart(sync: Sync, line: _Line) -> tuple[int, int]:
@@ -297,7 +298,7 @@ class ClockModel:
         self._oscillator = oscillator
         self._warnings: list[str] = []
         by_boot: dict[int, list[Sync]] = {}
-        for sync in filter(_possible, syncs):
+        for sync in filter(possible, syncs):
             by_boot.setdefault(sync.boot_id, []).append(sync)
         self._lines = {boot: _line(found, oscillator, self._warnings) for boot, found in by_boot.items()}
         self._boots = {span.boot_id: span for span in sorted(map(_bounded_span, boots), key=lambda span: span.boot_id)}

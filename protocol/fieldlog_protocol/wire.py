@@ -89,7 +89,7 @@ def decode_packet(data: bytes) -> Packet:
     return packets[0]
 
 
-_OPS = tuple(Op)
+_OPS: tuple[Op, ...] = tuple(Op)
 
 
 def iter_packets(data: bytes) -> Iterator[Packet]:

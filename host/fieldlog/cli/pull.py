@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from fieldlog.archive.ranges import difference
 from fieldlog.cli.archive_tiers import derive
 from fieldlog.cli.common import Common, archive_option, options, run
 from fieldlog.cli.failure import FAILED, described, exit_code, sentence
@@ -23,6 +24,8 @@ from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, LinkError, R
 
 _CONFLICT = 5
 """The exit code when everything was read, and does not go together with what the archive holds: verification failed."""
+
+_MOST_LINES = 10
 
 
 @click.command()
@@ -239,6 +242,14 @@ def _warnings(result: PullResult | None) -> Sequence[str]:
     return [*result.warnings, conflict]
 
 
+def _blocks(parts: Sequence[range]) -> list[str]:
+    """The blocks of each stretch, or of many stretches all in a few words."""
+    if len(parts) > _MOST_LINES:
+        first, last = parts[0].start, parts[-1].stop - 1
+        return [f"{sum(map(len, parts))} blocks between {first} and {last}, in {len(parts)} stretches"]
+    return [f"block {part.start}" if len(part) == 1 else f"blocks {part.start} to {part.stop - 1}" for part in parts]
+
+
 def _show(common: Common, archive: Path, result: PullResult | None) -> None:
     if result is None:
         return
@@ -247,11 +258,14 @@ def _show(common: Common, archive: Path, result: PullResult | None) -> None:
     if result.blocks:
         blocks = count(result.blocks, "block")
         common.output.line(f"{what}: {result.readings} readings in {blocks}, now in {archive}")
+    elif result.lost or result.unsent:
+        common.output.line(f"{what}: nothing new came")
     else:
         common.output.line(f"{what}: nothing new; {archive} is up to date")
-    for part in result.lost:
-        which = f"block {part.start} is" if len(part) == 1 else f"blocks {part.start} to {part.stop - 1} are"
-        common.output.line(f"{which} not on the device any more: noted as a gap")
+    for which in _blocks(difference([*result.lost, *result.given_up], result.unsent)):
+        common.output.line(f"no longer on the device: {which}, noted as a gap")
+    for which in _blocks(result.unsent):
+        common.output.line(f"did not come: {which}; the next pull asks again")
     if result.open_seqs:
         common.output.line(_still_open(result))
 
