@@ -100,7 +100,7 @@ def iter_packets(data: bytes) -> Iterator[Packet]:
             raise ProtocolError(f"{len(data) - position} bytes are too few for a message header of {HEADER_SIZE}")
         first, _, length, group, sequence, id_ = _LAYOUT.values(data, position)
         end = position + HEADER_SIZE + length
-        op = first & 7
+        op: int = first & 7
         if op > Op.WRITE_REPLY:
             raise ProtocolError(f"operation {op} does not exist in SMP")
         if end > len(data):
