@@ -65,7 +65,7 @@ async def test_opening_again_reaches_the_same_device() -> None:
 
 @pytest.mark.parametrize("framing", ["console", "raw"])
 async def test_an_update_of_a_simulated_device_ends_confirmed(framing: str) -> None:
-    new = build_image(random.Random(7).randbytes(40_000), ImageVersion(2, 0, 0))
+    new = parse_package(build_image(random.Random(7).randbytes(40_000), ImageVersion(2, 0, 0)), "new.bin")
     async with fieldlog.connect(f"sim:smp-server?framing={framing}") as device:
         done = await flash.flash(device, new)
         assert (done.outcome, done.version) == (flash.Outcome.CONFIRMED, "2.0.0")
