@@ -14,6 +14,7 @@ import pytest
 
 import fieldlog
 from fieldlog import files, flash
+from fieldlog.firmware_package import parse_package
 from fieldlog_protocol.errors import UsageError
 from fieldlog_protocol.image import ImageVersion, build_image
 
