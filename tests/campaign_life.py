@@ -18,6 +18,7 @@ from campaign_owner import Dice, Owner
 from campaign_truth import Truth
 from device_bench import Bench
 from fieldlog.archive.merge import merge
+from fieldlog.archive.ranges import difference
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.pull import PullResult, pull
@@ -150,7 +151,7 @@ class Life:
         with fieldlog.archive.open(folder, writable=False) as archive:
             (log,) = archive.logs()
             held = log.held()
-            absent = log.unread(0, held.stop)
+            absent = difference(log.absent(0, held.stop), log.lost())
             return absent[0].start if absent else held.stop
 
     async def operate(self) -> None:

@@ -12,6 +12,7 @@ import fieldlog.archive
 from fieldlog.archive import Archive
 from fieldlog.connection import connect
 from fieldlog.pull import PullResult, pull
+from fieldlog.pull_many import Stage, pull_many
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Kind, block_format, build_block
 from fieldlog_protocol.blocks.events import Mark, TimedEvent, encode_events
 from fieldlog_protocol.commands import logger, os
@@ -24,8 +25,8 @@ HOLE = 11
 CRC_SIZE = 4
 
 
-def block(seq: int) -> bytes:
-    payload = encode_events([TimedEvent(seq, Mark(f"event number {seq}" * 8))])
+def block(seq: int, text: str = "event number") -> bytes:
+    payload = encode_events([TimedEvent(seq, Mark(f"{text} {seq}" * 8))])
     header = BlockHeader(format=block_format(Kind.EVENT), seq=seq, t0=seq, boot_id=1)
     return build_block(Block(header, 1, 0, payload))
 
@@ -307,3 +308,25 @@ async def test_blocks_that_go_on_behind_the_wanted_ones_are_not_counted(
     result = await read_out(port, archive)
     assert result.blocks == 5
     assert result.stored >= 5
+
+
+async def test_a_copy_of_a_device_pulled_beside_it_is_read_too_and_told(
+    port: PtyPeer, device: Logger, archive: Archive
+) -> None:
+    with pty_peer() as second:
+        copy = Logger(second)
+        copy.log = {seq: block(seq, "another life") for seq in LOG}
+        ways = [f"serial:{port.path}", f"serial:{second.path}"]
+        readouts = await pull_many(ways, archive)
+    results = [readout.result for readout in readouts if readout.result is not None]
+    assert len(results) == 2
+    assert sorted(len(result.conflicts) for result in results) == [0, SEQS - 1]
+    (log,) = archive.logs()
+    assert log.conflicting() == sorted(LOG), "both are kept"
+
+
+async def test_one_device_with_two_ways_to_it_is_read_once(port: PtyPeer, device: Logger, archive: Archive) -> None:
+    with pty_peer() as second:
+        Logger(second)
+        readouts = await pull_many([f"serial:{port.path}", f"serial:{second.path}"], archive)
+    assert sorted(readout.stage for readout in readouts) == sorted([Stage.DONE, Stage.SAME])

@@ -11,13 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fieldlog.archive.log import Log
-from fieldlog.clock import anchor_of, read_ticks
+from fieldlog.clock import anchor_of
 from fieldlog.clock_model import possible, utc_through
 from fieldlog.clock_oscillator import Oscillator, oscillator_of
 from fieldlog.clock_strain import strains
 from fieldlog.clock_sync import TICK_HZ, US_PER_TICK, Reading, Sync, spaced
 from fieldlog.clock_votes import VOTE_TICKS, agree, judge_boot
-from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
 from fieldlog_protocol.commands.logger import ClockAnchor
 
@@ -32,16 +31,6 @@ class Decision:
 
     anchor: ClockAnchor | None = None
     warnings: tuple[str, ...] = ()
-
-
-async def take_sync(device: Device, log: Log, *, known_us: float | None = None) -> Reading:
-    """Probe and keep the sync in the archive; VerificationError when no probe can be true.
-
-    Nothing else may be under way on the link. `known_us`: see `read_ticks`.
-    """
-    reading = await read_ticks(device, known_us=known_us)
-    log.add_syncs([reading.sync])
-    return reading
 
 
 def decide(log: Log, info: LoggerInfo, reading: Reading) -> Decision:

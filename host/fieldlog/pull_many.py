@@ -17,6 +17,7 @@ from fieldlog.archive.store import Archive
 from fieldlog.connection import connect
 from fieldlog.device import Device
 from fieldlog.pull import PullProgress, PullResult, pull
+from fieldlog.recognise import differs
 from fieldlog.url import DeviceUrl, parse
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.errors import FieldlogError
@@ -137,7 +138,7 @@ class _Many:
             readout.name = device.name
             owner = _Owner() if self._alone else await self._owner(device)
             async with owner.lock:
-                if owner.read_by is not None:
+                if owner.read_by is not None and not await self._is_another(device):
                     readout.same_as = owner.read_by
                     return Stage.SAME
                 self._step(readout, Stage.READING)
@@ -149,6 +150,11 @@ class _Many:
         await device.need_logger()
         identity = await device.request(logger.INFO, logger.InfoRequest())
         return self._owners.setdefault((identity.uid or b"", identity.log or 0), _Owner())
+
+    async def _is_another(self, device: Device) -> bool:
+        """Whether a device that names itself like one just read holds other blocks: a copy is read too, and told."""
+        info = await device.logger_info()
+        return await differs(device, self._archive.log(info.uid, info.log_id), info)
 
     async def _pull(self, device: Device, readout: Readout) -> PullResult:
         def progressed(progress: PullProgress) -> None:

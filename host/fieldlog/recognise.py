@@ -28,7 +28,7 @@ _LOOKS_BEFORE_LOSS = 32
 async def recognise(device: Device, archive: Archive, log: Log, info: LoggerInfo) -> list[str]:
     """Prepare `log` for a pull of this device; a sentence for whatever is not as it should be."""
     found = [*_namesakes(archive, info), *_spoiled(log, info)]
-    if await _differs(device, log, info):
+    if await differs(device, log, info):
         log.ask_again([range(info.first_seq, info.next_seq)])
         found.append(
             f"{device.name} bears the uid and log of a device that the archive knows, but its blocks differ: was its "
@@ -84,7 +84,7 @@ async def unread(device: Device, archive: Archive, info: LoggerInfo) -> list[ran
     held = range(info.first_seq, info.next_seq)
     for log in archive.logs():
         if (log.info().uid, log.info().log_id) == (info.uid.hex(), info.log_id):
-            if await _differs(device, log, info, _LOOKS_BEFORE_LOSS):
+            if await differs(device, log, info, _LOOKS_BEFORE_LOSS):
                 break
             log.recheck(held.start, held.stop, everything=True)
             return log.missing(held.start, held.stop)
@@ -131,7 +131,7 @@ class _Known:
     copies: list[bytes]
 
 
-async def _differs(device: Device, log: Log, info: LoggerInfo, looks: int = _LOOKS) -> bool:
+async def differs(device: Device, log: Log, info: LoggerInfo, looks: int = _LOOKS) -> bool:
     """Whether the device holds other content than the archive under some seq: the newest, the oldest, some between."""
     known = _samples(log, info, looks)
     asked = [[device.client.start(logger.BLOCKS, _crc_of(item.seq, copy)) for copy in item.copies] for item in known]

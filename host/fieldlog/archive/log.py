@@ -220,11 +220,6 @@ class Log(LogView):
         again = overlap(self._again, range(first_seq, next_seq))
         return difference([*lacking, *again], [range(seq, seq + 1) for seq in open_seqs])
 
-    def unread(self, first_seq: int, next_seq: int) -> list[range]:
-        """Seqs in between that are neither held nor noted as a gap, and those to be asked for again."""
-        lacking = difference(self.absent(first_seq, next_seq), self.lost())
-        return union([*lacking, *overlap(self._again, range(first_seq, next_seq))])
-
     def ask_again(self, seqs: Iterable[range]) -> None:
         """From now on `missing` names these too, until they have come, whether they are held or not."""
         self._again = union([*self._again, *seqs])
