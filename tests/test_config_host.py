@@ -12,8 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fieldlog
-from fieldlog import config, toml_text
-from fieldlog.setting_values import (
+from fieldlog.config import toml_text
+from fieldlog.config.assignments import plan
+from fieldlog.config.export import export, toml_value
+from fieldlog.config.present import Entry, read
+from fieldlog.config.schema import find, schema
+from fieldlog.config.values import (
     Setting,
     Value,
     decode,
@@ -24,6 +28,7 @@ from fieldlog.setting_values import (
     shortest_f32,
     show_raw,
 )
+from fieldlog.config.write import write
 from fieldlog_protocol.commands import logger, settings
 from fieldlog_protocol.commands.logger import SettingFlag, SettingType
 from fieldlog_protocol.errors import ProtocolError, RefusedError, UsageError
@@ -86,11 +91,11 @@ def test_every_value_survives_bytes_words_and_toml(kind: SettingType, data: st.D
     wire = encode(one, value)
     back = decode(one, wire)
     assert encode(one, back) == wire
-    words = str(config.toml_value(back))
+    words = str(toml_value(back))
     assert encode(one, parse_words(one, words)) == wire
-    entry = config.Entry(one, back, None)
-    table = tomllib.loads(config.export([entry], "title"))["settings"]
-    assert table == {"a/b": config.toml_value(back)}
+    entry = Entry(one, back, None)
+    table = tomllib.loads(export([entry], "title"))["settings"]
+    assert table == {"a/b": toml_value(back)}
 
 
 @pytest.mark.parametrize("kind", list(SettingType))
@@ -178,18 +183,18 @@ def test_toml_keeps_every_key_and_text_and_shows_all_of_it(key: str, text: str) 
 
 def test_a_comment_from_a_device_cannot_leave_its_line() -> None:
     evil = setting(SettingType.BOOL, text='x\n"log/led" = false\n\x1b[2J', unit="\n")
-    text = config.export([config.Entry(evil, True, None)], "t\ny = 1")
+    text = export([Entry(evil, True, None)], "t\ny = 1")
     assert tomllib.loads(text) == {"settings": {"a/b": True}}
     assert "\x1b" not in text
 
 
 def test_export_of_changes_leaves_out_defaults_and_comments_read_only_ones() -> None:
     entries = [
-        config.Entry(setting(SettingType.U32, key="same"), 5, 5),
-        config.Entry(setting(SettingType.U32, key="other"), 6, 5),
-        config.Entry(setting(SettingType.TEXT, key="fixed", flags=SettingFlag.READ_ONLY), "x", "y"),
+        Entry(setting(SettingType.U32, key="same"), 5, 5),
+        Entry(setting(SettingType.U32, key="other"), 6, 5),
+        Entry(setting(SettingType.TEXT, key="fixed", flags=SettingFlag.READ_ONLY), "x", "y"),
     ]
-    text = config.export(entries, "t", changed_only=True)
+    text = export(entries, "t", changed_only=True)
     assert tomllib.loads(text)["settings"] == {"other": 6}
     assert "# fixed" in text
 
@@ -242,7 +247,7 @@ class Settings:
 async def test_the_schema_is_read_in_pages_to_its_last_choice() -> None:
     with pty_peer(Settings().handlers()) as peer:
         async with fieldlog.connect(peer.path) as device:
-            known = await config.schema(device)
+            known = await schema(device)
     assert list(known) == ["log/period", "sensor/mode", "log/led"]
     assert known["sensor/mode"].choices == tuple(f"mode {n}" for n in range(40))
 
@@ -251,9 +256,9 @@ async def test_set_writes_commits_and_saves() -> None:
     store = Settings()
     with pty_peer(store.handlers()) as peer:
         async with fieldlog.connect(peer.path) as device:
-            known = await config.schema(device)
-            assert await config.write(device, config.plan(known, ["log/period=60", "sensor/mode=mode 33"]))
-            entries = {entry.setting.key: entry for entry in await config.read(device, known)}
+            known = await schema(device)
+            assert await write(device, plan(known, ["log/period=60", "sensor/mode=mode 33"]))
+            entries = {entry.setting.key: entry for entry in await read(device, known)}
     assert (entries["log/period"].value, entries["sensor/mode"].value) == (60, "mode 33")
     assert [entry.changed for entry in entries.values()] == [True, True, False]
     assert store.saved == store.values
@@ -263,27 +268,27 @@ async def test_everything_is_checked_before_anything_is_written() -> None:
     store = Settings()
     with pty_peer(store.handlers()) as peer:
         async with fieldlog.connect(peer.path) as device:
-            known = await config.schema(device)
+            known = await schema(device)
             for wrong in ("log/periode=5", "log/period=0", "log/led"):
                 with pytest.raises(UsageError):
-                    config.plan(known, ["log/period=60", wrong])
+                    plan(known, ["log/period=60", wrong])
         assert not peer.peer.asked(settings.WRITE)
 
 
 def test_an_unknown_key_suggests_the_nearest() -> None:
     known = {"log/period": LIMITED}
     with pytest.raises(UsageError, match=r"no setting 'log/perid'\. Did you mean log/period\?"):
-        config.find(known, "log/perid")
+        find(known, "log/perid")
 
 
 async def test_a_device_that_cannot_save_is_told_from_one_that_fails() -> None:
     store = Settings()
     with pty_peer(store.handlers() | {settings.SAVE.key: lambda _: Refuse(8)}) as peer:
         async with fieldlog.connect(peer.path) as device:
-            assert not await config.write(device, {"log/led": b"\0"})
+            assert not await write(device, {"log/led": b"\0"})
             peer.peer.on(settings.SAVE, lambda _: Refuse(1, 3))
             with pytest.raises(RefusedError):
-                await config.write(device, {"log/led": b"\0"})
+                await write(device, {"log/led": b"\0"})
 
 
 @pytest.mark.parametrize(
@@ -298,7 +303,7 @@ async def test_a_schema_that_never_ends_or_makes_no_sense_is_an_error(page: dict
     with pty_peer(Settings().handlers() | {logger.SCHEMA.key: lambda _: page}) as peer:
         async with fieldlog.connect(peer.path) as device:
             with pytest.raises(ProtocolError):
-                await config.schema(device)
+                await schema(device)
 
 
 @pytest.mark.parametrize(
@@ -386,4 +391,4 @@ async def test_a_schema_that_repeats_itself_ends(name: str) -> None:
     with pty_peer(Settings().handlers() | {logger.SCHEMA.key: SPOILED[name]}) as peer:
         async with fieldlog.connect(peer.path) as device:
             with pytest.raises(ProtocolError):
-                await asyncio.wait_for(config.schema(device), 10)
+                await asyncio.wait_for(schema(device), 10)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fieldlog.config import read, schema
+from fieldlog.config.present import read
+from fieldlog.config.schema import schema
+from fieldlog.config.values import Value
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo, NoLogger
 from fieldlog.self_test import self_test
-from fieldlog.setting_values import Value
 from fieldlog_protocol.commands.logger import Capability, State
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import RefusedError

@@ -8,12 +8,18 @@ from pathlib import Path
 
 import click
 
-from fieldlog import config as settings
 from fieldlog.cli.common import Common, options, run
-from fieldlog.config import Entry, Schema, toml_value
+from fieldlog.config import assignments as words
+from fieldlog.config import export as exports
+from fieldlog.config import present
+from fieldlog.config import schema as schemas
+from fieldlog.config.export import toml_value
+from fieldlog.config.present import Entry
+from fieldlog.config.schema import Schema
+from fieldlog.config.values import Setting, allowed, show_raw
+from fieldlog.config.write import write
 from fieldlog.device import Device
 from fieldlog.files import check_target
-from fieldlog.setting_values import Setting, allowed, show_raw
 from fieldlog.whole_file import whole_file
 from fieldlog_protocol.commands.logger import SettingFlag
 from fieldlog_protocol.errors import RefusedError, UsageError
@@ -32,7 +38,7 @@ def show(common: Common, keys: tuple[str, ...]) -> None:
 
     async def work() -> list[Entry]:
         async with common.connect() as device:
-            return await settings.read(device, await _described(device), keys or None)
+            return await present.read(device, await _described(device), keys or None)
 
     entries = run(work())
     rows = [
@@ -58,7 +64,7 @@ def get(common: Common, keys: tuple[str, ...]) -> None:
     async def work() -> dict[str, object]:
         async with common.connect() as device:
             if await device.has_logger():
-                entries = await settings.read(device, await settings.schema(device), keys)
+                entries = await present.read(device, await schemas.schema(device), keys)
                 return {entry.setting.key: toml_value(entry.value) for entry in entries}
             return {key: show_raw(await device.read_setting(key)) for key in keys}
 
@@ -83,9 +89,9 @@ def set_(common: Common, assignments: tuple[str, ...]) -> None:
 
     async def work() -> tuple[Sequence[str], bool]:
         async with common.connect() as device:
-            known = await settings.schema(device) if await device.has_logger() else None
+            known = await schemas.schema(device) if await device.has_logger() else None
             values = _planned(known, assignments)
-            saved = await settings.write(device, values)
+            saved = await write(device, values)
             restart = known is not None and any(known[key].flags & SettingFlag.NEEDS_RESTART for key in values)
             if restart:
                 common.output.note("some of it takes effect after a restart: `fieldlog reset`")
@@ -116,10 +122,10 @@ def export(common: Common, target: Path | None, force: bool, changed: bool) -> N
             title = (
                 f"fieldlog configuration of {info.serial or info.uid.hex()} ({info.product}, firmware {info.firmware})"
             )
-            return title, await settings.read(device, known)
+            return title, await present.read(device, known)
 
     title, entries = run(work())
-    text = settings.export(entries, title, changed_only=changed)
+    text = exports.export(entries, title, changed_only=changed)
     data: dict[str, object] = {"file": None if target is None else str(target)}
     if target is None:
         data |= {"toml": text}
@@ -150,17 +156,17 @@ async def _described(device: Device) -> Schema:
         raise RefusedError(
             8, None, f"{device.name} does not describe its settings. Name the keys you know: `fieldlog config get KEY`"
         )
-    return await settings.schema(device)
+    return await schemas.schema(device)
 
 
 def _planned(known: Schema | None, assignments: Sequence[str]) -> dict[str, bytes]:
     """The bytes to write; without a schema it is the key that tells which of the assignments is wrong."""
     if known is not None:
-        return settings.plan(known, assignments)
+        return words.plan(known, assignments)
     planned: dict[str, bytes] = {}
     for assignment in assignments:
         try:
-            planned |= settings.plan(None, [assignment])
+            planned |= words.plan(None, [assignment])
         except UsageError as error:
             key, separator, _ = assignment.partition("=")
             raise UsageError(f"{key.strip()}: {error}" if separator else str(error)) from error

@@ -1,0 +1,71 @@
+"""The settings that a device describes (FL settings schema), read page by page.
+
+Rule: what the device says is checked before it is believed.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from fieldlog.config.values import MAX_CHOICES, Setting, setting_of
+from fieldlog.device import Device
+from fieldlog_protocol.commands import logger
+from fieldlog_protocol.errors import ProtocolError, UsageError
+
+Schema = dict[str, Setting]
+
+MAX_SETTINGS = 4096
+"""More than any device has: beyond it a description is taken for one that never ends."""
+
+
+async def schema(device: Device) -> Schema:
+    """The settings that the device describes, in its order; raises NoLogger where it describes none."""
+    await device.need_logger()
+    found: Schema = {}
+    while True:
+        page = await _page(device, len(found))
+        for info in page.s:
+            if info.k in found:
+                raise ProtocolError(f"the device describes its setting {info.k!r} twice")
+            found[info.k] = setting_of(info, await _choices(device, len(found), info))
+        if len(found) >= page.n:
+            return found
+        if not page.s:
+            raise ProtocolError(f"the device announces {page.n} settings and describes only {len(found)}")
+
+
+async def _page(device: Device, position: int, choice: int = 0) -> logger.SchemaResponse:
+    page = await device.request(logger.SCHEMA, logger.SchemaRequest(i=position, c=choice or None))
+    if page.i != position:
+        raise ProtocolError(f"the device was asked for its setting at position {position} and described {page.i}")
+    if page.n > MAX_SETTINGS:
+        raise ProtocolError(f"the device announces {page.n} settings, and fieldlog reads no more than {MAX_SETTINGS}")
+    return page
+
+
+async def _choices(device: Device, position: int, info: logger.SettingInfo) -> tuple[str, ...]:
+    """All choices of a setting: pages go on while there are fewer than announced."""
+    choices = list(info.ch or ())
+    announced = max(info.nc or 0, len(choices))
+    if announced > MAX_CHOICES:
+        raise ProtocolError(
+            f"the device announces {announced} choices of {info.k!r}, and one byte can name {MAX_CHOICES}"
+        )
+    while len(choices) < announced:
+        page = await _page(device, position, len(choices))
+        more = page.s[0].ch if page.s and page.s[0].k == info.k else None
+        if not more or len(choices) + len(more) > announced:
+            raise ProtocolError(
+                f"the device announces {announced} choices of {info.k!r} and names {len(choices) + len(more or ())}"
+            )
+        choices += more
+    return tuple(choices)
+
+
+def find(known: Schema, key: str) -> Setting:
+    """The setting of that key; an unknown one raises UsageError that suggests the nearest."""
+    if key in known:
+        return known[key]
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"Did you mean {near[0]}?" if near else "`fieldlog config show` lists them"
+    raise UsageError(f"the device has no setting {key!r}. {hint}")
