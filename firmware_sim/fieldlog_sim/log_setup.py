@@ -6,6 +6,7 @@ Rule: every change that alters what the numbers in a block mean gives the schema
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 import msgspec
 
@@ -32,20 +33,26 @@ class LogSetup:
     def __init__(self, store: SettingsStore, streams: tuple[Stream, ...]) -> None:
         self._store = store
         self._factory = streams
-        stored = store.get(_KEY)
-        self._now = _Stored() if stored is None else msgspec.json.decode(stored, type=_Stored)
+        self._now = _stored(store)
         self._recorded = tuple(store.get(_RECORDED) or b"")
-        self._streams = self._with_periods()
+        self._streams = self._present()
 
     @property
     def streams(self) -> tuple[Stream, ...]:
-        """All streams with their present periods."""
+        """All streams with their present periods and calibrations."""
         return self._streams
 
-    def _with_periods(self) -> tuple[Stream, ...]:
+    def _present(self) -> tuple[Stream, ...]:
         periods = self._now.periods_us
         return tuple(
-            msgspec.structs.replace(stream, period_us=periods.get(stream.id, stream.period_us))
+            msgspec.structs.replace(
+                stream,
+                period_us=periods.get(stream.id, stream.period_us),
+                channels=tuple(
+                    msgspec.structs.replace(channel, calibration=self.calibration(stream.id, position))
+                    for position, channel in enumerate(stream.channels)
+                ),
+            )
             for stream in self._factory
         )
 
@@ -79,7 +86,7 @@ class LogSetup:
         merged = self._now.periods_us | periods_us
         merged = {id_: period_us for id_, period_us in merged.items() if period_us != own.get(id_)}
         changed = merged != self._now.periods_us or self._now.schema_id == 0
-        schema_id = self._now.schema_id % 0xFF + 1 if changed else self._now.schema_id
+        schema_id = self._next_schema_id if changed else self._now.schema_id
         setup = msgspec.structs.replace(self._now, schema_id=schema_id, periods_us=merged, wrap=wrap)
         encoded = msgspec.json.encode(setup)
         if len(encoded) > MAX_VALUE:
@@ -87,22 +94,49 @@ class LogSetup:
                 f"the periods of {len(merged)} streams are more than can be remembered. Nothing was changed"
             )
         self._now, self._recorded = setup, recorded
-        self._streams = self._with_periods()
+        self._streams = self._present()
         return {_KEY: encoded, _RECORDED: bytes(recorded)}
 
     def release(self, seq: int) -> None:
         """Store a new released position."""
         self._replace(msgspec.structs.replace(self._now, released=seq))
 
-    def calibrate(self, stream: int, channel: int, coefficients: tuple[float, ...]) -> None:
-        """Store a calibration."""
-        stored = struct.pack(f"<{len(coefficients)}d", *coefficients) if coefficients else None
-        self._store.put_many({_calibration_key(stream, channel): stored})
+    @property
+    def _next_schema_id(self) -> int:
+        return self._now.schema_id % 0xFF + 1
+
+    def calibrated(self, changes: Mapping[tuple[int, int], tuple[float, ...]]) -> dict[str, bytes | None]:
+        """The records of calibrations by stream and channel, with that of their schema; nothing where nothing changes.
+
+        They are to be stored at once, and `reload` takes them over.
+        """
+        news = {place: numbers for place, numbers in changes.items() if numbers != self.calibration(*place)}
+        if not news:
+            return {}
+        setup = msgspec.structs.replace(self._now, schema_id=self._next_schema_id)
+        return {
+            _KEY: msgspec.json.encode(setup),
+            **{_calibration_key(*place): _packed(numbers) for place, numbers in news.items()},
+        }
+
+    def reload(self) -> None:
+        """Take over what was stored."""
+        self._now = _stored(self._store)
+        self._streams = self._present()
 
     def _replace(self, setup: _Stored) -> None:
         if setup != self._now:
             self._now = setup
             self._store.put(_KEY, msgspec.json.encode(setup))
+
+
+def _stored(store: SettingsStore) -> _Stored:
+    stored = store.get(_KEY)
+    return _Stored() if stored is None else msgspec.json.decode(stored, type=_Stored)
+
+
+def _packed(coefficients: tuple[float, ...]) -> bytes | None:
+    return struct.pack(f"<{len(coefficients)}d", *coefficients) if coefficients else None
 
 
 def _calibration_key(stream: int, channel: int) -> str:

@@ -11,10 +11,13 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
+import msgspec
+
 from fieldlog_protocol.blocks.events import Boot, ClockSync, Event, Mark
 from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_protocol.commands import logger as fl
 from fieldlog_protocol.commands.logger import Capability, LoggerError, SettingInfo, State
+from fieldlog_protocol.errors import UsageError
 from fieldlog_protocol.wire import decode_body
 from fieldlog_sim.battery import LOW_MV
 from fieldlog_sim.firmware import Firmware
@@ -42,7 +45,6 @@ _CAPABILITIES = (
     | Capability.TRANSACTION
     | Capability.METADATA
 )
-CALIBRATION_MAX = 8
 _TEST_US = 60_000_000
 
 
@@ -155,10 +157,7 @@ class Logger:
 
     def schema_hash(self, settings: Sequence[SettingInfo]) -> bytes:
         """Changes whenever a host's cached picture of streams or settings would be wrong."""
-        calibrations = [
-            self.calibration(stream.id, channel) for stream in self.streams for channel in range(len(stream.channels))
-        ]
-        described = repr((settings, self.streams, calibrations)).encode()
+        described = repr((settings, self.streams)).encode()
         return hashlib.sha256(described).digest()[:8]
 
     def statistics(self) -> dict[str, int]:
@@ -241,12 +240,24 @@ class Logger:
             raise refuse(LoggerError.LOG_FULL) from None
 
     def calibrate(self, stream: int, channel: int, coefficients: tuple[float, ...]) -> None:
-        """Keep a calibration polynomial for a channel."""
-        if channel >= len(self._sensor(stream).stream.channels):
+        """Keep a calibration polynomial for a channel: it holds for what is recorded from now on."""
+        self.require_calibration(stream, channel, coefficients)
+        self.advance()
+        records = self._setup.calibrated({(stream, channel): coefficients})
+        if records:
+            self._nv.put_many(records)
+            self._setup.reload()
+            self._run.redescribe()
+
+    def require_calibration(self, stream: int, channel: int, coefficients: tuple[float, ...]) -> None:
+        """Refuse a channel that there is not, and a polynomial that it cannot have."""
+        channels = self._sensor(stream).stream.channels
+        if channel >= len(channels):
             raise refuse(LoggerError.NO_SUCH_CHANNEL)
-        if len(coefficients) > CALIBRATION_MAX:
-            raise refuse(LoggerError.OUT_OF_RANGE)
-        self._setup.calibrate(stream, channel, coefficients)
+        try:
+            msgspec.structs.replace(channels[channel], calibration=coefficients)
+        except UsageError:
+            raise refuse(LoggerError.OUT_OF_RANGE) from None
 
     @property
     def metadata(self) -> bytes:

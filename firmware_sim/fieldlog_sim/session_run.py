@@ -15,7 +15,7 @@ import numpy as np
 from fieldlog_protocol.blocks.block import TICK_HZ, capacity
 from fieldlog_protocol.blocks.events import Event, SessionStart
 from fieldlog_protocol.blocks.metadata import metadata_events
-from fieldlog_protocol.blocks.schema import Stream
+from fieldlog_protocol.blocks.schema import Schema, Stream
 from fieldlog_protocol.commands import logger as fl
 from fieldlog_protocol.commands.logger import LoggerError, StartMode, State, StopReason
 from fieldlog_protocol.wire import decode_body, encode_body
@@ -192,6 +192,17 @@ class SessionRun:
             self._before.noted_seq = self._store.next_seq
             with suppress(StoreFull):
                 self.recorder.events(self._clock.tick, metadata_events(blob, capacity(self._store.block_size)))
+
+    def redescribe(self) -> None:
+        """Go on under what the setup says now: what the log cannot describe any more ends the session."""
+        running = self.sessions.running
+        if running is None:
+            self.recorder = self._new_recorder(0)
+            return
+        try:
+            self.recorder.describe(self._schema(), self._clock.tick)
+        except StoreFull:
+            self.end(StopReason.FULL)
 
     def _renew_metadata(self) -> None:
         """A ring overwrites what was noted; twice in a lap it is noted again, so that any dump explains itself."""
@@ -386,10 +397,12 @@ class SessionRun:
         self._firmware.battery.draw(_drawn_by(sampled), self._clock.true_us if moment_us is None else moment_us)
 
     def _new_recorder(self, session: int) -> Recorder:
+        return Recorder(self._store, self._schema(), self._facts, session=session, max_age_s=self._firmware.max_age_s)
+
+    def _schema(self) -> Schema:
         uid, log_id = self._firmware.log_identity
         said = uid, log_id, self._firmware.firmware_version, self._firmware.product
-        schema = self._setup.schema(*said, self._firmware.clock.oscillator.tolerance_ppm)
-        return Recorder(self._store, schema, self._facts, session=session, max_age_s=self._firmware.max_age_s)
+        return self._setup.schema(*said, self._firmware.clock.oscillator.tolerance_ppm)
 
 
 def _drawn_by(sampled: Sequence[Stream]) -> float:

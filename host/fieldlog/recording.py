@@ -82,6 +82,7 @@ def _channel(info: logger.ChannelInfo) -> Channel:
             missing=info.miss,
             minimum=info.lo,
             maximum=info.hi,
+            calibration=info.cal or (),
         )
     except UsageError as error:  # its user is the device
         raise ProtocolError(f"the device's description makes no sense: {error}") from error

@@ -98,7 +98,7 @@ def _kind(channel: Channel) -> Kind:
         return Kind.TEXT
     if (channel.multiplier, channel.offset, channel.exponent) == (1, 0, 0) and channel.type is ChannelType.BOOL:
         return Kind.BOOL
-    if channel.type.is_float or channel.exponent < 0:
+    if channel.type.is_float or channel.exponent < 0 or channel.calibration:
         return Kind.FLOAT
     ends = [whole_value(channel, raw) for raw in (channel.type.minimum, channel.type.maximum)]
     widths = [
@@ -133,4 +133,4 @@ def _column(name: str, unit: str, channels: Sequence[Channel]) -> Column:
 
 def _is_binary(channel: Channel) -> bool:
     denominator = Fraction(channel.scale).denominator
-    return channel.type.is_float or denominator & (denominator - 1) == 0
+    return not channel.calibration and (channel.type.is_float or denominator & (denominator - 1) == 0)

@@ -1,6 +1,7 @@
 """What stands in the cells: times, values and names from devices as text.
 
-Rule of this module: numbers are formatted from what the device counted, never by way of a rounded one.
+Rule of this module: numbers are formatted from what the device counted, never by way of a rounded one. Only those of
+a calibrated channel are reckoned, and have as many digits as still mean something.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ TimeUnit = Literal["s", "ms", "us"]
 
 _FORMULA_STARTS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")  # the wide forms count in some spreadsheets
 _EXACT_IN_FLOAT = 2**51
+_DIGITS, _DIGITS_OF_F32 = 12, 8
 
 
 def time_texts(utc_us: npt.NDArray[np.int64], unit: TimeUnit) -> list[str]:
@@ -31,6 +33,8 @@ def time_texts(utc_us: npt.NDArray[np.int64], unit: TimeUnit) -> list[str]:
 
 def value_texts(channel: Channel, raw: npt.NDArray[Any]) -> list[str]:
     """The values of one channel, exactly, with the decimals of its scale; empty where missing."""
+    if channel.calibration:
+        return _calibrated_texts(channel, raw)
     if channel.type.is_float:
         return _float_texts(channel, raw)
     if channel.choices:
@@ -63,6 +67,13 @@ def _float_texts(channel: Channel, raw: npt.NDArray[Any]) -> list[str]:
     """The shortest text that reads back as the same number, in the precision in which it was measured."""
     scaled = (channel.multiplier, channel.offset, channel.exponent) != (1, 0, 0)
     texts = list(map(repr, channel.values(raw).tolist())) if scaled else list(map(str, raw))
+    return ["" if text == "nan" else text for text in texts]
+
+
+def _calibrated_texts(channel: Channel, raw: npt.NDArray[Any]) -> list[str]:
+    """Without the noise of the last binary digits."""
+    digits = _DIGITS_OF_F32 if channel.type.is_float else _DIGITS
+    texts = [f"{value:.{digits}g}" for value in channel.values(raw).tolist()]
     return ["" if text == "nan" else text for text in texts]
 
 

@@ -4,13 +4,15 @@ Rule of this module: a description is data with exact arithmetic. A channel's va
 
     (raw * multiplier + offset) * 10 ** exponent
 
-in whole numbers up to the last step, so that 3902 at exponent -2 is the float 39.02 and nothing near it. The same
+in whole numbers up to the last step, so that 3902 at exponent -2 is the float 39.02 and nothing near it. Where the
+channel is calibrated its polynomial of that is the value, in float64; the raw numbers stay what the sensor gave. The same
 structs are the public types and, under their one- and two-letter keys, the CBOR of a SCHEMA block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_COLUMNS = 255
 MAX_PARTS = 0xFFFF
+MAX_COEFFICIENTS = 8
+"""Of a channel's calibration."""
 _EXACT_FLOAT = 2**53
 _EXACT_POWER = 22  # 10 ** 22 is the greatest power of ten that a float64 holds exactly
 
@@ -100,6 +104,7 @@ _CHANNEL_KEYS = {
     "minimum": "lo",
     "maximum": "hi",
     "choices": "c",
+    "calibration": "p",
 }
 
 
@@ -107,7 +112,8 @@ class Channel(msgspec.Struct, frozen=True, omit_defaults=True, rename=_CHANNEL_K
     """One measured quantity.
 
     `unit` is UCUM text. `missing` is the raw value that means "no reading". `minimum` and `maximum` bound what the
-    sensor can mean, in the unit. `choices` name the values of an enum.
+    sensor can mean, in the unit. `choices` name the values of an enum. `calibration` is a polynomial of what is described
+    so far, in the unit, its constant first; empty for a channel that is not calibrated.
     """
 
     name: str
@@ -120,6 +126,7 @@ class Channel(msgspec.Struct, frozen=True, omit_defaults=True, rename=_CHANNEL_K
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    calibration: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.missing is not None and not self.type.minimum <= self.missing <= self.type.maximum:
@@ -128,6 +135,22 @@ class Channel(msgspec.Struct, frozen=True, omit_defaults=True, rename=_CHANNEL_K
             raise UsageError(f"channel {self.name}: a float needs no missing value, it has NaN")
         if self.multiplier == 0 or max(abs(self.multiplier), abs(self.offset)) >= 2**63 or abs(self.exponent) > 30:
             raise UsageError(f"channel {self.name}: {self.multiplier}e{self.exponent} is no usable scale")
+        if self.calibration:
+            self._require_polynomial()
+
+    def _require_polynomial(self) -> None:
+        if not self.calibratable:
+            raise UsageError(f"channel {self.name}: a {self.type.name.lower()} has names for values and no calibration")
+        if len(self.calibration) > MAX_COEFFICIENTS or not all(map(math.isfinite, self.calibration)):
+            raise UsageError(
+                f"channel {self.name}: a calibration has up to {MAX_COEFFICIENTS} finite coefficients, unlike "
+                f"{', '.join(f'{number:g}' for number in self.calibration)}"
+            )
+
+    @property
+    def calibratable(self) -> bool:
+        """Whether its values are quantities."""
+        return self.type not in (ChannelType.BOOL, ChannelType.ENUM)
 
     @property
     def scale(self) -> Decimal:
@@ -145,10 +168,15 @@ class Channel(msgspec.Struct, frozen=True, omit_defaults=True, rename=_CHANNEL_K
         return None if reading != reading else reading  # noqa: PLR0124
 
     def values(self, raw: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Readings in the unit as float64, correctly rounded, NaN where missing."""
+        """Readings in the unit as float64, NaN where missing; correctly rounded, where it is not calibrated."""
         import numpy as np
 
-        column = np.asarray(raw)
+        scaled = self._scaled(np.asarray(raw))
+        return polynomial(self.calibration, scaled) if self.calibration else scaled
+
+    def _scaled(self, column: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        import numpy as np
+
         if self.type.is_float:
             return _scaled_floats(self, column)
         if self._fits_floats(column):
@@ -188,6 +216,17 @@ def _rational(channel: Channel, raw: int) -> float:
     numerator = raw * channel.multiplier + channel.offset
     power: int = 10 ** abs(channel.exponent)
     return numerator / power if channel.exponent < 0 else float(numerator * power)
+
+
+def polynomial(coefficients: Sequence[float], x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The value at each x of the polynomial whose constant comes first. What is too large for a float is infinite."""
+    import numpy as np
+
+    result = np.zeros_like(x)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for coefficient in reversed(coefficients):
+            result = result * x + coefficient
+    return result
 
 
 TIME_COLUMN = Channel("time", "", ChannelType.U32)

@@ -243,7 +243,7 @@ class StreamsRequest(Message, frozen=True, kw_only=True):
 
 
 class ChannelInfo(Message, frozen=True, kw_only=True):
-    """One channel of a stream: value = raw * mul * 10^exp + off, then the calibration polynomial."""
+    """One channel of a stream: value = (raw * mul + off) * 10^exp, then the calibration polynomial."""
 
     n: Annotated[str, string("name", max_length=LABEL_MAX)]
     u: Annotated[str, string("unit (UCUM)", max_length=LABEL_MAX)]
