@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from fieldlog.config.values import Setting
+from fieldlog.text import printable
 from fieldlog_protocol.commands.logger import SettingFlag
 from fieldlog_protocol.errors import UsageError
 
@@ -61,7 +62,7 @@ class Problem:
     def text(self, name: str | None) -> str:
         """The problem in one line; `name` is that of the file, None on a command line."""
         where = [str(part) for part in (name, self.place) if part is not None]
-        return ": ".join([":".join(where), self.sentence] if where else [self.sentence])
+        return printable(": ".join([":".join(where), self.sentence] if where else [self.sentence]))
 
 
 class Problems(UsageError):

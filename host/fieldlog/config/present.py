@@ -31,11 +31,17 @@ class Entry:
 async def read(device: Device, known: Schema, keys: Iterable[str] | None = None) -> list[Entry]:
     """Present values of the settings named, or of all; raises UsageError for a key that is not in the schema."""
     wanted = [find(known, key) for key in keys] if keys is not None else list(known.values())
-    replies = [_read(device, setting.key) for setting in wanted]
+    present = await read_bytes(device, [setting.key for setting in wanted])
+    return [_entry(setting, present[setting.key]) for setting in wanted]
+
+
+async def read_bytes(device: Device, keys: Iterable[str]) -> dict[str, bytes]:
+    """Present values as the device carries them, asked for without waiting in between."""
+    replies = {key: _read(device, key) for key in keys}
     try:
-        return [_entry(setting, (await reply).val) for setting, reply in zip(wanted, replies, strict=True)]
+        return {key: (await reply).val for key, reply in replies.items()}
     finally:
-        for reply in replies:
+        for reply in replies.values():
             reply.cancel()
 
 

@@ -6,6 +6,7 @@ Rule: what the device says is checked before it is believed.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
 from fieldlog.config.values import MAX_CHOICES, Setting, setting_of
 from fieldlog.device import Device
@@ -66,6 +67,11 @@ def find(known: Schema, key: str) -> Setting:
     """The setting of that key; an unknown one raises UsageError that suggests the nearest."""
     if key in known:
         return known[key]
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"Did you mean {near[0]}?" if near else "`fieldlog config show` lists them"
+    hint = nearest(key, known) or "`fieldlog config show` lists them"
     raise UsageError(f"the device has no setting {key!r}. {hint}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The question whether the known name most like this one was meant; empty when none is like it."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {near[0]}?" if near else ""

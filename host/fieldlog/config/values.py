@@ -141,6 +141,16 @@ def parse_words(setting: Setting, words: str) -> Value:
     return words
 
 
+def value_of(setting: Setting, item: object) -> Value:
+    """The value that a file gives, by the setting's type; texts are words as on a command line."""
+    if isinstance(item, str):
+        return parse_words(setting, item)
+    if isinstance(item, (bool, int, float)):
+        return item
+    kind = "list" if isinstance(item, list) else "table" if isinstance(item, dict) else "time"
+    raise UsageError(f"{setting.key} cannot be a {kind}: it takes {allowed(setting)}")
+
+
 def allowed(setting: Setting) -> str:
     """What the setting takes, in words."""
     if setting.type is SettingType.BOOL:

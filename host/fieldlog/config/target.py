@@ -1,0 +1,43 @@
+"""What a device is able to take: what a file is checked against.
+
+Rule: reading only; nothing here changes a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fieldlog.config.schema import Schema, schema
+from fieldlog.device import Device
+from fieldlog.logger_info import LoggerInfo
+from fieldlog.recording import StreamInfo, read_streams
+from fieldlog_protocol.commands.logger import Capability
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A device's description of itself. `streams` hold the calibrations that its channels have now."""
+
+    schema: Schema
+    streams: Sequence[StreamInfo]
+    firmware: str
+    capabilities: Capability
+
+    @property
+    def calibrates(self) -> bool:
+        return Capability.CALIBRATE in self.capabilities
+
+    @property
+    def keeps_metadata(self) -> bool:
+        return Capability.METADATA in self.capabilities
+
+
+async def read_target(device: Device, info: LoggerInfo | None = None, *, streams: bool = True) -> Target:
+    """The description; `info` where it was asked before. Without `streams` it serves for settings alone.
+
+    Raises NoLogger.
+    """
+    info = info or await device.logger_info()
+    known = await schema(device)
+    return Target(known, await read_streams(device) if streams else (), info.firmware, info.capabilities)
