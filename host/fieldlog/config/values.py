@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import math
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 
+from fieldlog.config.units import quantity
 from fieldlog_protocol.commands.logger import SettingFlag, SettingInfo, SettingType
 from fieldlog_protocol.errors import ProtocolError, UsageError
 
@@ -22,6 +25,10 @@ _RAW = {"u32": "<I", "i32": "<i"}
 _LIMIT = 2**64
 _FLOAT_LIMIT = 2**128  # where 32-bit floats end; larger whole numbers cannot even be compared as floats
 _LEAST_STEP = 2.0**-126  # the smallest 32-bit float that has all its digits
+_F32_PRECISION = 2.0**-22  # a step is reckoned in 32 bits on the device, and rounded twice
+HEX = "hex:"
+"""Before bytes in a file, so that they are not taken for text."""
+
 MAX_CHOICES = 256
 """A choice is one byte."""
 
@@ -85,8 +92,14 @@ def _senseless(info: SettingInfo, why: str) -> ProtocolError:
 
 
 def _limit(kind: SettingType, number: float | None) -> int | float | None:
-    """Whole numbers as such, however the device sent them."""
-    return number if number is None or kind is SettingType.F32 else int(number)
+    """Whole numbers as such, however the device sent them, and 32-bit floats with the digits that they had."""
+    if number is None or kind is not SettingType.F32:
+        return None if number is None else int(number)
+    try:
+        exact = struct.unpack("<f", struct.pack("<f", number))[0] == number
+    except OverflowError:
+        return number
+    return shortest_f32(number) if exact and isinstance(number, float) else number
 
 
 def decode(setting: Setting, data: bytes) -> Value:
@@ -125,20 +138,47 @@ def encode(setting: Setting, value: Value) -> bytes:
 
 
 def parse_words(setting: Setting, words: str) -> Value:
-    """The value that a command line gives, by the setting's type. Bytes are written in hexadecimal digits."""
+    """The value that words give, by the setting's type: numbers with or without a unit, bytes as hexadecimal digits."""
     kind = setting.type
     if kind is SettingType.BOOL and words.lower() in _WORDS:
         return _WORDS[words.lower()]
-    try:
-        if kind in _INTEGERS:
-            return int(words, 0)
-        if kind is SettingType.F32:
-            return float(words)
-        if kind is SettingType.BYTES:
-            return bytes.fromhex(words)
-    except ValueError:
-        raise _unfit(setting, words) from None
+    if kind in _INTEGERS:
+        return _whole_number(setting, words)
+    if kind is SettingType.F32:
+        return _real_number(setting, words)
+    if kind is SettingType.BYTES:
+        try:
+            return bytes.fromhex(words.removeprefix(HEX))
+        except ValueError:
+            raise _unfit(setting, words) from None
     return words
+
+
+def _whole_number(setting: Setting, words: str) -> int:
+    try:
+        return int(words, 0)
+    except ValueError:
+        number = _quantity(setting, words)
+    if number.denominator != 1:
+        about = f"that is {float(number):g} {setting.unit}".rstrip()
+        raise UsageError(f"{setting.key} cannot be {words!r}: {about}, and it takes {allowed(setting)}")
+    return int(number)
+
+
+def _real_number(setting: Setting, words: str) -> float:
+    with suppress(ValueError):
+        return float(words)  # -0.0 too
+    try:
+        return float(_quantity(setting, words))
+    except OverflowError:
+        raise _unfit(setting, words) from None
+
+
+def _quantity(setting: Setting, words: str) -> Fraction:
+    try:
+        return quantity(words, setting.unit)
+    except UsageError as error:
+        raise UsageError(f"{setting.key} cannot be {words!r}: {error}. It takes {allowed(setting)}") from error
 
 
 def value_of(setting: Setting, item: object) -> Value:
@@ -170,7 +210,7 @@ def parse_raw(words: str) -> bytes:
     """The bytes for a setting whose type nobody knows: `hex:`, `str:`, `u32:`, `i32:`, `bool:` or `f32:` say how."""
     prefix, colon, rest = words.partition(":")
     try:
-        if colon and prefix == "hex":
+        if words.startswith(HEX):
             return bytes.fromhex(rest)
         if colon and prefix == "str":
             return rest.encode()
@@ -219,12 +259,16 @@ def _choice(setting: Setting, value: Value) -> bytes:
 
 def _number(setting: Setting, value: Value) -> bytes:
     whole = setting.type in _INTEGERS
-    if isinstance(value, (bool, str, bytes)) or (whole and not isinstance(value, int)) or not _within(setting, value):
+    if isinstance(value, (bool, str, bytes)) or (whole and not isinstance(value, int)):
         raise _unfit(setting, value)
     try:
-        return struct.pack(_FORMATS[setting.type], value)
+        data = struct.pack(_FORMATS[setting.type], value)
     except (struct.error, OverflowError):
         raise _unfit(setting, value) from None
+    # limits are held against what the device would have: 0.1 is within 0.1 to 1 as 32-bit floats too
+    if not _within(setting, value if whole else shortest_f32(struct.unpack("<f", data)[0])):
+        raise _unfit(setting, value)
+    return data
 
 
 def _sized(setting: Setting, value: Value) -> bytes:
@@ -244,15 +288,17 @@ def _within(setting: Setting, number: float) -> bool:
         return False
     if (setting.low is not None and number < setting.low) or (setting.high is not None and number > setting.high):
         return False
-    return _on_step(number - (setting.low or 0), setting.step)
+    return _on_step(number, setting.low or 0, setting.step)
 
 
-def _on_step(offset: float, step: float | None) -> bool:
+def _on_step(number: float, low: float, step: float | None) -> bool:
     if not step:
         return True
+    offset = number - low
     if isinstance(offset, int) and isinstance(step, int):
         return offset % step == 0
-    return math.isclose(offset, round(offset / step) * step, abs_tol=1e-9)
+    tolerance = max(abs(number), abs(low), step) * _F32_PRECISION
+    return math.isclose(offset, round(offset / step) * step, abs_tol=tolerance)
 
 
 def _range(setting: Setting) -> str:
