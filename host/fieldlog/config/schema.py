@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+import msgspec
+
 from fieldlog.config.values import MAX_CHOICES, Setting, setting_of
 from fieldlog.device import Device
 from fieldlog_protocol.commands import logger
@@ -21,16 +23,26 @@ MAX_SETTINGS = 4096
 
 async def schema(device: Device) -> Schema:
     """The settings that the device describes, in its order; raises NoLogger where it describes none."""
+    return schema_of(await read_infos(device))
+
+
+def schema_of(infos: Iterable[logger.SettingInfo]) -> Schema:
+    """What whole descriptions mean; raises ProtocolError for those that make no sense."""
+    return {info.k: setting_of(info, info.ch or ()) for info in infos}
+
+
+async def read_infos(device: Device) -> tuple[logger.SettingInfo, ...]:
+    """The descriptions of all settings, each with all its choices."""
     await device.need_logger()
-    found: Schema = {}
+    found: dict[str, logger.SettingInfo] = {}
     while True:
         page = await _page(device, len(found))
         for info in page.s:
             if info.k in found:
                 raise ProtocolError(f"the device describes its setting {info.k!r} twice")
-            found[info.k] = setting_of(info, await _choices(device, len(found), info))
+            found[info.k] = msgspec.structs.replace(info, ch=await _choices(device, len(found), info))
         if len(found) >= page.n:
-            return found
+            return tuple(found.values())
         if not page.s:
             raise ProtocolError(f"the device announces {page.n} settings and describes only {len(found)}")
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fieldlog.config.schema import Schema, schema
+from fieldlog.config.schema_cache import SchemaCache
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_streams
@@ -33,11 +34,13 @@ class Target:
         return Capability.METADATA in self.capabilities
 
 
-async def read_target(device: Device, info: LoggerInfo | None = None, *, streams: bool = True) -> Target:
+async def read_target(
+    device: Device, info: LoggerInfo | None = None, *, cache: SchemaCache | None = None, streams: bool = True
+) -> Target:
     """The description; `info` where it was asked before. Without `streams` it serves for settings alone.
 
     Raises NoLogger.
     """
     info = info or await device.logger_info()
-    known = await schema(device)
+    known = await (schema(device) if cache is None else cache.schema(device, info))
     return Target(known, await read_streams(device) if streams else (), info.firmware, info.capabilities)
