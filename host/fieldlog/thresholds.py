@@ -1,7 +1,7 @@
 """Thresholds as people put them, "temperature=30 Cel", and as a logger compares them: whole raw numbers.
 
-Rule: the raw level is the first one on the asked side of the value, reckoned exactly. What a sensor's numbers can never
-be is no threshold.
+Rule: the raw level is the first one on the asked side of the value, reckoned exactly, or by the channel's calibration
+where it has one. What a sensor's numbers can never be is no threshold.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from itertools import pairwise
 
 from fieldlog.recording import StreamInfo
 from fieldlog_protocol.blocks.schema import Channel
@@ -63,10 +64,9 @@ def raw_level(channel: Channel, value: Decimal, *, below: bool) -> tuple[int, bo
     """The raw number from which on a reading is at the value or beyond it, and whether beyond means below it."""
     if channel.type.is_float:
         raise UsageError(f"{channel.name} has floating-point numbers, and a logger compares whole ones only")
-    raw = (value.scaleb(-channel.exponent) - channel.offset) / channel.multiplier
     raw_below = turned(channel, below)
-    level = int(raw.to_integral_value(ROUND_FLOOR if raw_below else ROUND_CEILING))
-    least, most = channel.type.minimum, channel.type.maximum
+    least, most = _reach(channel)
+    level = _calibrated_level(channel, value, below=below) if channel.calibration else _level(channel, value, raw_below)
     reachable = least <= level if raw_below else level <= most
     if not reachable:
         raise UsageError(
@@ -76,9 +76,54 @@ def raw_level(channel: Channel, value: Decimal, *, below: bool) -> tuple[int, bo
     return min(max(level, least), most), raw_below
 
 
+def _level(channel: Channel, value: Decimal, raw_below: bool) -> int:
+    raw = (value.scaleb(-channel.exponent) - channel.offset) / channel.multiplier
+    return int(raw.to_integral_value(ROUND_FLOOR if raw_below else ROUND_CEILING))
+
+
+def _reach(channel: Channel) -> tuple[int, int]:
+    """Between which raw numbers readings are. A calibration holds where its sensor does."""
+    least, most = channel.type.minimum, channel.type.maximum
+    if not channel.calibration or channel.minimum is None or channel.maximum is None:
+        return least, most
+    ends = [_level(channel, Decimal(str(value)), raw_below=False) for value in (channel.minimum, channel.maximum)]
+    return max(least, min(ends)), min(most, max(ends))
+
+
+def _calibrated_level(channel: Channel, value: Decimal, *, below: bool) -> int:
+    """By halving what is between the raw numbers that are not there yet and those that are."""
+    _require_one_way(channel)
+    wanted = float(value)
+    least, most = _reach(channel)
+    yet, there = (most + 1, least - 1) if turned(channel, below) else (least - 1, most + 1)
+    while abs(yet - there) > 1:
+        raw = (yet + there) // 2
+        reading = value_of(channel, raw)
+        if reading <= wanted if below else reading >= wanted:
+            there = raw
+        else:
+            yet = raw
+    return there
+
+
+def _require_one_way(channel: Channel) -> None:
+    """A calibration that turns around has no level from which on all readings are beyond a value."""
+    from numpy.polynomial.polynomial import polyder, polyroots, polyval
+
+    ends = sorted(_scaled(channel, raw) for raw in _reach(channel))
+    slope = polyder(channel.calibration) if len(channel.calibration) > 1 else [0.0]
+    roots = sorted(root.real for root in polyroots(slope) if ends[0] < root.real < ends[1])
+    pieces = pairwise([ends[0], *roots, ends[1]])
+    if len({bool(polyval((low + high) / 2, slope) > 0) for low, high in pieces}) > 1 or not any(slope):
+        raise UsageError(
+            f"the calibration of {channel.name} does not rise or fall all the way, so no threshold of its sensor stands for "
+            "a value. Nothing was changed; see `fieldlog calibrate`"
+        )
+
+
 def _range_text(channel: Channel) -> str:
     """What its numbers can be, in its unit."""
-    ends = sorted(value_of(channel, raw) for raw in (channel.type.minimum, channel.type.maximum))
+    ends = sorted(value_of(channel, raw) for raw in _reach(channel))
     return f"{ends[0]:.15g} and {_with_unit(f'{ends[1]:.15g}', channel)}"
 
 
@@ -88,9 +133,22 @@ def _with_unit(value: object, channel: Channel) -> str:
 
 def turned(channel: Channel, below: bool) -> bool:
     """Below as readings are or as raw numbers are, made into the other: a negative factor turns them around."""
-    return below != (channel.multiplier < 0)
+    if not channel.calibration:
+        return below != (channel.multiplier < 0)
+    least, most = _reach(channel)
+    return below != (value_of(channel, most) < value_of(channel, least))
 
 
 def value_of(channel: Channel, level: int) -> float:
     """The value in the channel's unit that a raw level stands for."""
+    scaled = _scaled(channel, level)
+    if not channel.calibration:
+        return scaled
+    value = 0.0
+    for coefficient in reversed(channel.calibration):
+        value = value * scaled + coefficient
+    return value
+
+
+def _scaled(channel: Channel, level: int) -> float:
     return float((Decimal(level) * channel.multiplier + channel.offset).scaleb(channel.exponent))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from fieldlog.cli.common import output_options
 from fieldlog.cli.output import Output
@@ -29,7 +31,12 @@ if TYPE_CHECKING:
 @click.option("--output", "-o", "target", type=click.Path(dir_okay=False, path_type=Path), help="File; else stdout.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--clock", is_flag=True, help="Add columns with the quality and the error bound of each time.")
-def export(wanted: Wanted, output: Output, target: Path | None, *, force: bool, clock: bool) -> None:
+@click.option(
+    "--uncalibrated", is_flag=True, help="Values as the sensors gave them, without the channels' calibrations."
+)
+def export(
+    wanted: Wanted, output: Output, target: Path | None, *, force: bool, clock: bool, uncalibrated: bool
+) -> None:
     """Write readings from the archive as CSV: UTC times, units in the header, every value exact.
 
     The streams of a session stand side by side, in order of time.
@@ -41,7 +48,7 @@ def export(wanted: Wanted, output: Output, target: Path | None, *, force: bool, 
     if target is not None:
         check_target(target, force=force)
     with wanted.open() as archive:
-        selected = _Selected(wanted, archive)
+        selected = _Selected(wanted, archive, calibrated=not uncalibrated)
         try:
             rows = (
                 write_csv(selected, sys.stdout, clock=clock) if target is None else _save(selected, target, clock=clock)
@@ -58,19 +65,25 @@ def export(wanted: Wanted, output: Output, target: Path | None, *, force: bool, 
 class _Selected:
     """What is wanted, read anew by every iterator: each has its own count of what could not be read."""
 
-    def __init__(self, wanted: Wanted, archive: Archive) -> None:
+    def __init__(self, wanted: Wanted, archive: Archive, *, calibrated: bool) -> None:
         self._wanted = wanted
         self._archive = archive
+        self._calibrated = calibrated
         self._first: Readings | None = None
 
     def batches(self) -> Iterator[Series]:
         readings = self._wanted.readings(self._archive)
         self._first = self._first or readings
-        return readings.batches()
+        return readings.batches() if self._calibrated else map(_uncalibrated, readings.batches())
 
     def problems(self) -> list[str]:
         """What was met on the first way through."""
         return self._first.problems if self._first else []
+
+
+def _uncalibrated(series: Series) -> Series:
+    channels = tuple(msgspec.structs.replace(channel, calibration=()) for channel in series.channels)
+    return dataclasses.replace(series, channels=channels)
 
 
 def _save(selected: _Selected, target: Path, *, clock: bool) -> int:
