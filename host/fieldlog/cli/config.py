@@ -15,8 +15,9 @@ from fieldlog.config import present
 from fieldlog.config import schema as schemas
 from fieldlog.config.export import toml_value
 from fieldlog.config.present import Entry
+from fieldlog.config.raw import show_raw
 from fieldlog.config.schema import Schema
-from fieldlog.config.values import Setting, allowed, show_raw
+from fieldlog.config.values import Setting, allowed
 from fieldlog.config.write import write
 from fieldlog.device import Device
 from fieldlog.files import check_target

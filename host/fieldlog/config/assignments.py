@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fieldlog.config.raw import parse_raw
 from fieldlog.config.schema import Schema, find
-from fieldlog.config.values import encode, parse_raw, parse_words
+from fieldlog.config.values import encode, parse_words
 from fieldlog_protocol.errors import UsageError
 
 

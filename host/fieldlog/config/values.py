@@ -20,8 +20,7 @@ Value = bool | int | float | str | bytes
 
 _FORMATS = {SettingType.I32: "<i", SettingType.U32: "<I", SettingType.I64: "<q", SettingType.F32: "<f"}
 _INTEGERS = (SettingType.I32, SettingType.U32, SettingType.I64)
-_WORDS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
-_RAW = {"u32": "<I", "i32": "<i"}
+SWITCH_WORDS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
 _LIMIT = 2**64
 _FLOAT_LIMIT = 2**128  # where 32-bit floats end; larger whole numbers cannot even be compared as floats
 _LEAST_STEP = 2.0**-126  # the smallest 32-bit float that has all its digits
@@ -35,7 +34,11 @@ MAX_CHOICES = 256
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting as the device describes it. `low` and `high` bound numbers, and lengths in bytes of text and bytes."""
+    """One setting as the device describes it. `low` and `high` bound numbers, and lengths in bytes of text and bytes.
+
+    `form`: how numbers and choices lie in bytes (as `struct` says it) on a stock device that has other sizes than the FL
+    group; empty for the type's own.
+    """
 
     key: str
     type: SettingType
@@ -47,6 +50,12 @@ class Setting:
     flags: SettingFlag
     text: str
     choices: tuple[str, ...]
+    form: str = ""
+
+    @property
+    def packing(self) -> str:
+        """How a number or a choice lies in bytes."""
+        return self.form or _FORMATS.get(self.type, "<B")
 
     @property
     def read_only(self) -> bool:
@@ -107,15 +116,14 @@ def decode(setting: Setting, data: bytes) -> Value:
     kind = setting.type
     try:
         if kind in _FORMATS:
-            number: int | float = struct.unpack(_FORMATS[kind], data)[0]
-            return shortest_f32(number) if kind is SettingType.F32 else number
+            number: int | float = struct.unpack(setting.packing, data)[0]
+            return _shortest(setting, number)
         if kind is SettingType.TEXT:
             return data.decode()
         if kind is SettingType.BOOL:
             return bool({b"\0": 0, b"\1": 1}[data])
         if kind is SettingType.CHOICE:
-            (position,) = data
-            return setting.choices[position]
+            return setting.choices[struct.unpack(setting.packing, data)[0]]
     except (struct.error, UnicodeDecodeError, LookupError, ValueError):
         raise ProtocolError(
             f"the device's value of {setting.key!r} is not of its own type {kind.name.lower()}: {data.hex() or 'no bytes'}"
@@ -140,8 +148,8 @@ def encode(setting: Setting, value: Value) -> bytes:
 def parse_words(setting: Setting, words: str) -> Value:
     """The value that words give, by the setting's type: numbers with or without a unit, bytes as hexadecimal digits."""
     kind = setting.type
-    if kind is SettingType.BOOL and words.lower() in _WORDS:
-        return _WORDS[words.lower()]
+    if kind is SettingType.BOOL and words.lower() in SWITCH_WORDS:
+        return SWITCH_WORDS[words.lower()]
     if kind in _INTEGERS:
         return _whole_number(setting, words)
     if kind is SettingType.F32:
@@ -206,35 +214,8 @@ def allowed(setting: Setting) -> str:
     return f"{kind}, length{_range(setting) or ' any'} bytes"
 
 
-def parse_raw(words: str) -> bytes:
-    """The bytes for a setting whose type nobody knows: `hex:`, `str:`, `u32:`, `i32:`, `bool:` or `f32:` say how."""
-    prefix, colon, rest = words.partition(":")
-    try:
-        if words.startswith(HEX):
-            return bytes.fromhex(rest)
-        if colon and prefix == "str":
-            return rest.encode()
-        if colon and prefix in _RAW:
-            return struct.pack(_RAW[prefix], int(rest, 0))
-        if colon and prefix == "f32":
-            return struct.pack("<f", float(rest))
-        if colon and prefix == "bool":
-            return bytes([_WORDS[rest.lower()]])
-    except (ValueError, LookupError, struct.error, OverflowError):
-        raise UsageError(f"{words!r}: {rest!r} is no {prefix} value") from None
-    raise UsageError(
-        f"{words!r} does not say how to write its bytes: this device describes no types, so begin with hex:, str:, "
-        "u32:, i32:, bool: or f32:"
-    )
-
-
-def show_raw(data: bytes) -> str:
-    """Bytes of unknown type as `parse_raw` takes them: as text where they can only be text."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        return f"hex:{data.hex()}"
-    return f"str:{text}" if text and text.isprintable() else f"hex:{data.hex()}"
+def _shortest(setting: Setting, number: float) -> float:
+    return shortest_f32(number) if setting.packing == _FORMATS[SettingType.F32] else number
 
 
 def shortest_f32(number: float) -> float:
@@ -254,7 +235,7 @@ def _bool(setting: Setting, value: Value) -> bytes:
 def _choice(setting: Setting, value: Value) -> bytes:
     if not isinstance(value, str) or value not in setting.choices:
         raise _unfit(setting, value)
-    return bytes([setting.choices.index(value)])
+    return struct.pack(setting.packing, setting.choices.index(value))
 
 
 def _number(setting: Setting, value: Value) -> bytes:
@@ -262,11 +243,11 @@ def _number(setting: Setting, value: Value) -> bytes:
     if isinstance(value, (bool, str, bytes)) or (whole and not isinstance(value, int)):
         raise _unfit(setting, value)
     try:
-        data = struct.pack(_FORMATS[setting.type], value)
+        data = struct.pack(setting.packing, value)
     except (struct.error, OverflowError):
         raise _unfit(setting, value) from None
     # limits are held against what the device would have: 0.1 is within 0.1 to 1 as 32-bit floats too
-    if not _within(setting, value if whole else shortest_f32(struct.unpack("<f", data)[0])):
+    if not _within(setting, _shortest(setting, struct.unpack(setting.packing, data)[0])):
         raise _unfit(setting, value)
     return data
 
