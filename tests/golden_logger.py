@@ -258,8 +258,9 @@ LOGGER: tuple[Golden, ...] = (
     Golden(
         logger.CALIBRATE,
         50,
-        logger.CalibrateRequest(id=0xCAFE0005, s=4, c=2, cal=(0.25, 1.0)),
-        "0a000026464c320c a46269641acafe00056173046163026363616c82fb3fd0000000000000fb3ff0000000000000",
+        logger.CalibrateRequest(id=0xCAFE0005, s=4, c=2, cal=(0.25, 1.0), t=0xCAFE0006),
+        "0a00002d464c320c a56269641acafe00056173046163026363616c82fb3fd0000000000000fb3ff0000000000000"
+        "61741acafe0006",
         Empty(),
         "0b000001464c320c a0",
     ),
@@ -321,8 +322,8 @@ LOGGER: tuple[Golden, ...] = (
     Golden(
         logger.METADATA_WRITE,
         255,
-        logger.MetadataWriteRequest(o=0, len=2, d=b"ab"),
-        "0a00000e464cff11 a3616f00636c656e026164426162",
+        logger.MetadataWriteRequest(o=0, len=2, d=b"ab", t=0xCAFE0006),
+        "0a000015464cff11 a4616f00636c656e02616442616261741acafe0006",
         logger.MetadataWriteResponse(o=2),
         "0b000004464cff11 a1616f02",
     ),

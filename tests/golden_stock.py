@@ -245,6 +245,14 @@ STOCK: tuple[Golden, ...] = (
         "0b00000100031200 a0",
     ),
     Golden(
+        settings.WRITE,
+        28,
+        settings.SettingWriteRequest(name="log/period", val=bytes.fromhex("10270000"), t=0xCAFE0006),
+        "0a00002100031c00 a3646e616d656a6c6f672f706572696f646376616c441027000061741acafe0006",
+        Empty(),
+        "0b00000100031c00 a0",
+    ),
+    Golden(
         settings.DELETE,
         19,
         settings.SettingDeleteRequest(name="log/period"),

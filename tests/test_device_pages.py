@@ -214,13 +214,14 @@ def test_metadata_is_replaced_only_when_the_last_page_has_come() -> None:
 
 
 def test_what_finds_no_place_on_flash_is_refused_and_leaves_all_as_it_was() -> None:
-    bench = Bench(sensors=(Wide(1, 200),))
+    bench = Bench(sensors=(Wide(1, 200), Wide(2, 200)))
 
-    def calibrate(channel: int) -> tuple[int | None, int] | None:
-        request = logger.CalibrateRequest(id=channel, s=1, c=channel, cal=(1.5,) * 8)
+    def calibrate(stream: int, channel: int) -> tuple[int | None, int] | None:
+        request = logger.CalibrateRequest(id=channel, s=stream, c=channel, cal=(1.5,) * 8)
         return refused(lambda: bench.ask(logger.CALIBRATE, request))
 
-    outcomes = [calibrate(channel) for channel in range(200)]
+    outcomes = [calibrate(stream, channel) for stream in (1, 2) for channel in range(200)]
     assert set(outcomes) == {None, (Group.LOGGER, LoggerError.FLASH)}
     bench.power_cycle()
-    assert [bool(channel.cal) for channel in channels_of(bench, 0)] == [outcome is None for outcome in outcomes]
+    calibrated = [bool(channel.cal) for position in (0, 1) for channel in channels_of(bench, position)]
+    assert calibrated == [outcome is None for outcome in outcomes]

@@ -276,7 +276,7 @@ def test_a_partition_is_whole_sectors_inside_the_chip(flash: NorFlash, offset: i
 def test_the_map_covers_the_chip_without_overlap() -> None:
     flash = NorFlash(8 * MIB)
     layout = FlashMap.of(flash, slot_size=256 * KIB, files_size=MIB)
-    parts = [layout.slot0, layout.slot1, layout.boot, layout.settings, layout.nv, layout.files, layout.log]
+    parts = [layout.slot0, layout.slot1, layout.boot, layout.nv, layout.files, layout.log]
     ends = [part.offset + part.size for part in parts]
     assert [part.offset for part in parts] == [0, *ends[:-1]]
     assert ends[-1] == flash.size

@@ -31,7 +31,8 @@ from fieldlog_sim.port import Buffers
 from fieldlog_sim.profiles import MAX_AGE_KEY, NAME_KEY, SERIAL_KEY, Profile
 from fieldlog_sim.sensors import Sensor
 from fieldlog_sim.settings_model import SettingsModel
-from fieldlog_sim.settings_store import SettingsStore
+from fieldlog_sim.settings_store import Section, SettingsStore
+from fieldlog_sim.settings_transaction import Transactions
 from fieldlog_sim.sim_time import Time
 
 FACTORY_VERSION = "1.0.0"
@@ -41,6 +42,8 @@ _LEAST_SLEEP_S = 0.02  # what is due meanwhile is done at once then: in fast tim
 _BOOT_COUNTER = "boot"
 _UID = "uid"
 _LOG_ID = "log/id"
+_CONFIRMED = "confirmed"
+_SETTINGS = "set/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ class Device:
     boot_loader: BootLoader
     boot_report: BootReport
     settings: SettingsModel
+    transactions: Transactions
     files: FileStore
     clock: DeviceClock
     identity: Identity
@@ -162,7 +166,7 @@ class Device:
         self.reset_reason = reason
         self.counters = Counters()
         self.logger = None
-        self._settings_store = SettingsStore(partitions.settings)
+        self._settings_section = Section(self._nv, _SETTINGS)
         self.identity = self._identify()
         self.recovery = recovery or not self.boot_report.runs
         hangs = self.boot_report.version in self.config.boot.hanging and not self.recovery
@@ -181,7 +185,9 @@ class Device:
         self.boot_id = self._next_boot_id()
         self.clock = DeviceClock(self._oscillator(), self.now_us)
         serial = {SERIAL_KEY: self.identity.serial.encode()} if self.config.profile.has_logger else {}
-        self.settings = SettingsModel(self.config.profile.settings, self._settings_store, serial)
+        confirmed = self._nv.get(_CONFIRMED)
+        self.transactions = Transactions(None if confirmed is None else int.from_bytes(confirmed, "little"))
+        self.settings = SettingsModel(self.config.profile.settings, self._settings_section, self.transactions, serial)
         self.files = FileStore(partitions.files)
         self.logger = self._make_logger(partitions) if self.config.profile.has_logger else None
         self.dispatcher = Dispatcher(Limits(self.config.buffers.size, self.config.profile.indefinite))
@@ -226,7 +232,7 @@ class Device:
 
     def _identify(self) -> Identity:
         uid, log_id = self._nv.get(_UID) or b"", self._nv.get(_LOG_ID) or b""
-        name = (self._settings_store.get(NAME_KEY) or b"").decode(errors="replace")
+        name = (self._settings_section.get(NAME_KEY) or b"").decode(errors="replace")
         return Identity(uid, int.from_bytes(log_id, "little"), f"SIM{uid[:4].hex().upper()}", name)
 
     def _next_boot_id(self) -> int:
@@ -311,7 +317,7 @@ class Device:
             self.power_on("watchdog")
         if self.recovery or self._hangs:
             return
-        self.settings.expire(self.now_us())
+        self.transactions.expire(self.now_us())
         if self.logger is not None:
             self.logger.advance()
 
@@ -371,8 +377,18 @@ class Device:
         return BLOCK_SIZE
 
     def erase_settings(self) -> None:
-        """Erase what the settings store holds; the present values stay until the next restart."""
-        self._settings_store.clear()
+        """Erase the settings that are stored; the present values stay until the next restart."""
+        self._settings_section.clear()
+
+    def confirm(self, transaction_id: int) -> None:
+        """Keep what is on trial, settings, calibrations and metadata, in one record together with the id."""
+        staged = self.transactions.on_trial(transaction_id)
+        if staged is None or self.logger is None:
+            return
+        confirmed = {_CONFIRMED: transaction_id.to_bytes(4, "little")}
+        self.logger.keep(staged, self.settings.records(staged) | confirmed)
+        self.transactions.stored(transaction_id)
+        self.settings.take(staged)
 
     def statistics(self) -> dict[str, dict[str, int]]:
         """Counters by group."""

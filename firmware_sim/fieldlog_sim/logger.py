@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -31,6 +31,7 @@ from fieldlog_sim.sensors import Sensor
 from fieldlog_sim.session_run import METADATA, SessionRun
 from fieldlog_sim.sessions import Sessions
 from fieldlog_sim.settings_store import SettingsStore
+from fieldlog_sim.settings_transaction import Staged
 from fieldlog_sim.store_errors import StoreFull
 
 _CAPABILITIES = (
@@ -239,15 +240,18 @@ class Logger:
         except StoreFull:
             raise refuse(LoggerError.LOG_FULL) from None
 
-    def calibrate(self, stream: int, channel: int, coefficients: tuple[float, ...]) -> None:
-        """Keep a calibration polynomial for a channel: it holds for what is recorded from now on."""
-        self.require_calibration(stream, channel, coefficients)
+    def keep(self, staged: Staged, others: Mapping[str, bytes | None]) -> None:
+        """Store calibrations and metadata, and with them in one record what others have to store. A calibration holds
+        for what is recorded from now on."""
         self.advance()
-        records = self._setup.calibrated({(stream, channel): coefficients})
-        if records:
-            self._nv.put_many(records)
+        calibrated = self._setup.calibrated(staged.calibrations)
+        renewed = staged.metadata is not None and staged.metadata != self.metadata
+        self._nv.put_many({**others, **calibrated, **({METADATA: staged.metadata} if renewed else {})})
+        if calibrated:
             self._setup.reload()
             self._run.redescribe()
+        if renewed:
+            self._run.note_metadata()
 
     def require_calibration(self, stream: int, channel: int, coefficients: tuple[float, ...]) -> None:
         """Refuse a channel that there is not, and a polynomial that it cannot have."""
@@ -263,12 +267,6 @@ class Logger:
     def metadata(self) -> bytes:
         """The deployment's metadata."""
         return self._nv.get(METADATA) or b""
-
-    @metadata.setter
-    def metadata(self, value: bytes) -> None:
-        if value != self.metadata:
-            self._nv.put(METADATA, value)
-            self._run.note_metadata()
 
     def self_test(self) -> None:
         """Look at every sensor, the battery and the log's flash."""

@@ -303,13 +303,12 @@ FLASH_SIZE = 16 * MIB
 class FlashMap:
     """Where everything on a device lives, in the order of the chip; the log takes what the others leave.
 
-    `boot` is the boot loader's own. The slots of further images are cut off the end of the files.
+    `boot` is the boot loader's own, `nv` holds all that the firmware remembers beside files and log. The slots of further images are cut off the end of the files.
     """
 
     slot0: Partition
     slot1: Partition
     boot: Partition
-    settings: Partition
     nv: Partition
     files: Partition
     more_slots: tuple[Partition, ...]
@@ -319,7 +318,7 @@ class FlashMap:
     def of(cls, flash: NorFlash, slot_size: int = SLOT_SIZE, files_size: int = FILES_SIZE, images: int = 1) -> FlashMap:
         sector = flash.sector_size
         more = [slot_size] * (2 * images - 2)
-        sizes = (slot_size, slot_size, 2 * sector, 8 * sector, 4 * sector, files_size - sum(more), *more)
+        sizes = (slot_size, slot_size, 2 * sector, 12 * sector, files_size - sum(more), *more)
         if flash.size < sum(sizes) + 2 * sector:
             raise UsageError(
                 f"a flash of {flash.size} bytes leaves no room for a log beside {sum(sizes)} bytes of other partitions"
@@ -327,8 +326,8 @@ class FlashMap:
         starts = [sum(sizes[:index]) for index in range(len(sizes) + 1)]
         lengths = (*sizes, flash.size - starts[-1])
         parts = [Partition(flash, start, length) for start, length in zip(starts, lengths, strict=True)]
-        slot0, slot1, boot, settings, nv, files, *more_slots, log = parts
-        return cls(slot0, slot1, boot, settings, nv, files, tuple(more_slots), log)
+        slot0, slot1, boot, nv, files, *more_slots, log = parts
+        return cls(slot0, slot1, boot, nv, files, tuple(more_slots), log)
 
     @property
     def images(self) -> tuple[tuple[Partition, Partition], ...]:

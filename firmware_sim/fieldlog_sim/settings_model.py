@@ -1,19 +1,19 @@
-"""The settings of a device: what they may be, what they are now, what is staged and what is stored.
+"""The settings of a device: what they may be, what they are now and what is stored.
 
-Rule: the present value of a key lives in RAM and comes from the settings store at boot; a write acts at once and is
-stored by `save`, as on a stock device. Within a transaction writes are staged, commit puts them into effect on trial,
-confirm stores them all in one record, and abort, time limit or restart bring the former ones back (DESIGN.md, FL 16).
+Rule: the present value of a key lives in RAM and comes from the store at boot; a write acts at once and is stored by
+`save`, as on a stock device. Within a transaction writes are staged instead, and what is on trial holds before the
+settled values, which stay as they were until it is confirmed.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from collections.abc import Mapping
 
 from fieldlog_protocol.commands.logger import SettingFlag, SettingInfo, SettingType
-from fieldlog_sim.settings_store import SettingsStore
+from fieldlog_sim.settings_store import Section
+from fieldlog_sim.settings_transaction import Staged, Transactions
 
 _FORMATS = {SettingType.I32: "<i", SettingType.U32: "<I", SettingType.I64: "<q", SettingType.F32: "<f"}
 _BOOLS = (b"\0", b"\1")
@@ -29,29 +29,6 @@ class BadValue(Exception):
 
 class ReadOnly(Exception):
     """The setting cannot be changed."""
-
-
-class TransactionOpen(Exception):
-    """Another transaction is open."""
-
-
-class NoTransaction(Exception):
-    """No transaction of this id is open."""
-
-
-class _Phase(Enum):
-    STAGING = auto()
-    TRIAL = auto()
-
-
-@dataclass(slots=True)
-class _Transaction:
-    id: int
-    limit_us: int
-    phase: _Phase = _Phase.STAGING
-    staged: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    former: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    ends_us: int = 0
 
 
 def check_value(info: SettingInfo, value: bytes) -> None:
@@ -96,106 +73,75 @@ def _check_number(info: SettingInfo, value: bytes, layout: str) -> None:
 class SettingsModel:
     """All settings of one device. `table` describes them; `fixed` are read-only values that the device itself knows."""
 
-    def __init__(self, table: tuple[SettingInfo, ...], store: SettingsStore, fixed: dict[str, bytes]) -> None:
+    def __init__(
+        self, table: tuple[SettingInfo, ...], store: Section, transactions: Transactions, fixed: dict[str, bytes]
+    ) -> None:
         self.table = table
         self._by_key = {info.k: info for info in table}
         self._store = store
+        self._transactions = transactions
         self._fixed = fixed
-        self._values: dict[str, bytes] = {}
-        self._transaction: _Transaction | None = None
-        self._last_confirmed: int | None = None
+        self._settled: dict[str, bytes] = {}
         self.load()
 
     def read(self, key: str) -> bytes:
         """The present value."""
-        self._info(key)
-        return self._values[key]
+        info = self._info(key)
+        trial = self._transactions.trial
+        return self._new(info, trial.settings[key]) if trial and key in trial.settings else self._settled[key]
 
     def write(self, key: str, value: bytes) -> None:
-        """A new value: at once, or staged while a transaction is open."""
-        info = self._info(key)
-        if (info.f or 0) & SettingFlag.READ_ONLY:
-            raise ReadOnly
-        check_value(info, value)
-        if self._transaction is not None and self._transaction.phase is _Phase.STAGING:
-            self._transaction.staged[key] = value
+        """A new value: at once, or staged."""
+        check_value(self._writable(key), value)
+        if (staging := self._transactions.staging) is not None:
+            staging.settings[key] = value
         else:
-            self._values[key] = value
+            self._settled[key] = value
 
     def delete(self, key: str) -> None:
-        """Forget the stored value; the default holds again."""
-        info = self._info(key)
-        if (info.f or 0) & SettingFlag.READ_ONLY:
-            raise ReadOnly
-        self._store.put_many({key: None})
-        self._values[key] = info.d or b""
+        """Forget the stored value; the default holds again, at once, or staged."""
+        info = self._writable(key)
+        if (staging := self._transactions.staging) is not None:
+            staging.settings[key] = None
+        else:
+            self._store.put_many({key: None})
+            self._settled[key] = info.d or b""
 
     def load(self) -> None:
         """Take the stored values, and defaults where there are none."""
         for info in self.table:
             stored = self._fixed.get(info.k, self._store.get(info.k))
-            self._values[info.k] = _valid(info, stored)
+            self._settled[info.k] = _valid(info, stored)
 
     def save(self, subtree: str) -> None:
-        """Store the present values of a key or subtree, "" for all, in one record; what is on trial is not stored yet."""
+        """Store the settled values of a key or subtree, "" for all, in one record; what is on trial is none of them."""
         prefix = subtree.rstrip("/")
         keys = [key for key in self._by_key if not prefix or key == prefix or key.startswith(prefix + "/")]
         if not keys:
             raise NoSuchKey
-        settled = self._values | (self._transaction.former if self._transaction else {})
-        self._put({key: settled[key] for key in keys})
+        self._store.put_many(self._differing({key: self._settled[key] for key in keys}))
 
-    def commit(self, now_us: int) -> None:
-        """Put staged values into effect on trial; its time begins now. Without a transaction there is nothing to do:
-        writes act at once."""
-        transaction = self._transaction
-        if transaction is None or transaction.phase is _Phase.TRIAL:
-            return
-        transaction.phase = _Phase.TRIAL
-        transaction.ends_us = now_us + transaction.limit_us
-        transaction.former = {key: self._values[key] for key in transaction.staged}
-        self._values |= transaction.staged
+    def records(self, staged: Staged) -> dict[str, bytes | None]:
+        """What is to be stored for these to hold for good."""
+        return self._store.records(self._differing(staged.settings))
 
-    def begin(self, transaction_id: int, limit_us: int, now_us: int) -> None:
-        """Open a transaction; opening the one that is open again answers the same."""
-        if self._transaction is not None and self._transaction.id != transaction_id:
-            raise TransactionOpen
-        if self._transaction is None:
-            self._transaction = _Transaction(transaction_id, limit_us)
-            self._transaction.ends_us = now_us + limit_us
+    def take(self, staged: Staged) -> None:
+        """They are stored, and are the settled values now."""
+        self._settled |= {key: self._new(self._info(key), value) for key, value in staged.settings.items()}
 
-    def confirm(self, transaction_id: int) -> None:
-        """Store what is on trial; confirming the last one again answers the same."""
-        transaction = self._transaction
-        if transaction is None or transaction.id != transaction_id or transaction.phase is not _Phase.TRIAL:
-            if transaction is None and self._last_confirmed == transaction_id:
-                return
-            raise NoTransaction
-        self._put(transaction.staged)
-        self._transaction = None
-        self._last_confirmed = transaction_id
-
-    def abort(self, transaction_id: int) -> None:
-        """Bring the former values back; with no transaction open they are back already."""
-        if self._transaction is None:
-            return
-        if self._transaction.id != transaction_id:
-            raise NoTransaction
-        self._restore()
-
-    def expire(self, now_us: int) -> None:
-        """End a transaction whose time is over."""
-        if self._transaction is not None and now_us >= self._transaction.ends_us:
-            self._restore()
-
-    def _restore(self) -> None:
-        assert self._transaction is not None
-        self._values |= self._transaction.former
-        self._transaction = None
-
-    def _put(self, values: dict[str, bytes]) -> None:
+    def _differing(self, values: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
         writable = {key: value for key, value in values.items() if key not in self._fixed}
-        self._store.put_many({key: value for key, value in writable.items() if self._store.get(key) != value})
+        return {key: value for key, value in writable.items() if self._store.get(key) != value}
+
+    @staticmethod
+    def _new(info: SettingInfo, value: bytes | None) -> bytes:
+        return info.d or b"" if value is None else value
+
+    def _writable(self, key: str) -> SettingInfo:
+        info = self._info(key)
+        if (info.f or 0) & SettingFlag.READ_ONLY:
+            raise ReadOnly
+        return info
 
     def _info(self, key: str) -> SettingInfo:
         info = self._by_key.get(key)

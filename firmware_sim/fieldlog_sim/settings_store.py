@@ -17,7 +17,7 @@ from fieldlog_protocol.layout import Layout
 from fieldlog_sim.nor_flash import Partition
 from fieldlog_sim.store_errors import StoreFull
 
-MAX_KEY = 64
+MAX_KEY = 72
 MAX_VALUE = 512
 _MAGIC = 0x53474E53
 _DELETED = 0xFFFF
@@ -135,6 +135,27 @@ class SettingsStore:
                 self._values.pop(key, None)
             else:
                 self._values[key] = value
+
+
+class Section:
+    """The keys of a store that begin with a prefix, without it: what belongs to one part of the firmware."""
+
+    def __init__(self, store: SettingsStore, prefix: str) -> None:
+        self._store = store
+        self._prefix = prefix
+
+    def get(self, key: str) -> bytes | None:
+        return self._store.get(self._prefix + key)
+
+    def put_many(self, changes: Mapping[str, bytes | None]) -> None:
+        self._store.put_many(self.records(changes))
+
+    def records(self, changes: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
+        """The changes as the store has them, to be put together with those of other parts."""
+        return {self._prefix + key: value for key, value in changes.items()}
+
+    def clear(self) -> None:
+        self._store.put_many(dict.fromkeys(key for key in self._store.items() if key.startswith(self._prefix)))
 
 
 def _require_in_limits(key: str, value: bytes | None) -> None:

@@ -15,9 +15,10 @@ from fieldlog_protocol.wire import decode_body, encode_body
 from fieldlog_sim.device import Device
 from fieldlog_sim.device_clock import MAX_UTC_S
 from fieldlog_sim.dispatch import Dispatcher, Limits, Refusal
+from fieldlog_sim.handlers.admission import admit, transaction_refusals
 from fieldlog_sim.logger import Logger
 from fieldlog_sim.plan import refuse
-from fieldlog_sim.settings_model import NoTransaction, TransactionOpen
+from fieldlog_sim.settings_transaction import Staged
 from fieldlog_sim.store_errors import StoreFull
 
 T = TypeVar("T")
@@ -66,7 +67,7 @@ def register(dispatcher: Dispatcher, device: Device) -> None:
     serve(logger.IDENTIFY, actions.identify)
     serve(logger.SEAL, actions.seal)
     serve(logger.TRANSACTION, actions.transaction)
-    metadata = _Metadata(recorder, dispatcher.limits)
+    metadata = _Metadata(device, recorder, dispatcher.limits)
     serve(logger.METADATA_READ, metadata.read)
     serve(logger.METADATA_WRITE, metadata.write)
 
@@ -183,10 +184,15 @@ class _Pages:
         if first >= len(stream.channels):
             raise refuse(LoggerError.NO_SUCH_CHANNEL)
         channels = [
-            _channel(channel, self._logger.calibration(stream.id, first + index))
+            _channel(channel, self._calibration(stream.id, first + index))
             for index, channel in enumerate(stream.channels[first:])
         ]
         return _filled(self._limits, channels, lambda some: self._stream(stream, position, first, some))
+
+    def _calibration(self, stream: int, channel: int) -> tuple[float, ...]:
+        trial = self._device.transactions.trial
+        settled = self._logger.calibration(stream, channel)
+        return trial.calibrations.get((stream, channel), settled) if trial else settled
 
     def _stream(
         self, stream: Stream, position: int, first: int, channels: Sequence[logger.ChannelInfo]
@@ -322,7 +328,13 @@ class _Actions:
         return self._once("mark", request.id, lambda: self._logger.mark(request.text), logger.MarkResponse)
 
     def calibrate(self, request: logger.CalibrateRequest) -> Empty:
-        self._logger.calibrate(request.s, request.c, request.cal)  # setting the same again changes nothing
+        place, device = (request.s, request.c), self._device
+        self._logger.require_calibration(*place, request.cal)
+        admit(device, request.t)
+        if (staging := device.transactions.staging) is not None:
+            staging.calibrations[place] = request.cal
+        else:
+            self._logger.keep(Staged(calibrations={place: request.cal}), {})
         return Empty()
 
     def start_self_test(self, _: Empty) -> Empty:
@@ -338,34 +350,33 @@ class _Actions:
         return logger.SealResponse(next=self._logger.next_seq)
 
     def transaction(self, request: logger.TransactionRequest) -> Empty:
-        settings, now_us = self._device.settings, self._device.now_us()
-        settings.expire(now_us)
-        try:
+        transactions, now_us = self._device.transactions, self._device.now_us()
+        with transaction_refusals():
             if request.step == TransactionStep.BEGIN:
-                settings.begin(request.id, (60 if request.secs is None else request.secs) * 1_000_000, now_us)
+                limit_s = logger.TRIAL_S if request.secs is None else request.secs
+                transactions.begin(request.id, limit_s * 1_000_000, now_us)
             elif request.step == TransactionStep.CONFIRM:
-                settings.confirm(request.id)
+                self._device.confirm(request.id)
             elif request.step == TransactionStep.ABORT:
-                settings.abort(request.id)
+                transactions.abort(request.id)
             else:
                 raise refuse(LoggerError.OUT_OF_RANGE)
-        except TransactionOpen:
-            raise refuse(LoggerError.TRANSACTION_OPEN) from None
-        except NoTransaction:
-            raise refuse(LoggerError.NO_TRANSACTION) from None
         return Empty()
 
 
 class _Metadata:
     """The deployment's metadata, written page by page and stored when the last page has come."""
 
-    def __init__(self, recorder: Logger, limits: Limits) -> None:
+    def __init__(self, device: Device, recorder: Logger, limits: Limits) -> None:
+        self._device = device
         self._logger = recorder
         self._limits = limits
         self._incoming = b""
 
     def read(self, request: logger.MetadataRequest) -> logger.MetadataResponse:
-        stored, offset = self._logger.metadata, request.o or 0
+        trial = self._device.transactions.trial
+        new = trial.metadata if trial else None
+        stored, offset = self._logger.metadata if new is None else new, request.o or 0
         if offset > len(stored):
             raise refuse(LoggerError.OUT_OF_RANGE)
         head = logger.MetadataResponse(o=offset, len=len(stored), d=b"")
@@ -373,6 +384,7 @@ class _Metadata:
         return logger.MetadataResponse(o=offset, len=len(stored), d=page)
 
     def write(self, request: logger.MetadataWriteRequest) -> logger.MetadataWriteResponse:
+        admit(self._device, request.t)
         if request.o == 0:
             self._incoming = b""
         if request.o != len(self._incoming) or request.o + len(request.d) > request.len:
@@ -381,5 +393,11 @@ class _Metadata:
             raise refuse(LoggerError.OFFSET)
         self._incoming += request.d
         if len(self._incoming) == request.len:
-            self._logger.metadata = self._incoming
+            self._take()
         return logger.MetadataWriteResponse(o=len(self._incoming))
+
+    def _take(self) -> None:
+        if (staging := self._device.transactions.staging) is not None:
+            staging.metadata = self._incoming
+        else:
+            self._logger.keep(Staged(metadata=self._incoming), {})

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 from fieldlog_protocol.commands import Empty, Group, settings
 from fieldlog_sim.device import Device
 from fieldlog_sim.dispatch import Dispatcher, Refusal
+from fieldlog_sim.handlers.admission import admit
 from fieldlog_sim.settings_model import BadValue, NoSuchKey, ReadOnly
 
 KEY_LIMIT = 64
@@ -43,25 +47,29 @@ class _Settings:
         return settings.SettingReadResponse(val=value[:limit])
 
     def write(self, request: settings.SettingWriteRequest) -> Empty:
-        try:
+        with self._refusals(settings.ROOT_KEY_NOT_FOUND, settings.WRITE_NOT_SUPPORTED):
+            admit(self._device, request.t)
             self._device.settings.write(_check_key(request.name), request.val)
-        except (NoSuchKey, BadValue):
-            raise Refusal(settings.ROOT_KEY_NOT_FOUND, Group.SETTINGS) from None
-        except ReadOnly:
-            raise Refusal(settings.WRITE_NOT_SUPPORTED, Group.SETTINGS) from None
         return Empty()
 
     def delete(self, request: settings.SettingDeleteRequest) -> Empty:
-        try:
+        with self._refusals(settings.KEY_NOT_FOUND, settings.DELETE_NOT_SUPPORTED):
+            admit(self._device, None)
             self._device.settings.delete(_check_key(request.name))
-        except NoSuchKey:
-            raise Refusal(settings.KEY_NOT_FOUND, Group.SETTINGS) from None
-        except ReadOnly:
-            raise Refusal(settings.DELETE_NOT_SUPPORTED, Group.SETTINGS) from None
         return Empty()
 
+    @staticmethod
+    @contextmanager
+    def _refusals(unknown: int, read_only: int) -> Generator[None]:
+        try:
+            yield
+        except (NoSuchKey, BadValue):
+            raise Refusal(unknown, Group.SETTINGS) from None
+        except ReadOnly:
+            raise Refusal(read_only, Group.SETTINGS) from None
+
     def commit(self, _: Empty) -> Empty:
-        self._device.settings.commit(self._device.now_us())
+        self._device.transactions.commit(self._device.now_us())
         return Empty()
 
     def load(self, _: Empty) -> Empty:

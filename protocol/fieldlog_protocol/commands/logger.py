@@ -34,6 +34,8 @@ LABEL_MAX = 32
 METADATA_MAX = 512
 SETTING_TEXT_MAX = 120
 CHOICES_PER_PAGE = 16
+TRIAL_S = 60
+"""Time limit of a settings transaction that names none."""
 
 ERRORS: ErrorTexts = {
     2: "a field of the request is out of range",
@@ -46,7 +48,7 @@ ERRORS: ErrorTexts = {
     9: "the log is full",
     10: "the log's flash could not be written",
     11: "the anchor belongs to another boot",
-    12: "another settings transaction is open",
+    12: "another settings transaction is open, or has its values on trial",
     13: "no such settings transaction is open",
     14: "this device cannot do that",
     15: "the position lies beyond the end of the log",
@@ -440,12 +442,16 @@ class MarkResponse(Message, frozen=True, kw_only=True):
 
 
 class CalibrateRequest(Message, frozen=True, kw_only=True):
-    """A calibration polynomial for a channel; it is applied by whoever reads the values, the raw ones stay."""
+    """A calibration polynomial for a channel; it is applied by whoever reads the values, the raw ones stay. While a
+    settings transaction is open it is part of that."""
 
     id: Annotated[int, u32("request id; repeated with the same id it acts once")]
     s: Annotated[int, u8("id of the stream")]
     c: Annotated[int, u8("position of the channel")]
     cal: Annotated[tuple[float, ...], about("coefficients, constant first; empty: none")]
+    t: (
+        Annotated[int, u32("id of the settings transaction that it belongs to; refused when that is not open")] | None
+    ) = None
 
 
 class TestResult(Message, frozen=True, kw_only=True):
@@ -492,12 +498,24 @@ class TransactionStep(IntEnum):
 
 
 class TransactionRequest(Message, frozen=True, kw_only=True):
-    """Begin: writes are staged until commit (3/2), which puts them into effect on trial. Confirm: they are stored,
-    all in one record. Abort, a reset or the time limit: the former ones are back."""
+    """Begin: writes of settings, calibrations and metadata are staged until commit (3/2), which puts them on trial:
+    they are read, and settings act. Confirm: all are stored, in one record. Abort, a reset or the time limit: the former
+    ones are back. While values are on trial nothing else is written. A refusal because one is open has `left`: seconds
+    until that ends by itself. The id of the last one confirmed is known across restarts."""
 
     step: Annotated[int, u8("begin 0, confirm 1, abort 2")]
     id: Annotated[int, u32("id of the transaction; repeated steps with the same id answer the same")]
-    secs: Annotated[int, u16("with begin: time limit from commit to confirm", "s")] | None = None
+    secs: (
+        Annotated[
+            int,
+            u16(
+                "with begin: how long values are on trial until they are confirmed, and how long no write may come "
+                "before; left out: 60",
+                "s",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class MetadataRequest(Message, frozen=True, kw_only=True):
@@ -515,11 +533,14 @@ class MetadataResponse(Message, frozen=True, kw_only=True):
 
 
 class MetadataWriteRequest(Message, frozen=True, kw_only=True):
-    """A page of new metadata; stored when the last page has arrived."""
+    """A page of new metadata; stored when the last page has arrived, or staged in an open settings transaction."""
 
     o: Annotated[int, u16("offset; 0 begins anew", "By")]
     len: Annotated[int, number("size of the whole", "By", ge=0, le=METADATA_MAX)]
     d: Annotated[bytes, blob("the page")]
+    t: (
+        Annotated[int, u32("id of the settings transaction that it belongs to; refused when that is not open")] | None
+    ) = None
 
 
 class MetadataWriteResponse(Message, frozen=True, kw_only=True):
@@ -550,7 +571,9 @@ CLOCK_ANCHOR = Command(
 )
 LATEST = Command("logger latest", Op.READ, _L, 10, LatestRequest, LatestResponse, "frames newer than a cursor", (6,))
 MARK = Command("logger mark", Op.WRITE, _L, 11, MarkRequest, MarkResponse, "note a remark in the log", (9, 10))
-CALIBRATE = Command("logger calibrate", Op.WRITE, _L, 12, CalibrateRequest, Empty, "calibrate a channel", (2, 6, 7))
+CALIBRATE = Command(
+    "logger calibrate", Op.WRITE, _L, 12, CalibrateRequest, Empty, "calibrate a channel", (2, 6, 7, 10, 12, 13)
+)
 SELF_TEST_RESULT = Command(
     "logger self test", Op.READ, _L, 13, SelfTestRequest, SelfTestResponse, "results of the self test"
 )
@@ -571,7 +594,14 @@ METADATA_READ = Command(
     "logger metadata", Op.READ, _L, 17, MetadataRequest, MetadataResponse, "the deployment's metadata", (2,)
 )
 METADATA_WRITE = Command(
-    "logger set metadata", Op.WRITE, _L, 17, MetadataWriteRequest, MetadataWriteResponse, "new metadata", (2, 10, 16)
+    "logger set metadata",
+    Op.WRITE,
+    _L,
+    17,
+    MetadataWriteRequest,
+    MetadataWriteResponse,
+    "new metadata",
+    (2, 10, 12, 13, 16),
 )
 
 COMMANDS = (

@@ -40,10 +40,12 @@ class SettingReadResponse(Message, frozen=True, kw_only=True):
 
 
 class SettingWriteRequest(Message, frozen=True, kw_only=True):
-    """A new value for a key."""
+    """A new value for a key. `t` is read by devices with the FL settings transaction alone, which take such a write
+    only into that transaction: one that comes late, or after a restart, is refused."""
 
     name: Annotated[str, string("the key, parts separated by /")]
     val: Annotated[bytes, blob("the new value")]
+    t: Annotated[int, u32("id of the settings transaction that the write belongs to")] | None = None
 
 
 class SettingDeleteRequest(Message, frozen=True, kw_only=True):
