@@ -144,13 +144,19 @@ class Stamps:
 
 
 def line_ticks(t0: Ticks, span: Ticks, counts: npt.NDArray[np.int64]) -> Ticks:
-    """The instants of all frames of several blocks: t0 + i * span / (n - 1), rounded half up, in whole numbers."""
+    """The instants of all frames of several blocks, of which each has one or more: t0 + i * span / (n - 1), rounded half
+    up, in whole numbers."""
     steps = np.maximum(counts - 1, 1)
     whole, rest = np.divmod(span, steps)
-    starts = np.cumsum(counts) - counts
-    index = np.arange(int(counts.sum())) - np.repeat(starts, counts)
-    result: Ticks = np.repeat(t0, counts) + index * np.repeat(whole, counts)
+    result = _ramps(t0, whole, counts)
     if rest.any():
-        # 2 * index * rest + steps stays below 2**34: no product here can overflow.
-        result += (2 * index * np.repeat(rest, counts) + np.repeat(steps, counts)) // np.repeat(2 * steps, counts)
+        # Numerators stay below 2**34 and quotients below 2**16: no float64 here is rounded to another whole number.
+        result += (_ramps(steps, 2 * rest, counts) / np.repeat(2.0 * steps, counts)).astype(np.int64)
     return result
+
+
+def _ramps(first: Ticks, step: Ticks, counts: npt.NDArray[np.int64]) -> Ticks:
+    """Of each block `count` numbers, from `first` on by `step`; modulo 2**64."""
+    result = np.repeat(step, counts)
+    result[np.cumsum(counts) - counts] = first - np.concatenate(([0], (first + step * (counts - 1))[:-1]))
+    return np.cumsum(result, out=result)

@@ -18,6 +18,7 @@ from fieldlog_protocol.blocks.packing import (
     DELTA,
     GROUP,
     LEAD,
+    MASK,
     PLAIN,
     PREDICTOR_SHIFT,
     SLOPE_BITS,
@@ -34,7 +35,6 @@ from fieldlog_protocol.blocks.raw import frame_dtype
 from fieldlog_protocol.errors import BlockError
 
 _SLOPE_BYTES = SLOPE_BITS // 8
-_NARROW = 8  # bits of values of which 32-bit words serve four at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +132,17 @@ def _residuals(types: Types, batch: Batch, groups: _Groups) -> Values:
     unsigned = np.repeat([type_.minimum >= 0 for type_ in types], blocks * most)
     as_they_are = unsigned & (_predictors(codes) == VALUE)
     some_as_they_are = bool(as_they_are.any())
-    quotients = np.lib.stride_tricks.sliding_window_view(_quotients(batch, groups), GROUP)
+    distances = np.lib.stride_tricks.sliding_window_view(_distances(batch, groups), GROUP)
     result = np.empty((len(codes), GROUP), np.int32)
     for packing in np.flatnonzero(np.bincount(packings, minlength=1)).tolist():
         chosen = np.flatnonzero(packings == packing)
-        rice = packing < PLAIN
-        residuals = _gather(batch.data, offsets[chosen], packing if rice else packing - PLAIN)
-        if rice:
-            residuals |= quotients[firsts[chosen]] << np.uint32(packing)
+        if packing < PLAIN:
+            # (quotient << k) + low bits; a distance is one more than its quotient
+            residuals = distances[firsts[chosen]]
+            residuals <<= np.uint32(packing)
+            residuals += _gather(batch.data, offsets[chosen], packing, less_one=True)
+        else:
+            residuals = _gather(batch.data, offsets[chosen], packing - PLAIN, less_one=False)
         values = unzigzag(residuals)
         if some_as_they_are:
             plain = np.flatnonzero(as_they_are[chosen])
@@ -158,13 +161,12 @@ def _first_quotients(groups: _Groups) -> Indices:
     return (np.cumsum(counts) - counts.reshape(-1)).reshape(counts.shape)
 
 
-def _quotients(batch: Batch, groups: _Groups) -> Words:
-    """All quotients in their order on the wire, and behind them as many zeros as a group has frames."""
+def _distances(batch: Batch, groups: _Groups) -> Words:
+    """One more than each quotient, in their order on the wire, and behind them as many numbers as a group has frames."""
     counts = _rice_counts(groups).sum(axis=(1, 2))
     lengths = batch.offsets + batch.lengths - groups.ends
     starts = np.cumsum(lengths) - lengths
-    backwards = np.repeat(batch.offsets + batch.lengths - 1 + starts, lengths) - np.arange(int(lengths.sum()))
-    ones = np.flatnonzero(np.unpackbits(batch.data[backwards], bitorder="little").view(np.bool_))
+    ones = np.flatnonzero(np.unpackbits(_unary(batch, groups.ends), bitorder="little").view(np.bool_))
     filled = np.flatnonzero(counts)
     stops = np.cumsum(counts)[filled]
     firsts = stops - counts[filled]
@@ -173,39 +175,48 @@ def _quotients(batch: Batch, groups: _Groups) -> Words:
     own = (ones[firsts] >= 8 * starts[filled]) & (ones[stops - 1] // 8 == (starts + lengths)[filled] - 1)
     if not own.all():
         raise BlockError("a packed block's unary plane does not end with the last residual's one")
-    result = np.zeros(len(ones) + GROUP, np.uint32)
+    result = np.ones(len(ones) + GROUP, np.uint32)
     # The batch has far fewer than 2**32 bits, and of half as wide numbers twice as many stay in the cache.
     places = ones.astype(np.uint32)
     np.subtract(places[1:], places[:-1], result[1 : len(ones)])
-    result[1 : len(ones)] -= np.uint32(1)
-    result[firsts] = ones[firsts] - 8 * starts[filled]
+    result[firsts] = ones[firsts] - 8 * starts[filled] + 1
     return result
+
+
+def _unary(batch: Batch, starts: Indices) -> Bytes:
+    """The unary planes, which run from each payload's end back to `starts`, one behind the other and forwards."""
+    data, stops = batch.data.data, batch.offsets + batch.lengths
+    spans = zip(starts[::-1].tolist(), stops[::-1].tolist(), strict=True)
+    return np.frombuffer(b"".join([data[start:stop] for start, stop in spans]), np.uint8)[::-1]
 
 
 @cache
-def _lanes(width: int) -> tuple[int, int]:
-    """How many values of a plane one gather can serve, wherever in its first byte they begin, and of how many bits."""
-    bits = 32 if width <= _NARROW else 64
-    return next(
-        n for n in (8, 4, 2, 1) if max(start * width & 7 for start in range(0, GROUP, n)) + n * width <= bits
-    ), bits
+def _lanes(width: int) -> int:
+    """How many values of a plane one 64-bit word can serve, wherever in its first byte they begin."""
+    return next(n for n in (8, 4, 2, 1) if max(start * width & 7 for start in range(0, GROUP, n)) + n * width <= 64)
 
 
-def _gather(data: Bytes, offsets: Indices, width: int) -> Words:
-    """64 values of `width` bits at each of `offsets`, as (plane, value)."""
-    result = np.zeros((len(offsets), GROUP), np.uint32)
+def _gather(data: Bytes, offsets: Indices, width: int, *, less_one: bool) -> Words:
+    """64 values of `width` bits at each of `offsets`, as (plane, value); `less_one`: of what is above them, one less."""
+    above = np.uint32(MASK << width & MASK)
     if width == 0:
-        return result
-    lanes, bits = _lanes(width)
-    dtype = np.dtype(f"<u{bits // 8}")
-    words = np.ndarray((len(data) - 7,), dtype, data, strides=(1,))
-    shifts = np.arange(lanes, dtype=dtype) * dtype.type(width)
-    mask = dtype.type((1 << width) - 1)
-    for first in range(0, GROUP, lanes):
-        bit = first * width
-        gathered = words[offsets + (bit >> 3)] >> dtype.type(bit & 7)
-        result[:, first : first + lanes] = (gathered[:, None] >> shifts) & mask
-    return result
+        return np.full((len(offsets), GROUP), above if less_one else 0, np.uint32)
+    lanes = _lanes(width)
+    bits = np.arange(0, GROUP, lanes, dtype=np.uint64) * np.uint64(width)
+    words = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))[
+        offsets[:, None] + (bits >> np.uint64(3)).astype(np.int64)
+    ]
+    words >>= bits & np.uint64(7)
+    low = words.view("<u4")[:, ::2]
+    result = np.empty((len(offsets), GROUP // lanes, lanes), np.uint32)
+    for lane in range(lanes):
+        if lane:
+            words >>= np.uint64(width)
+        if less_one:
+            np.bitwise_or(low, above, result[:, :, lane])
+        else:
+            np.bitwise_and(low, ~above, result[:, :, lane])
+    return result.reshape(-1, GROUP)
 
 
 def _integrate(series: Values, heads: Values, predictors: Bytes, slopes: Values) -> None:
@@ -227,10 +238,13 @@ def _unpredict(values: Values, rows: npt.NDArray[np.bool_], states: Values, shif
     """Adds to the residuals of `rows` what was predicted: the state before each, which the residuals add up to."""
     if rows.any():
         residuals = values[rows]
-        sums = np.cumsum(residuals, axis=1, dtype=np.int32)
-        sums += states[rows][:, None]
-        sums -= residuals
-        values[rows] = (sums >> shift) + residuals
+        sums = np.empty_like(residuals)
+        sums[:, 0] = states[rows]
+        sums[:, 1:] = residuals[:, :-1]
+        np.cumsum(sums, axis=1, out=sums)
+        sums >>= shift
+        sums += residuals
+        values[rows] = sums
 
 
 def _accumulate(values: Values, rows: npt.NDArray[np.bool_]) -> None:
