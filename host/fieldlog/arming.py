@@ -6,8 +6,10 @@ Rule: whatever can be found wrong here is found before anything is changed on th
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -64,6 +66,25 @@ class Wish:
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
+class UnfitWish(UsageError):
+    """Something of a wish that this device cannot do, or nobody. `field` is that of the Wish."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What of a device decides whether it can do what is wished."""
+
+    info: LoggerInfo
+    streams: Sequence[StreamInfo]
+    metadata: Mapping[str, str] | None
+    """What it has now; None where it keeps none, or nothing that can be understood."""
+    clock: DeviceTime
+
+
 @dataclass(frozen=True, slots=True)
 class Preflight:
     """What to know before one leaves a logger to itself. `tests` is None where it cannot test itself."""
@@ -86,18 +107,62 @@ class Preflight:
         ]
 
 
-async def prepare(device: Device, wish: Wish) -> tuple[ArmRequest, Preflight]:
-    """The request that arms the device, all checked, and what was found; nothing is changed yet."""
+async def survey(device: Device) -> Survey:
+    """Ask an idle device for all that matters; one that records is refused."""
     info = await device.logger_info()
     require_idle(info)
     streams = await read_streams(device)
     present = await deployment.read_metadata(device) if Capability.METADATA in info.capabilities else None
-    metadata = deployment.merged(present, wish.metadata)
-    _require_metadata(info, wish, metadata)
-    clock = await read_clock(device)
-    request = build_request(wish, info, streams, clock, metadata)
-    tests = await self_test(device) if Capability.SELF_TEST in info.capabilities else None
-    return request, Preflight(info, clock, tests, metadata)
+    return Survey(info, streams, present, await read_clock(device))
+
+
+async def prepare(device: Device, wish: Wish, known: Survey | None = None) -> tuple[ArmRequest, Preflight]:
+    """The request that arms the device, all checked, and what was found; nothing is changed yet."""
+    known = known or await survey(device)
+    request = request_for(wish, known)
+    tests = await self_test(device) if Capability.SELF_TEST in known.info.capabilities else None
+    return request, Preflight(known.info, known.clock, tests, deployment.merged(known.metadata, wish.metadata))
+
+
+def request_for(wish: Wish, known: Survey) -> ArmRequest:
+    """The request without its id, which is 0; raises UnfitWish."""
+    metadata = deployment.merged(known.metadata, wish.metadata)
+    with _about("metadata"):
+        _require_metadata(known.info, wish, metadata)
+    return build_request(wish, known.info, known.streams, known.clock, metadata)
+
+
+def unfit(wish: Wish, known: Survey) -> list[UnfitWish]:
+    """All that the device cannot do of a wish."""
+    found: list[UnfitWish] = []
+    while True:
+        try:
+            request_for(wish, known)
+        except UnfitWish as error:
+            if found and found[-1].field == error.field:
+                return found
+            found.append(error)
+            wish = _without(wish, error.field)
+        else:
+            return found
+
+
+def _without(wish: Wish, name: str) -> Wish:
+    nothing: dict[str, object] = {name: getattr(Wish(), name)}
+    if name == "streams":
+        nothing["period_us"] = None  # it was meant for these streams, and need not suit all
+    return replace(wish, **nothing)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _about(field: str) -> Generator[None]:
+    """What is wrong within is this field of the wish."""
+    try:
+        yield
+    except UnfitWish:
+        raise
+    except UsageError as error:
+        raise UnfitWish(field, str(error)) from error
 
 
 def _require_metadata(info: LoggerInfo, wish: Wish, metadata: Mapping[str, str]) -> None:
@@ -145,11 +210,12 @@ def require_idle(info: LoggerInfo) -> None:
 def build_request(
     wish: Wish, info: LoggerInfo, streams: Sequence[StreamInfo], clock: DeviceTime, metadata: Mapping[str, str] | None
 ) -> ArmRequest:
-    """The request without its id, which is 0."""
-    chosen = _chosen(wish, streams)
+    """The request without its id, which is 0; raises UnfitWish."""
+    with _about("streams" if wish.streams else "period_us"):
+        chosen = _chosen(wish, streams)
     zone = deployment.known_zone(metadata)
-    at = None if wish.at is None else typed_time(wish.at, "--at", zone)
-    until = None if wish.until is None else typed_time(wish.until, "--until", zone)
+    at = _time(wish, "at", zone)
+    until = _time(wish, "until", zone)
     request = _with_start(ArmRequest(id=0), wish, info, chosen, at)
     _require_clock(request, until, clock)
     _require_order(request, at, until, clock)
@@ -169,9 +235,9 @@ def build_request(
 
 def _chosen(wish: Wish, streams: Sequence[StreamInfo]) -> list[StreamInfo]:
     known = {stream.name: stream for stream in streams}
-    unknown = [name for name in wish.streams if name not in known]
+    unknown = [repr(name) for name in wish.streams if name not in known]
     if unknown:
-        raise UsageError(f"there is no stream {unknown[0]!r}. Streams of this device: {', '.join(known)}")
+        raise UsageError(f"there is no stream {' and no '.join(unknown)}. Streams of this device: {', '.join(known)}")
     wanted = [known[name] for name in wish.streams] if wish.streams else list(streams)
     for stream in wanted:
         _require_period(stream, _wanted_period(wish, stream))
@@ -199,54 +265,67 @@ def _with_start(
     request: ArmRequest, wish: Wish, info: LoggerInfo, chosen: Sequence[StreamInfo], at: dt.datetime | None
 ) -> ArmRequest:
     """The request with the one condition to begin on; UsageError for several, or for one that the device cannot wait for."""
-    ways: dict[StartMode, Mapping[str, object]] = {}
+    ways: dict[str, tuple[StartMode, Mapping[str, object]]] = {}
     if at is not None:
-        ways[StartMode.AT] = {"at": int(at.timestamp())}
+        ways["at"] = StartMode.AT, {"at": int(at.timestamp())}
     if wish.after_s is not None:
-        ways[StartMode.AFTER] = {"at": wish.after_s}
-    for text, below in ((wish.above, False), (wish.below, True)):
+        ways["after_s"] = StartMode.AFTER, {"at": wish.after_s}
+    for name, text in (("above", wish.above), ("below", wish.below)):
         if text is not None:
-            if StartMode.THRESHOLD in ways:
-                raise UsageError("a session begins on one condition: give --above or --below, not both")
-            found = parse_threshold(text, chosen, below=below)
-            ways[StartMode.THRESHOLD] = {
-                "s": found.stream,
-                "ch": found.channel,
-                "level": found.level,
-                "below": found.below or None,
-            }
+            with _about(name):
+                ways[name] = StartMode.THRESHOLD, _threshold(text, chosen, below=name == "below")
     if wish.on_button:
-        ways[StartMode.BUTTON] = {}
+        ways["on_button"] = StartMode.BUTTON, {}
     if len(ways) > 1:
-        raise UsageError("a session begins on one condition: give one of --at, --after, --above, --below, --on-button")
-    for mode, fields in ways.items():
+        raise UnfitWish(list(ways)[-1], _one_condition(ways))
+    for name, (mode, fields) in ways.items():
         if _NEEDS[mode] not in info.capabilities:
-            raise UsageError(f"this device cannot begin {_HOW[mode]}. Nothing was changed")
+            raise UnfitWish(name, f"this device cannot begin {_HOW[mode]}. Nothing was changed")
         return msgspec.structs.replace(request, start=int(mode), **fields)
     return request
 
 
+def _threshold(text: str, chosen: Sequence[StreamInfo], *, below: bool) -> Mapping[str, object]:
+    found = parse_threshold(text, chosen, below=below)
+    return {"s": found.stream, "ch": found.channel, "level": found.level, "below": found.below or None}
+
+
+def _one_condition(ways: Collection[str]) -> str:
+    if set(ways) == {"above", "below"}:
+        return "a session begins on one condition: give --above or --below, not both"
+    return "a session begins on one condition: give one of --at, --after, --above, --below, --on-button"
+
+
+def _time(wish: Wish, field: str, zone: ZoneInfo | None) -> dt.datetime | None:
+    text: str | None = getattr(wish, field)
+    with _about(field):
+        return None if text is None else typed_time(text, f"--{field}", zone)
+
+
 def _require_clock(request: ArmRequest, until: dt.datetime | None, clock: DeviceTime) -> None:
     if clock.utc_us is None and (request.start == StartMode.AT or until is not None):
-        raise UsageError(
+        raise UnfitWish(
+            "at" if request.start == StartMode.AT else "until",
             "the device's clock is not set, so it cannot know when that is. Nothing was changed; "
-            "`fieldlog clock sync` sets it"
+            "`fieldlog clock sync` sets it",
         )
 
 
 def _require_order(request: ArmRequest, at: dt.datetime | None, until: dt.datetime | None, clock: DeviceTime) -> None:
     now_s = (clock.utc_us or 0) // 1_000_000
     if at is not None and at.timestamp() <= now_s:
-        raise UsageError(
+        raise UnfitWish(
+            "at",
             f"--at {_told(at)} is over by the device's clock: it is {moment_text(now_s, at.tzinfo)} now. "
-            "Nothing was changed"
+            "Nothing was changed",
         )
     waits_s = (request.at or 0) if request.start == StartMode.AFTER else 0
     begins_s = at.timestamp() if at is not None else now_s + waits_s
     if until is not None and until.timestamp() <= begins_s:
         begins = moment_text(int(begins_s), until.tzinfo if at is None else at.tzinfo)
         when = begins if at is not None or waits_s else f"now, {begins}"
-        raise UsageError(f"the session would end ({_told(until)}) before it begins ({when}). Nothing was changed")
+        text = f"the session would end ({_told(until)}) before it begins ({when}). Nothing was changed"
+        raise UnfitWish("until", text)
 
 
 def _told(time: dt.datetime) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
 from fieldlog import deployment
-from fieldlog.arming import Preflight, Wish, arm, assumed_zones, prepare, recorded_streams
+from fieldlog.arming import Preflight, Wish, arm, assumed_zones, prepare, recorded_streams, survey
 from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.log_words import (
     battery_json,
@@ -26,39 +27,21 @@ from fieldlog.cli.log_words import (
     stop_json,
     streams_field,
 )
+from fieldlog.config.document import read_file
+from fieldlog.config.log_section import FIELDS, combined, wish_of
 from fieldlog.device import Device
 from fieldlog.estimate import estimate, shortfalls
 from fieldlog.local_times import typed_time
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_streams
 from fieldlog_protocol.commands import logger
-from fieldlog_protocol.commands.logger import LABEL_MAX, State
-from fieldlog_protocol.durations import parse_duration_us
+from fieldlog_protocol.commands.logger import State
 from fieldlog_protocol.errors import RefusedError, UsageError
 
 
 def request_id() -> int:
     """Names one request, so that a repetition of it acts only once."""
     return secrets.randbits(32)
-
-
-def _seconds(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    whole, rest = divmod(parse_duration_us(text), 1_000_000)
-    if rest or not 0 < whole < 2**32:
-        raise UsageError(f"{option} takes whole seconds, from 1 s on, not {text}")
-    return whole
-
-
-def _streams(words: tuple[str, ...]) -> dict[str, int | None]:
-    chosen: dict[str, int | None] = {}
-    for word in words:
-        name, equals, period = word.partition("=")
-        if name in chosen:
-            raise UsageError(f"stream {name!r} is named twice")
-        chosen[name] = parse_duration_us(period) if equals else None
-    return chosen
 
 
 def _metadata(words: tuple[str, ...]) -> dict[str, str]:
@@ -71,33 +54,31 @@ def _metadata(words: tuple[str, ...]) -> dict[str, str]:
     return texts
 
 
-def _wish(words: dict[str, Any]) -> Wish:
-    label: str = words["label"]
-    if len(label.encode()) > LABEL_MAX:
-        raise UsageError(f"a label has at most {LABEL_MAX} bytes, this one has {len(label.encode())}")
-    if (words["frames"] or 0) >= 2**63:
-        raise UsageError("--frames takes a number that some logger may reach")
-    period: str | None = words["period"]
-    return Wish(
-        label=label,
-        streams=_streams(words["streams"]),
-        period_us=None if period is None else parse_duration_us(period),
-        at=words["at"],
-        after_s=_seconds("--after", words["after"]),
-        above=words["above"],
-        below=words["below"],
-        on_button=words["on_button"],
-        until=words["until"],
-        for_s=_seconds("--for", words["for_"]),
-        frames=words["frames"],
-        wrap=words["wrap"],
-        metadata=_metadata(words["meta"]),
-    )
+def _given(words: dict[str, Any]) -> dict[str, object]:
+    """Fields of a Wish that the command line gives."""
+    given: dict[str, object] = {}
+    for key, field in FIELDS.items():
+        word = words[_PARAMETERS.get(key, key)]
+        if word is not None and word != ():
+            given[field.name] = field.read(f"--{key}", word)
+    if words["meta"]:
+        given["metadata"] = _metadata(words["meta"])
+    return given
+
+
+_PARAMETERS = {"for": "for_", "on-button": "on_button"}
 
 
 @click.command(name="arm")
 @options
-@click.option("--label", default="", metavar="TEXT", help="Label of the session.")
+@click.option(
+    "--from",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Take what a configuration file says in [log] and [metadata]; options given here win.",
+)
+@click.option("--label", metavar="TEXT", help="Label of the session.")
 @click.option(
     "--stream", "streams", multiple=True, metavar="NAME[=PERIOD]", help="Record this stream; repeatable. Else all."
 )
@@ -108,37 +89,42 @@ def _wish(words: dict[str, Any]) -> Wish:
     "--above", metavar="CHANNEL=VALUE", help="Begin with the first reading at or above: 'temperature=30 Cel'."
 )
 @click.option("--below", metavar="CHANNEL=VALUE", help="Begin with the first reading at or below.")
-@click.option("--on-button", is_flag=True, help="Begin when the device's button is pressed.")
+@click.option("--on-button", is_flag=True, default=None, help="Begin when the device's button is pressed.")
 @click.option("--until", metavar="TIME", help="End before this time.")
 @click.option("--for", "for_", metavar="TIME", help="End after so much time of recording, such as 3d.")
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="End after N frames of all streams.")
-@click.option("--wrap", is_flag=True, help="When the log is full, overwrite the oldest; else recording stops.")
+@click.option(
+    "--wrap/--no-wrap", default=None, help="When the log is full, overwrite the oldest; else recording stops."
+)
 @click.option(
     "--meta",
     multiple=True,
     metavar="NAME=TEXT",
     help="Travels with the readings: deployment, site, operator, zone, ...",
 )
-def arm_command(common: Common, /, **words: Any) -> None:
+def arm_command(common: Common, /, file: Path | None, **words: Any) -> None:
     """Begin recording a session, now or later.
 
     Shows beforehand what may spoil it: the clock's error, the battery, how long the log will last, and a self test.
     """
-    wish = _wish(words)
+    given = _given(words)
+    document = None if file is None else read_file(file)
 
-    async def work() -> tuple[logger.ArmRequest, Preflight, logger.ArmResponse, LoggerInfo, list[StreamInfo]]:
+    async def work() -> tuple[Wish, logger.ArmRequest, Preflight, logger.ArmResponse, LoggerInfo, list[StreamInfo]]:
         async with common.connect() as device:
             await device.need_logger()
-            request, found = await prepare(device, wish)
+            known = await survey(device)
+            wish = combined({}, given) if document is None else wish_of(document, known, given)
+            request, found = await prepare(device, wish, known)
             for sentence in assumed_zones(wish, found.metadata):
                 common.output.note(sentence)
             for warning in found.warnings():
                 common.output.warn(warning)
             request = msgspec.structs.replace(request, id=request_id())
             done = await _armed(device, request, wish, found)
-            return request, found, done, await device.logger_info(), await read_streams(device)
+            return wish, request, found, done, await device.logger_info(), await read_streams(device)
 
-    request, found, done, info, streams = run(work())
+    wish, request, found, done, info, streams = run(work())
     recorded = recorded_streams(info, streams)
     lasts = estimate(replace(info, wrap=wish.wrap), recorded)
     short = shortfalls(lasts, wrap=wish.wrap)
