@@ -35,12 +35,19 @@ class Target:
 
 
 async def read_target(
-    device: Device, info: LoggerInfo | None = None, *, cache: SchemaCache | None = None, streams: bool = True
+    device: Device,
+    info: LoggerInfo | None = None,
+    *,
+    cache: SchemaCache | None = None,
+    streams: bool = True,
+    own: Schema | None = None,
 ) -> Target:
     """The description; `info` where it was asked before. Without `streams` it serves for settings alone.
 
-    Raises NoLogger.
+    `own`: what its user says that a stock device has; raises NoLogger for one of which nobody says anything.
     """
+    if own is not None and not await device.has_logger():
+        return Target(own, (), "", Capability(0))
     info = info or await device.logger_info()
     known = await (schema(device) if cache is None else cache.schema(device, info))
     return Target(known, await read_streams(device) if streams else (), info.firmware, info.capabilities)
