@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
 
 import click
 
-from fieldlog.text import printable, printable_lines
+from fieldlog.text import count, printable, printable_lines
 from fieldlog_protocol.errors import (
     FieldlogError,
     LinkError,
@@ -15,6 +16,9 @@ from fieldlog_protocol.errors import (
     UsageError,
     VerificationError,
 )
+
+if TYPE_CHECKING:
+    from fieldlog.config.model import Problem, Problems
 
 FAILED = 1
 INTERRUPTED = 130
@@ -42,6 +46,8 @@ def output_failed(error: Exception) -> bool:
 
 def report(as_json: bool, error: Exception) -> None:
     """Say what went wrong; with `as_json` an object goes to stdout too, so that there always is one."""
+    from fieldlog.config.model import Problems
+
     said = sentence(error)
     # these quote devices and files: a line end in them would forge a line of ours
     text = printable(said) if isinstance(error, _QUOTING) else printable_lines(said)
@@ -49,7 +55,8 @@ def report(as_json: bool, error: Exception) -> None:
         from fieldlog.cli.output import json_line
 
         click.echo(json_line({"error": described(error)}))
-    click.echo(f"error: {text}", err=True)
+    for line in _listed(error) if isinstance(error, Problems) else [f"error: {text}"]:
+        click.echo(line, err=True)
     if isinstance(error, click.UsageError) and error.ctx is not None:
         click.echo(f"See `{error.ctx.command_path} --help`.", err=True)
 
@@ -66,7 +73,9 @@ def report_interrupt(as_json: bool, state: str) -> None:
 
 
 def described(error: Exception) -> dict[str, object]:
-    """An error as an object; a refusal carries the device's own code and group."""
+    """An error as an object; a refusal carries the device's own code and group, a bad file all that is wrong with it."""
+    from fieldlog.config.model import Problems
+
     found: dict[str, object] = {
         "kind": type(error).__name__,
         "message": sentence(error),
@@ -74,7 +83,22 @@ def described(error: Exception) -> dict[str, object]:
     }
     if isinstance(error, RefusedError):
         found |= {"code": error.code, "group": error.group}
+    if isinstance(error, Problems):
+        found |= {"file": error.name, "problems": [_problem(problem) for problem in error.problems]}
     return found
+
+
+def _listed(error: Problems) -> list[str]:
+    """A line for each problem, as editors and compilers write them, and what it means."""
+    if error.name is None:
+        return [f"error: {problem.text(None)}" for problem in error.problems]
+    lines = [problem.text(error.name) for problem in error.problems]
+    return [*lines, f"error: {count(len(lines), 'problem')} in {printable(error.name)}. Nothing was changed"]
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    line, column = (None, None) if problem.place is None else (problem.place.line, problem.place.column)
+    return {"line": line, "column": column, "message": problem.sentence}
 
 
 def sentence(error: Exception) -> str:

@@ -1,31 +1,39 @@
 """`KEY=VALUE` words of a command line.
 
-Rule: no I/O; everything is checked before the first value is written.
+Rule: no I/O; all that is wrong is told at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fieldlog.config.model import Problem, Problems
 from fieldlog.config.raw import parse_raw
-from fieldlog.config.schema import Schema, find
-from fieldlog.config.values import encode, parse_words
 from fieldlog_protocol.errors import UsageError
 
 
-def plan(known: Schema | None, assignments: Sequence[str]) -> dict[str, bytes]:
-    """The bytes to write for `KEY=VALUE` words; without a schema the values say their type themselves."""
+def assigned(assignments: Sequence[str]) -> dict[str, str]:
+    """The words for each key; raises Problems for what is no assignment."""
+    pairs = {assignment: assignment.partition("=") for assignment in assignments}
+    problems = [
+        Problem(None, f"{assignment!r} is no assignment: write KEY=VALUE")
+        for assignment, (key, separator, _) in pairs.items()
+        if not separator or not key.strip()
+    ]
+    if problems:
+        raise Problems(tuple(problems))
+    return {key.strip(): words.strip() for key, _, words in pairs.values()}
+
+
+def plan_raw(assignments: Sequence[str]) -> dict[str, bytes]:
+    """The bytes for each key of a device that describes no types: the values say their type themselves."""
     planned: dict[str, bytes] = {}
-    for assignment in assignments:
-        key, separator, words = assignment.partition("=")
-        if not separator or not key.strip():
-            raise UsageError(f"{assignment!r} is no assignment: write KEY=VALUE")
-        planned[key.strip()] = _value(known, key.strip(), words.strip())
+    problems: list[Problem] = []
+    for key, words in assigned(assignments).items():
+        try:
+            planned[key] = parse_raw(words)
+        except UsageError as error:
+            problems.append(Problem(None, f"{key}: {error}"))
+    if problems:
+        raise Problems(tuple(problems))
     return planned
-
-
-def _value(known: Schema | None, key: str, words: str) -> bytes:
-    if known is None:
-        return parse_raw(words)
-    setting = find(known, key)
-    return encode(setting, parse_words(setting, words))

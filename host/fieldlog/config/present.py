@@ -1,38 +1,68 @@
-"""Present values of a device's settings.
+"""What a device holds now: values of its settings, calibrations, metadata.
 
 Rule: reading only; nothing here changes a device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fieldlog.client import Reply
 from fieldlog.config.schema import Schema, find
+from fieldlog.config.target import Target
 from fieldlog.config.values import Setting, Value, decode
+from fieldlog.deployment import read_metadata
 from fieldlog.device import Device
+from fieldlog.logger_info import LoggerInfo
+from fieldlog.recording import StreamInfo
 from fieldlog_protocol.commands import settings
+from fieldlog_protocol.errors import ProtocolError
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A setting and its present value. `default` is None where the device names none."""
+    """A setting and its present value; `data` is how the device holds it. `default` is None where it names none.
+
+    What breaks the setting's own type, as after an update of the firmware, stays bytes.
+    """
 
     setting: Setting
+    data: bytes
     value: Value
     default: Value | None
 
     @property
     def changed(self) -> bool:
-        return self.default is not None and self.value != self.default
+        return self.default is not None and self.data != self.setting.default
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """All that a file can say of a device. `metadata` None: it keeps none, or none that can be understood."""
+
+    title: str
+    entries: Sequence[Entry]
+    streams: Sequence[StreamInfo] = ()
+    metadata: Mapping[str, str] | None = None
+
+
+async def read_all(device: Device, target: Target, info: LoggerInfo) -> Present:
+    """What the device holds; `info` and `target` have been read from it."""
+    return Present(
+        f"fieldlog configuration of {info.serial or info.uid.hex()} ({info.product}, firmware {info.firmware})",
+        await read(device, target.schema),
+        target.streams if target.calibrates else (),
+        await read_metadata(device) if target.keeps_metadata else None,
+    )
 
 
 async def read(device: Device, known: Schema, keys: Iterable[str] | None = None) -> list[Entry]:
     """Present values of the settings named, or of all; raises UsageError for a key that is not in the schema."""
     wanted = [find(known, key) for key in keys] if keys is not None else list(known.values())
     present = await read_bytes(device, [setting.key for setting in wanted])
-    return [_entry(setting, present[setting.key]) for setting in wanted]
+    return [entry_of(setting, present[setting.key]) for setting in wanted]
 
 
 async def read_bytes(device: Device, keys: Iterable[str]) -> dict[str, bytes]:
@@ -49,6 +79,15 @@ def _read(device: Device, key: str) -> Reply[settings.SettingReadResponse]:
     return device.client.start(settings.READ, settings.SettingReadRequest(name=key))
 
 
-def _entry(setting: Setting, data: bytes) -> Entry:
-    default = None if setting.default is None else decode(setting, setting.default)
-    return Entry(setting, decode(setting, data), default)
+def entry_of(setting: Setting, data: bytes) -> Entry:
+    """The entry of a setting that holds these bytes."""
+    return Entry(
+        setting, data, meaning(setting, data), None if setting.default is None else meaning(setting, setting.default)
+    )
+
+
+def meaning(setting: Setting, data: bytes) -> Value:
+    """What the bytes stand for, or themselves where they break the setting's type."""
+    with suppress(ProtocolError):
+        return decode(setting, data)
+    return data

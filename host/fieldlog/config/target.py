@@ -18,7 +18,7 @@ from fieldlog_protocol.commands.logger import Capability
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A device's description of itself. `streams` hold the calibrations that its channels have now."""
+    """A device's description of itself. `streams` hold the calibrations that its channels have now, if they can have any."""
 
     schema: Schema
     streams: Sequence[StreamInfo]
@@ -50,4 +50,5 @@ async def read_target(
         return Target(own, (), "", Capability(0))
     info = info or await device.logger_info()
     known = await (schema(device) if cache is None else cache.schema(device, info))
-    return Target(known, await read_streams(device) if streams else (), info.firmware, info.capabilities)
+    calibrates = streams and Capability.CALIBRATE in info.capabilities
+    return Target(known, await read_streams(device) if calibrates else (), info.firmware, info.capabilities)

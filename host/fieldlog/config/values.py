@@ -123,7 +123,8 @@ def decode(setting: Setting, data: bytes) -> Value:
         if kind is SettingType.BOOL:
             return bool({b"\0": 0, b"\1": 1}[data])
         if kind is SettingType.CHOICE:
-            return setting.choices[struct.unpack(setting.packing, data)[0]]
+            position: int = struct.unpack(setting.packing, data)[0]
+            return setting.choices[position]
     except (struct.error, UnicodeDecodeError, LookupError, ValueError):
         raise ProtocolError(
             f"the device's value of {setting.key!r} is not of its own type {kind.name.lower()}: {data.hex() or 'no bytes'}"

@@ -1,0 +1,58 @@
+"""`fieldlog config diff`: what a file would change on a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fieldlog.cli.common import Common, options, run
+from fieldlog.cli.config_words import show_plan
+from fieldlog.cli.failure import FAILED
+from fieldlog.config.check import checked
+from fieldlog.config.document import Document, read_file
+from fieldlog.config.model import Plan, Problems, Wanted
+from fieldlog.config.plan import make_plan
+from fieldlog.config.plan_words import plan_json
+from fieldlog.config.schema_cache import default_cache
+from fieldlog.config.target import Target, read_target
+from fieldlog.config.template import identity_of, resolved
+from fieldlog.logger_info import LoggerInfo
+
+
+@click.command()
+@options
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--exit-code", is_flag=True, help="Exit with 1 where there are differences, as git diff does.")
+def diff(common: Common, file: Path, exit_code: bool) -> None:
+    """Show what FILE would change: the device's value -> the file's value. Nothing is written.
+
+    What FILE does not speak of is no difference. Exits with 0 both ways, unless --exit-code is given.
+    """
+
+    async def work() -> Plan:
+        document = read_file(file)
+        async with common.connect() as device:
+            info = await device.logger_info()
+            target = await read_target(device, info, cache=default_cache())
+            return await make_plan(device, _wanted(document, info, target), target)
+
+    plan = run(work())
+
+    def show() -> None:
+        show_plan(common.output, plan)
+        if plan.empty:
+            common.output.note(f"the device has all that {file} says")
+
+    common.output.result({"file": str(file), "differs": not plan.empty, "changes": plan_json(plan)}, show)
+    if exit_code and not plan.empty:
+        click.get_current_context().exit(FAILED)
+
+
+def _wanted(document: Document, info: LoggerInfo, target: Target) -> Wanted:
+    """What the file wants of this device; raises Problems with all that is wrong with it."""
+    found, wrong = resolved(document, identity_of(info))
+    wanted, unfit = checked(found, target)
+    if wrong or unfit:
+        raise Problems((*wrong, *unfit), document.name)
+    return wanted
