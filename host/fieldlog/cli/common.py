@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from fieldlog.cli.output import Output
-from fieldlog_protocol.errors import UsageError
+from fieldlog_protocol.errors import DeviceNotFound, UsageError
 
 if TYPE_CHECKING:
     from fieldlog.device import Device
@@ -76,6 +76,17 @@ def output_options(function: Callable[Concatenate[Output, P], T]) -> Callable[..
         return function(Output(**flags), *args, **kwargs)
 
     return wrapped
+
+
+def present_urls(state: str) -> list[DeviceUrl]:
+    """A URL for every port that is present, for --all; raises DeviceNotFound, which ends with `state`, for none."""
+    from fieldlog.transports import serial_ports
+    from fieldlog.url import parse
+
+    ports = serial_ports()
+    if not ports:
+        raise DeviceNotFound(f"no serial port is present: plug a device in, or name one with --device. {state}")
+    return [parse(port.path) for port in ports]
 
 
 def archive_option(function: Callable[P, T]) -> Callable[P, T]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from fieldlog.cli.common import Common, options, run
+from fieldlog.cli.config_apply import apply_command
 from fieldlog.cli.config_diff import diff
 from fieldlog.cli.config_set import set_
 from fieldlog.config.export import export as export_text
@@ -31,6 +32,7 @@ def config() -> None:
 
 config.add_command(set_)
 config.add_command(diff)
+config.add_command(apply_command)
 
 
 @config.command()

@@ -11,7 +11,7 @@ import click
 
 from fieldlog.archive.ranges import difference
 from fieldlog.cli.archive_tiers import derive
-from fieldlog.cli.common import Common, archive_option, options, run
+from fieldlog.cli.common import Common, archive_option, options, present_urls, run
 from fieldlog.cli.failure import FAILED, described, exit_code, sentence
 from fieldlog.cli.output import OnBoard, json_line
 from fieldlog.device import Device
@@ -43,7 +43,7 @@ def pull(common: Common, archive: Path, *, everything: bool, no_seal: bool, no_p
     from fieldlog import archive as archives
 
     given = [parse(text) for text in common.devices]
-    urls = distinct([*given, *_present()] if everything else given or [choose(None)])
+    urls = distinct([*given, *present_urls("Nothing was read")] if everything else given or [choose(None)])
     watch = _Watch(common, archive, frozenset(url.text for url in given), many=everything or len(urls) > 1)
 
     async def work() -> None:
@@ -57,16 +57,6 @@ def pull(common: Common, archive: Path, *, everything: bool, no_seal: bool, no_p
     if watch.read_something and not no_parquet:
         watch.derived(derive(common.output, archive))
     watch.end()
-
-
-def _present() -> list[DeviceUrl]:
-    """A URL for every port that is present; raises DeviceNotFound when there is none."""
-    from fieldlog.transports import serial_ports
-
-    ports = serial_ports()
-    if not ports:
-        raise DeviceNotFound("no serial port is present: plug a device in, or name one with --device. Nothing was read")
-    return [parse(port.path) for port in ports]
 
 
 @dataclass(slots=True)

@@ -1,0 +1,233 @@
+"""One file applied to many devices side by side, in two steps: all are compared with it, somebody looks, all are written.
+
+Rule: nothing is written anywhere while the file is wrong for any device. Beyond that each device stands for itself: one
+that fails or is silent is named and stops no other. What became of each is in its `Candidate`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fieldlog.config.apply import TIMEOUT_S, Applied, apply, settle
+from fieldlog.config.check import checked
+from fieldlog.config.document import Document
+from fieldlog.config.log_section import read_log
+from fieldlog.config.model import Plan, Problem, Problems
+from fieldlog.config.plan import make_plan
+from fieldlog.config.schema_cache import SchemaCache
+from fieldlog.config.target import read_target
+from fieldlog.config.template import Identity, identity_of, resolved
+from fieldlog.connection import connect
+from fieldlog.device import Device
+from fieldlog.logger_info import LoggerInfo
+from fieldlog.pull_many import distinct
+from fieldlog.url import DeviceUrl
+from fieldlog_protocol.errors import FieldlogError
+
+AT_ONCE = 32
+"""Devices asked or written at the same time: most of it is waiting for their links, the rest is one processor's work."""
+
+_NAMED = 3
+"""So many devices are named with a problem that not all have."""
+
+
+class Stage(StrEnum):
+    """How far a device has come. From SAME on it is over."""
+
+    WAITING = "waiting"
+    COMPARING = "comparing"
+    PLANNED = "not applied"
+    """Nothing is written: somebody said no, or the file is wrong for another device."""
+    APPLYING = "applying"
+    SAME = "same device"
+    WRONG = "file is wrong"
+    UNCHANGED = "no change"
+    APPLIED = "applied"
+    FAILED = "failed"
+
+
+OVER = (Stage.SAME, Stage.WRONG, Stage.UNCHANGED, Stage.APPLIED, Stage.FAILED)
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One device and what becomes of it. `name` is that of its link. `error` is set when it failed."""
+
+    url: DeviceUrl
+    index: int
+    name: str
+    stage: Stage = Stage.WAITING
+    identity: Identity | None = None
+    plan: Plan | None = None
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with the file for this device."""
+    applied: Applied | None = None
+    error: FieldlogError | OSError | None = None
+    same_as: str | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.stage in OVER
+
+    @property
+    def title(self) -> str:
+        """What people know the device by."""
+        who = self.identity
+        return (who and (who.label or who.serial or who.uid)) or self.name
+
+
+Told = Callable[[Candidate], None]
+Say = Callable[[Candidate, str], None]
+Review = Callable[[Sequence[Candidate]], bool]
+"""Shown all plans; whether they shall be carried out."""
+Connect = Callable[[DeviceUrl], AbstractAsyncContextManager[Device]]
+
+
+def _ignore(*_: object) -> None:
+    """For callers who do not watch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who looks on: `told` at every step of a device, `say` with what a step that takes its time is waiting for."""
+
+    told: Told = _ignore
+    say: Say = _ignore
+
+
+async def apply_many(
+    document: Document,
+    urls: Sequence[str | DeviceUrl],
+    review: Review,
+    *,
+    cache: SchemaCache | None = None,
+    timeout_s: int = TIMEOUT_S,
+    watch: Watch | None = None,
+    connect: Connect = connect,
+) -> list[Candidate]:
+    """Give devices what a file says; one Candidate for each, in their order.
+
+    Raises Problems when the file is wrong for any of them, and what `review` raises; nothing is written then. Raises
+    nothing for a device that fails: see `Candidate.error`.
+    """
+    candidates = [Candidate(url, number, url.text) for number, url in enumerate(distinct(urls), 1)]
+    watch = watch or Watch()
+    for candidate in candidates:
+        watch.told(candidate)
+    many = _Many(document, candidates, cache, timeout_s, watch, connect)
+    # a bug with one device waits for the others too: what is begun on them shall be ended
+    ended = await asyncio.gather(many.decide(review), *map(many.run, candidates), return_exceptions=True)
+    for error in ended:
+        if error is not None:
+            raise error
+    return candidates
+
+
+def common_problems(candidates: Sequence[Candidate]) -> tuple[Problem, ...]:
+    """All that is wrong with the file; what only some of several devices mind says which ones do."""
+    asked = [candidate for candidate in candidates if candidate.identity is not None]
+    minding: dict[Problem, list[str]] = {}
+    for candidate in asked:
+        for problem in dict.fromkeys(candidate.problems):
+            minding.setdefault(problem, []).append(candidate.title)
+    return tuple(
+        problem if len(names) == len(asked) else Problem(problem.place, f"{problem.sentence} ({_named(names)})")
+        for problem, names in minding.items()
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+@dataclass(slots=True)
+class _Many:
+    document: Document
+    candidates: Sequence[Candidate]
+    cache: SchemaCache | None
+    timeout_s: int
+    watch: Watch
+    connect: Connect
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    _compared: int = 0
+    _all_compared: asyncio.Event = field(default_factory=asyncio.Event)
+    _decision: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    _owners: dict[tuple[bytes, int, int], str] = field(default_factory=dict[tuple[bytes, int, int], str])
+
+    async def decide(self, review: Review) -> None:
+        """Once every device is compared or has failed."""
+        decided = False
+        try:
+            if self.candidates:
+                await self._all_compared.wait()
+            problems = common_problems(self.candidates) or self.document.problems
+            if problems:
+                raise Problems(problems, self.document.name)
+            decided = review(self.candidates)
+        finally:
+            if not self._decision.done():
+                self._decision.set_result(decided)
+
+    async def run(self, candidate: Candidate) -> None:
+        try:
+            async with AsyncExitStack() as links:
+                device = await self._compare(candidate, links)
+                if device is not None and await self._decision:
+                    await self._apply(candidate, device)
+        except (FieldlogError, OSError) as error:
+            candidate.error = error
+            self._step(candidate, Stage.FAILED)
+
+    async def _compare(self, candidate: Candidate, links: AsyncExitStack) -> Device | None:
+        """The device, its link open until the stack is left; None where there is nothing more to do."""
+        try:
+            async with self._slots:
+                self._step(candidate, Stage.COMPARING)
+                device = await links.enter_async_context(self.connect(candidate.url))
+                self._step(candidate, await self._plan(candidate, device))
+        finally:
+            self._compared += 1
+            if self._compared == len(self.candidates):
+                self._all_compared.set()
+        return device if candidate.stage is Stage.PLANNED else None
+
+    async def _plan(self, candidate: Candidate, device: Device) -> Stage:
+        info = await device.logger_info()
+        candidate.name = device.name
+        candidate.same_as = self._owner(info, device.name)
+        if candidate.same_as is not None:
+            return Stage.SAME
+        candidate.identity = identity_of(info, candidate.index)
+        await settle(device, lambda text: self.watch.say(candidate, text))
+        found, problems = resolved(self.document, candidate.identity)
+        target = await read_target(device, info, cache=self.cache, streams=bool(found.calibration))
+        wanted, more = checked(found, target)
+        candidate.problems = (*problems, *more, *read_log(found)[1])
+        if candidate.problems:
+            return Stage.WRONG
+        candidate.plan = await make_plan(device, wanted, target)
+        return Stage.UNCHANGED if candidate.plan.empty else Stage.PLANNED
+
+    def _owner(self, info: LoggerInfo, name: str) -> str | None:
+        """Through which link the device is reached already. Copies of a device are told apart by when they started."""
+        owner = self._owners.setdefault((info.uid, info.log_id, info.boot_id), name)
+        return None if owner == name else owner
+
+    async def _apply(self, candidate: Candidate, device: Device) -> None:
+        plan = candidate.plan
+        assert plan is not None
+        async with self._slots:
+            self._step(candidate, Stage.APPLYING)
+            candidate.applied = await apply(
+                device, plan, timeout_s=self.timeout_s, tell=lambda text: self.watch.say(candidate, text)
+            )
+            self._step(candidate, Stage.APPLIED)
+
+    def _step(self, candidate: Candidate, stage: Stage) -> None:
+        candidate.stage = stage
+        self.watch.told(candidate)
