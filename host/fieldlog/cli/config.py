@@ -11,18 +11,17 @@ import click
 from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.config_apply import apply_command
 from fieldlog.cli.config_diff import diff
+from fieldlog.cli.config_raw import commit, delete, load, save, schema_option
 from fieldlog.cli.config_set import set_
+from fieldlog.cli.config_target import described
 from fieldlog.config.export import export as export_text
 from fieldlog.config.export import toml_value
 from fieldlog.config.present import Entry, Present, read, read_all
 from fieldlog.config.raw import show_raw
-from fieldlog.config.schema_cache import default_cache
-from fieldlog.config.target import Target, read_target
+from fieldlog.config.schema import Schema
 from fieldlog.config.values import Setting, allowed
-from fieldlog.device import Device
 from fieldlog.files import check_target
 from fieldlog.whole_file import whole_file
-from fieldlog_protocol.errors import RefusedError
 
 
 @click.group()
@@ -30,20 +29,22 @@ def config() -> None:
     """Show and change a device's settings."""
 
 
-config.add_command(set_)
-config.add_command(diff)
+for _command in (set_, diff, delete, commit, load, save):
+    config.add_command(_command)
 config.add_command(apply_command)
 
 
 @config.command()
 @options
+@schema_option
 @click.argument("keys", nargs=-1)
-def show(common: Common, keys: tuple[str, ...]) -> None:
+def show(common: Common, keys: tuple[str, ...], own: Schema | None) -> None:
     """Show all settings or those named KEYS: value, unit, default; * marks what differs from the default."""
 
     async def work() -> list[Entry]:
         async with common.connect() as device:
-            return await read(device, (await _described(device)).schema, keys or None)
+            known = (await described(device, own, streams=False)).target.schema
+            return await read(device, known, keys or None)
 
     entries = run(work())
     rows = [
@@ -62,14 +63,15 @@ def show(common: Common, keys: tuple[str, ...]) -> None:
 
 @config.command()
 @options
+@schema_option
 @click.argument("keys", nargs=-1, required=True)
-def get(common: Common, keys: tuple[str, ...]) -> None:
+def get(common: Common, keys: tuple[str, ...], own: Schema | None) -> None:
     """Show the values of KEYS, one a line. A device that describes no types gives bytes, as hex: or str:."""
 
     async def work() -> dict[str, object]:
         async with common.connect() as device:
-            if await device.has_logger():
-                entries = await read(device, (await _described(device)).schema, keys)
+            if own is not None or await device.has_logger():
+                entries = await read(device, (await described(device, own, streams=False)).target.schema, keys)
                 return {entry.setting.key: toml_value(entry.value) for entry in entries}
             return {key: show_raw(await device.read_setting(key)) for key in keys}
 
@@ -84,12 +86,13 @@ def get(common: Common, keys: tuple[str, ...]) -> None:
 
 @config.command()
 @options
+@schema_option
 @click.option(
     "--output", "-o", "target", type=click.Path(dir_okay=False, path_type=Path), help="Where to; else stdout."
 )
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--changed", is_flag=True, help="Only what differs from the default.")
-def export(common: Common, target: Path | None, force: bool, changed: bool) -> None:
+def export(common: Common, target: Path | None, force: bool, changed: bool, own: Schema | None) -> None:
     """Write settings, calibrations and metadata as TOML, with comments that say what they mean and may be.
 
     The file can be edited, compared (`config diff`) and applied (`config apply`), to this device or others.
@@ -99,8 +102,8 @@ def export(common: Common, target: Path | None, force: bool, changed: bool) -> N
 
     async def work() -> Present:
         async with common.connect() as device:
-            described = await _described(device, streams=True)
-            return await read_all(device, described, await device.logger_info())
+            found = await described(device, own)
+            return await read_all(device, found.target, found.title)
 
     text = export_text(run(work()), changed_only=changed)
     data: dict[str, object] = {"file": None if target is None else str(target)}
@@ -117,23 +120,14 @@ def export(common: Common, target: Path | None, force: bool, changed: bool) -> N
 def schema(common: Common) -> None:
     """Show what each setting takes and what it is for."""
 
-    async def work() -> Target:
+    async def work() -> Schema:
         async with common.connect() as device:
-            return await _described(device)
+            return (await described(device, None, streams=False)).target.schema
 
-    known = run(work()).schema
+    known = run(work())
     rows = [(setting.key, allowed(setting), setting.text) for setting in known.values()]
     data = {"schema": [_setting_json(setting) for setting in known.values()]}
     common.output.result(data, lambda: common.output.table(["setting", "takes", "meaning"], rows))
-
-
-async def _described(device: Device, *, streams: bool = False) -> Target:
-    """The device's own description; where it has none, say what can be done instead."""
-    if not await device.has_logger():
-        raise RefusedError(
-            8, None, f"{device.name} does not describe its settings. Name the keys you know: `fieldlog config get KEY`"
-        )
-    return await read_target(device, cache=default_cache(), streams=streams)
 
 
 def _shown(value: object) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from fieldlog.cli.common import Common, options, run
+from fieldlog.cli.config_raw import schema_option
+from fieldlog.cli.config_target import Described, described
 from fieldlog.cli.config_words import show_plan
 from fieldlog.cli.failure import FAILED
 from fieldlog.config.check import checked
@@ -14,17 +16,16 @@ from fieldlog.config.document import Document, read_file
 from fieldlog.config.model import Plan, Problems, Wanted
 from fieldlog.config.plan import make_plan
 from fieldlog.config.plan_words import plan_json
-from fieldlog.config.schema_cache import default_cache
-from fieldlog.config.target import Target, read_target
-from fieldlog.config.template import identity_of, resolved
-from fieldlog.logger_info import LoggerInfo
+from fieldlog.config.schema import Schema
+from fieldlog.config.template import resolved
 
 
 @click.command()
 @options
+@schema_option
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--exit-code", is_flag=True, help="Exit with 1 where there are differences, as git diff does.")
-def diff(common: Common, file: Path, exit_code: bool) -> None:
+def diff(common: Common, file: Path, exit_code: bool, own: Schema | None) -> None:
     """Show what FILE would change: the device's value -> the file's value. Nothing is written.
 
     What FILE does not speak of is no difference. Exits with 0 both ways, unless --exit-code is given.
@@ -33,9 +34,8 @@ def diff(common: Common, file: Path, exit_code: bool) -> None:
     async def work() -> Plan:
         document = read_file(file)
         async with common.connect() as device:
-            info = await device.logger_info()
-            target = await read_target(device, info, cache=default_cache())
-            return await make_plan(device, _wanted(document, info, target), target)
+            found = await described(device, own)
+            return await make_plan(device, _wanted(document, found), found.target)
 
     plan = run(work())
 
@@ -49,10 +49,10 @@ def diff(common: Common, file: Path, exit_code: bool) -> None:
         click.get_current_context().exit(FAILED)
 
 
-def _wanted(document: Document, info: LoggerInfo, target: Target) -> Wanted:
+def _wanted(document: Document, device: Described) -> Wanted:
     """What the file wants of this device; raises Problems with all that is wrong with it."""
-    found, wrong = resolved(document, identity_of(info))
-    wanted, unfit = checked(found, target)
+    found, wrong = resolved(document, device.identity)
+    wanted, unfit = checked(found, device.target)
     if wrong or unfit:
         raise Problems((*wrong, *unfit), document.name)
     return wanted

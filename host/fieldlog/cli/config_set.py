@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import click
 
 from fieldlog.cli.common import Common, options, run
+from fieldlog.cli.config_raw import schema_option
+from fieldlog.cli.config_target import Described, described
 from fieldlog.cli.config_words import show_plan
 from fieldlog.config.apply import Applied
 from fieldlog.config.assignments import assigned, plan_raw
@@ -14,16 +16,16 @@ from fieldlog.config.check import check
 from fieldlog.config.model import Located, Resolved
 from fieldlog.config.plan import make_plan
 from fieldlog.config.plan_words import plan_json
-from fieldlog.config.schema_cache import default_cache
-from fieldlog.config.target import read_target
+from fieldlog.config.schema import Schema
 from fieldlog.config.write import write
 from fieldlog.device import Device
 
 
 @click.command("set")
 @options
+@schema_option
 @click.argument("assignments", nargs=-1, required=True, metavar="KEY=VALUE...")
-def set_(common: Common, assignments: tuple[str, ...]) -> None:
+def set_(common: Common, assignments: tuple[str, ...], own: Schema | None) -> None:
     """Change settings and store them: log/max_age=10min, alarm/high='3.5 degC', device/name=Attic.
 
     Numbers take any unit that fits; without one it is the setting's own. All values are checked before the first is
@@ -33,16 +35,17 @@ def set_(common: Common, assignments: tuple[str, ...]) -> None:
 
     async def work() -> None:
         async with common.connect() as device:
-            if await device.has_logger():
-                _say(common, await _set(device, assigned(assignments)))
+            if own is not None or await device.has_logger():
+                found = await described(device, own, streams=False)
+                _say(common, await _set(found, assigned(assignments)))
             else:
                 _say_raw(common, *await _set_raw(device, assignments))
 
     run(work())
 
 
-async def _set(device: Device, values: Mapping[str, str]) -> Applied:
-    target = await read_target(device, cache=default_cache(), streams=False)
+async def _set(found: Described, values: Mapping[str, str]) -> Applied:
+    device, target = found.device, found.target
     wanted = check(Resolved({key: Located(words) for key, words in values.items()}, {}, None, {}), target)
     plan = await make_plan(device, wanted, target)
     kept = plan.empty or await write(device, {change.setting.key: change.new for change in plan.settings})

@@ -15,7 +15,6 @@ from fieldlog.config.target import Target
 from fieldlog.config.values import Setting, Value, decode
 from fieldlog.deployment import read_metadata
 from fieldlog.device import Device
-from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo
 from fieldlog_protocol.commands import settings
 from fieldlog_protocol.errors import ProtocolError
@@ -48,10 +47,10 @@ class Present:
     metadata: Mapping[str, str] | None = None
 
 
-async def read_all(device: Device, target: Target, info: LoggerInfo) -> Present:
-    """What the device holds; `info` and `target` have been read from it."""
+async def read_all(device: Device, target: Target, title: str) -> Present:
+    """What the device holds; `target` has been read from it."""
     return Present(
-        f"fieldlog configuration of {info.serial or info.uid.hex()} ({info.product}, firmware {info.firmware})",
+        title,
         await read(device, target.schema),
         target.streams if target.calibrates else (),
         await read_metadata(device) if target.keeps_metadata else None,
