@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fieldlog.silence import explain_silence
-from fieldlog.transports.base import Transport
+from fieldlog.transports.base import Transport, Tunable, Tuning
 from fieldlog_protocol.commands import Command, Empty, Message, os
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, RequestTimeout
@@ -136,9 +136,17 @@ class Client:
             await self.close()
             raise
 
-    async def reopen(self) -> None:
-        """Open the link again after a loss or a restart; requests under way fail."""
+    @property
+    def tuning(self) -> Tuning:
+        """What the host's end of the link is set to."""
+        return self._transport.tuning if isinstance(self._transport, Tunable) else Tuning()
+
+    async def reopen(self, tuning: Tuning | None = None) -> None:
+        """Open the link again after a loss or a restart, or with another tuning; requests under way fail."""
         self.lost(LinkError(f"the link to {self.name} was opened anew"))
+        if tuning is not None and isinstance(self._transport, Tunable):
+            await self._transport.close()
+            self._transport.tune(tuning)
         await self.open()
 
     async def close(self) -> None:

@@ -39,13 +39,13 @@ async def read_metadata(device: Device) -> dict[str, str] | None:
         return None
 
 
-async def write_metadata(device: Device, texts: Mapping[str, str]) -> None:
-    """Replace what the device holds; `require_fits` first."""
+async def write_metadata(device: Device, texts: Mapping[str, str], transaction: int | None = None) -> None:
+    """Replace what the device holds, within a transaction or at once; `require_fits` first."""
     blob = encode_metadata(texts)
     done = 0
     while True:
         piece = blob[done : done + _PAGE]
-        request = logger.MetadataWriteRequest(o=done, len=len(blob), d=piece)
+        request = logger.MetadataWriteRequest(o=done, len=len(blob), d=piece, t=transaction)
         answer = await device.request(logger.METADATA_WRITE, request)
         done += len(piece)
         if answer.o != done:

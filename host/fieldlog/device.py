@@ -13,6 +13,7 @@ from contextlib import suppress
 from fieldlog.client import Client, Reply
 from fieldlog.datetimes import from_device, to_device
 from fieldlog.logger_info import LoggerInfo, NoLogger, merge
+from fieldlog.transports.base import Tuning
 from fieldlog_protocol.commands import Command, Empty, Group, basic, enum, image, logger, os, settings, shell, stat
 from fieldlog_protocol.commands.base import Req, Rsp
 from fieldlog_protocol.error_texts import Rc
@@ -38,10 +39,10 @@ class Device:
         """Any command of the table."""
         return await self.client.request(command, message)
 
-    async def reopen(self) -> None:
-        """Open the link again, to a device that may have changed meanwhile."""
+    async def reopen(self, tuning: Tuning | None = None) -> None:
+        """Open the link again, to a device that may have changed meanwhile; `tuning` for one whose end has."""
         self._has_logger = None
-        await self.client.reopen()
+        await self.client.reopen(tuning)
 
     # os
 

@@ -6,46 +6,40 @@ says that it cannot be known and when it will be. Repeating is always safe.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 
+from fieldlog.config.in_order import apply_in_order
+from fieldlog.config.link_change import Reach, changes_link, tuning_after
 from fieldlog.config.model import Plan
+from fieldlog.config.outcome import Applied, restart_note, with_state
+from fieldlog.config.read_back import ReadBack, read_back
+from fieldlog.config.transaction import Tell, Transaction, has_transactions, is_refusal, nobody, settle
 from fieldlog.device import Device
+from fieldlog_protocol.commands.logger import TRIAL_S, LoggerError
+from fieldlog_protocol.errors import (
+    FieldlogError,
+    LinkError,
+    ProtocolError,
+    RefusedError,
+    UsageError,
+    VerificationError,
+)
 
-TIMEOUT_S = 60
+__all__ = ["TIMEOUT_S", "Applied", "apply", "settle"]
+
+TIMEOUT_S = TRIAL_S
 """How long a device keeps values on trial that nobody confirms."""
 
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What became of a plan: all of it holds, and was read back from the device.
-
-    `transaction`: it was one, so that nobody ever saw a part of it; else the values were written one after another.
-    `kept`: they outlast a restart; some devices cannot store them. `link`: how the device is reached from now on, where
-    that has changed: such as "115200 baud" or "UDP port 1338". `notes` are sentences for whoever asked.
-    """
-
-    plan: Plan
-    transaction: bool
-    kept: bool = True
-    link: str | None = None
-    notes: tuple[str, ...] = ()
-
-
-def _nobody(_: str) -> None:
-    """Nobody listens."""
-
-
-async def settle(device: Device, tell: Callable[[str], None] = _nobody) -> None:
-    """Wait until no transaction is open, so that what is read is what holds: before any plan is made.
-
-    A transaction is left open by a host that was killed in the middle, for its time limit at most. `tell` is called
-    with a sentence when there is something to wait for. Harmless on a device without transactions.
-    """
+_SLOW_CLOCK = 1.05
+_MARGIN_S = 1.0
+_LAST_WORD_S = 3.0
+"""What an interrupted host takes to tell the device so."""
 
 
 async def apply(
-    device: Device, plan: Plan, *, timeout_s: int = TIMEOUT_S, tell: Callable[[str], None] = _nobody
+    device: Device, plan: Plan, *, timeout_s: int = TIMEOUT_S, tell: Callable[[str], None] = nobody
 ) -> Applied:
     """Let the device have what the plan says, and read it back; an empty plan is done at once.
 
@@ -53,4 +47,157 @@ async def apply(
     step that takes its time. Raises what stopped it (LinkError, RefusedError, ProtocolError, VerificationError; UsageError
     when the device has changed since the plan was made), each with what the device holds now.
     """
-    raise NotImplementedError
+    if plan.empty:
+        return Applied(plan, transaction=True)
+    if not await has_transactions(device):
+        return await apply_in_order(device, plan)
+    return await _Application(device, plan, timeout_s, tell).run()
+
+
+class _Application:
+    """One plan on its way into one device."""
+
+    def __init__(self, device: Device, plan: Plan, timeout_s: int, tell: Tell) -> None:
+        self._device = device
+        self._plan = plan
+        self._tell = tell
+        self._transaction = Transaction(device, timeout_s)
+        self._reach = Reach(device, tuning_after(plan, device.client.tuning))
+
+    async def run(self) -> Applied:
+        try:
+            await self._stage()
+        except asyncio.CancelledError:
+            await self._last_word()
+            raise
+        except FieldlogError as error:
+            raise with_state(error, await self._never_begun()) from error
+        try:
+            await self._try_out()
+        except asyncio.CancelledError:
+            await self._last_word()
+            raise
+        except FieldlogError as error:
+            raise await self._gone_back(error) from error
+        await self._keep()
+        return self._applied()
+
+    def _applied(self) -> Applied:
+        tuning = self._device.client.tuning
+        link = None if tuning == self._reach.former else str(tuning)
+        notes = (f"From now on the device is reached at {link}" if link else "", restart_note(self._plan))
+        return Applied(self._plan, transaction=True, link=link, notes=tuple(filter(None, notes)))
+
+    # nothing is in effect yet
+
+    async def _stage(self) -> None:
+        await self._transaction.begin(self._tell)
+        changed = (await read_back(self._device, self._plan)).not_former
+        if changed:
+            raise UsageError(
+                f"{self._device.name} has changed since the plan was made: {', '.join(changed)}. Make it again"
+            )
+        await self._transaction.write(self._plan)
+
+    async def _never_begun(self) -> str:
+        """Let the device forget what it was sent; it does so by itself too."""
+        try:
+            async with asyncio.timeout(_LAST_WORD_S):
+                await self._transaction.abort()
+        except (FieldlogError, TimeoutError):
+            return (
+                "Nothing was changed: the former values hold. What was sent so far is forgotten by the device within "
+                f"{self._transaction.limit_s} s; applying again waits for that"
+            )
+        return "Nothing was changed: the former values hold"
+
+    # on trial
+
+    async def _try_out(self) -> None:
+        """From here on the device has the new values, or will have gone back by itself."""
+        self._limit()
+        await self._reach.take(self._commit)
+        if changes_link(self._plan):
+            self._tell(self._sentence_of_link())
+            await self._reach.take(self._device.params, first=self._reach.new)
+        missing = (await self._reach.take(self._read_back)).not_new
+        if missing:
+            raise VerificationError(f"{self._device.name} does not hold what was written: {', '.join(missing)}")
+
+    async def _commit(self) -> None:
+        await self._transaction.commit()
+        self._limit()
+
+    def _limit(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._reach.ends_at = now + self._transaction.limit_s * _SLOW_CLOCK + _MARGIN_S
+
+    def _sentence_of_link(self) -> str:
+        if self._reach.new != self._reach.former:
+            return f"The link changes: going on at {self._reach.new}"
+        return "The link may change in a way that cannot be followed from here; seeing whether the device still answers"
+
+    async def _gone_back(self, error: FieldlogError) -> FieldlogError:
+        """The former values are brought back, or come back by themselves: an error that says which."""
+        self._tell(
+            f"{error}. Bringing the former values back; the device does so by itself after {self._transaction.limit_s} s"
+        )
+        try:
+            with suppress(RefusedError):  # what is not open any more has ended
+                await self._reach.take(self._transaction.abort)
+            by_itself = self._reach.time_is_over
+            first = self._reach.former if self._device.client.tuning != self._reach.former else None
+            left = (await self._reach.take(self._read_back, first)).not_former
+        except (LinkError, ProtocolError):
+            return with_state(error, self._not_known())
+        if left:
+            return VerificationError(
+                f"{error}. The device was told to go back to its former values and holds others: {', '.join(left)}. "
+                "Compare them with `fieldlog config diff`"
+            )
+        return with_state(
+            error,
+            f"The device went back to its former values by itself, {self._transaction.limit_s} s after they were "
+            "replaced, and they were read back"
+            if by_itself
+            else "The former values are back, and were read back",
+        )
+
+    def _not_known(self) -> str:
+        return (
+            "What the device holds cannot be read now: by itself it has gone back to all of its former values within "
+            f"{self._transaction.limit_s} s. Look at it with `fieldlog config diff` as soon as it answers again"
+        )
+
+    # for good
+
+    async def _keep(self) -> None:
+        try:
+            await self._reach.take(self._transaction.confirm)
+        except RefusedError as error:
+            if not is_refusal(error, LoggerError.NO_TRANSACTION):
+                raise await self._gone_back(error) from error
+            await self._look_what_holds(error)
+        except (LinkError, ProtocolError) as error:
+            raise with_state(
+                error,
+                "The new values were in effect, and whether the device was still told to keep them is not known: it "
+                "holds all of them, or all of the former ones again. Look at it with `fieldlog config diff` as soon as "
+                "it answers",
+            ) from error
+
+    async def _look_what_holds(self, error: RefusedError) -> None:
+        """No transaction is open any more: it was confirmed and the device has restarted since, or it has ended."""
+        held = await self._reach.take(self._read_back)
+        if held.not_new:
+            state = "The former values hold, and were read back" if not held.not_former else "It holds other values now"
+            raise with_state(error, f"The device restarted, or its time limit was over before. {state}. Apply again")
+
+    async def _read_back(self) -> ReadBack:
+        return await read_back(self._device, self._plan)
+
+    async def _last_word(self) -> None:
+        """Somebody interrupted this."""
+        with suppress(FieldlogError, TimeoutError):
+            async with asyncio.timeout(_LAST_WORD_S):
+                await self._transaction.abort()

@@ -6,7 +6,8 @@ its user understands, because nobody above knows what the link is made of.
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from fieldlog_protocol.errors import LinkError
 
@@ -46,4 +47,36 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Release everything; harmless when nothing is open."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What both ends of a link must agree on, as far as a transport can choose it: else None."""
+
+    baud: int | None = None
+    port: int | None = None
+    """Of UDP."""
+
+    def __str__(self) -> str:
+        words = [f"{self.baud} baud" if self.baud else "", f"UDP port {self.port}" if self.port else ""]
+        return ", ".join(filter(None, words))
+
+    def adopting(self, wanted: Tuning) -> Tuning:
+        """This one with what is wanted, where it has such a thing at all."""
+        return Tuning(
+            baud=None if self.baud is None else wanted.baud or self.baud,
+            port=None if self.port is None else wanted.port or self.port,
+        )
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """A transport whose end of the link can be changed to match the device's."""
+
+    @property
+    def tuning(self) -> Tuning: ...
+
+    def tune(self, tuning: Tuning) -> None:
+        """Use this from the next opening on."""
         ...

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import serial
 
-from fieldlog.transports.base import Sink
+from fieldlog.transports.base import Sink, Tuning
 from fieldlog.transports.ports import serial_ports
 from fieldlog.transports.serial_errors import cannot_open, unplugged
 
@@ -158,6 +158,13 @@ class SerialTransport:
         self._make_line = line
         self._line: _Line | None = None
         self._sink: Sink | None = None
+
+    @property
+    def tuning(self) -> Tuning:
+        return Tuning(baud=self._baud)
+
+    def tune(self, tuning: Tuning) -> None:
+        self._baud = tuning.baud or self._baud
 
     async def open(self, sink: Sink) -> None:
         await self.close()

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import IO, Any, cast
 
-from fieldlog.transports.base import Sink, Transport
+from fieldlog.transports.base import Sink, Transport, Tunable, Tuning
 from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, UsageError
 
 _READY_S = 60.0
@@ -40,6 +40,14 @@ class SimulatedTransport:
     @property
     def mtu(self) -> int | None:
         return None if self._link is None else self._link.mtu
+
+    @property
+    def tuning(self) -> Tuning:
+        return self._link.tuning if isinstance(self._link, Tunable) else Tuning()
+
+    def tune(self, tuning: Tuning) -> None:
+        if isinstance(self._link, Tunable):
+            self._link.tune(tuning)
 
     async def open(self, sink: Sink) -> None:
         if self._child is not None and self._child.poll() is not None:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sys
 
-from fieldlog.transports.base import Sink
+from fieldlog.transports.base import Sink, Tuning
 from fieldlog_protocol.errors import DeviceNotFound, LinkError
 
 DEFAULT_PORT = 1337
@@ -45,10 +45,20 @@ class UdpTransport:
     def __init__(self, host: str, port: int = DEFAULT_PORT) -> None:
         self._host = host
         self._port = port
-        self.name = f"udp:[{host}]:{port}" if ":" in host else f"udp:{host}:{port}"
         self.mtu: int | None = None
         self._transport: asyncio.DatagramTransport | None = None
         self._endpoint: _Endpoint | None = None
+
+    @property
+    def name(self) -> str:
+        return f"udp:[{self._host}]:{self._port}" if ":" in self._host else f"udp:{self._host}:{self._port}"
+
+    @property
+    def tuning(self) -> Tuning:
+        return Tuning(port=self._port)
+
+    def tune(self, tuning: Tuning) -> None:
+        self._port = tuning.port or self._port
 
     async def open(self, sink: Sink) -> None:
         await self.close()

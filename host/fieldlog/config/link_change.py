@@ -1,0 +1,88 @@
+"""How the link changes with settings that affect it, and how the device is reached again.
+
+Rule: until it is known which side of the change the device is on, both are tried in turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from fieldlog.config.model import Change, Plan
+from fieldlog.config.values import decode
+from fieldlog.device import Device
+from fieldlog.transports.base import Tuning
+from fieldlog.url import DEFAULT_UDP_PORT
+from fieldlog_protocol.commands.logger import SettingFlag
+from fieldlog_protocol.errors import LinkError, ProtocolError
+
+T = TypeVar("T")
+
+_BAUD, _PORT = "Bd", "{port}"
+_PAUSE_S = 0.3
+GRACE_S = 15.0
+"""How long a device is looked for after it has given a change up by itself."""
+
+
+def tuning_after(plan: Plan, former: Tuning) -> Tuning:
+    """What the host's end of the link has to be once the plan is in effect, as far as the settings say so by their units."""
+    baud = port = None
+    for change in plan.settings:
+        if _acts_now(change):
+            value = decode(change.setting, change.new)
+            if change.setting.unit == _BAUD and isinstance(value, int):
+                baud = value
+            elif change.setting.unit == _PORT and isinstance(value, int):
+                port = value or DEFAULT_UDP_PORT
+    return former.adopting(Tuning(baud, port))
+
+
+def changes_link(plan: Plan) -> bool:
+    """Whether the link may be another one as soon as the plan is in effect."""
+    return any(map(_acts_now, plan.settings))
+
+
+def _acts_now(change: Change) -> bool:
+    return change.setting.flags & (SettingFlag.AFFECTS_LINK | SettingFlag.NEEDS_RESTART) == SettingFlag.AFFECTS_LINK
+
+
+class Reach:
+    """Takes steps on a device that may be on either side of a change of the link, until `ends_at` and a while longer.
+
+    `ends_at` is when the device has given up by itself at the latest, in the loop's time.
+    """
+
+    def __init__(self, device: Device, new: Tuning) -> None:
+        self._device = device
+        self.former = device.client.tuning
+        self.new = new
+        self.ends_at = asyncio.get_running_loop().time()
+
+    @property
+    def time_is_over(self) -> bool:
+        """Whether the device has gone back by itself."""
+        return asyncio.get_running_loop().time() >= self.ends_at
+
+    async def take(self, step: Callable[[], Awaitable[T]], first: Tuning | None = None) -> T:
+        """What the step answers, taken as often as it needs; `first` is how to open the link before. Raises what a
+        refused step raises, and LinkError or ProtocolError when the device stays away."""
+        tuning = self._device.client.tuning
+        if first is not None:
+            tuning = first
+            with suppress(LinkError, ProtocolError):
+                await self._device.reopen(first)
+        while True:
+            try:
+                return await step()
+            except (LinkError, ProtocolError):
+                if asyncio.get_running_loop().time() >= self.ends_at + GRACE_S:
+                    raise
+            tuning = self._other(tuning)
+            await asyncio.sleep(_PAUSE_S)
+            with suppress(LinkError, ProtocolError):
+                await self._device.reopen(tuning)
+
+    def _other(self, tuning: Tuning) -> Tuning:
+        return self.former if tuning == self.new or self.time_is_over else self.new

@@ -1,0 +1,123 @@
+"""One settings transaction on a device, step by step (FL 16).
+
+Rule: every step names the transaction and may be repeated, so that whoever does not know whether a step arrived takes it
+again. What to do when a step fails is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+from fieldlog.client import Reply
+from fieldlog.config.model import Plan
+from fieldlog.deployment import write_metadata
+from fieldlog.device import Device
+from fieldlog_protocol.commands import Empty, Group, logger, settings
+from fieldlog_protocol.commands.logger import Capability, LoggerError, TransactionStep
+from fieldlog_protocol.errors import RefusedError
+
+Tell = Callable[[str], None]
+
+_ASK_AGAIN_S = 5
+_NOT_LONGER_S = 0xFFFF
+
+
+def nobody(_: str) -> None:
+    """Nobody listens."""
+
+
+def is_refusal(error: RefusedError, code: LoggerError) -> bool:
+    return (error.group, error.code) == (Group.LOGGER, code)
+
+
+async def has_transactions(device: Device) -> bool:
+    """Whether the device changes settings, calibrations and metadata all at once."""
+    if not await device.has_logger():
+        return False
+    caps = (await device.request(logger.INFO, logger.InfoRequest())).caps
+    return bool((caps or 0) & Capability.TRANSACTION)
+
+
+async def settle(device: Device, tell: Tell = nobody) -> None:
+    """Wait until no transaction is open, so that what is read is what holds: before any plan is made.
+
+    A transaction is left open by a host that was killed in the middle, for its time limit at most. `tell` is called
+    with a sentence when there is something to wait for. Harmless on a device without transactions.
+    """
+    if await has_transactions(device):
+        transaction = Transaction(device, 1)
+        await transaction.begin(tell)
+        await transaction.abort()
+
+
+class Transaction:
+    """`limit_s`: how long the device keeps values on trial, and how long it waits for writes before."""
+
+    def __init__(self, device: Device, limit_s: int) -> None:
+        self.id = secrets.randbits(32)
+        self.limit_s = min(limit_s, _NOT_LONGER_S)
+        self._device = device
+
+    async def begin(self, tell: Tell) -> None:
+        """Open it, as soon as no other is open: that takes no longer than the other's time limit."""
+        told = False
+        while True:
+            try:
+                await self._step(TransactionStep.BEGIN)
+            except RefusedError as error:
+                if not is_refusal(error, LoggerError.TRANSACTION_OPEN):
+                    raise
+                left_s = _left_s(error)
+                if not told:
+                    tell(
+                        f"{self._device.name} has another change open, of which nobody has said that it is to stay. "
+                        f"Waiting until it ends, {left_s} s at most"
+                    )
+                    told = True
+                await asyncio.sleep(min(max(left_s, 0.2), _ASK_AGAIN_S))
+            else:
+                return
+
+    async def write(self, plan: Plan) -> None:
+        """Send all that is new, without waiting in between; the device keeps it aside."""
+        replies = [self._setting(change.setting.key, change.new) for change in plan.settings]
+        replies += [self._calibration(item.stream_id, item.position, item.new) for item in plan.calibration]
+        try:
+            for reply in replies:
+                await reply
+        finally:
+            for reply in replies:
+                reply.cancel()
+        if plan.metadata is not None:
+            await write_metadata(self._device, plan.metadata.new, self.id)
+
+    async def commit(self) -> None:
+        """Let the device have the new values, on trial."""
+        await self._device.client.request(settings.COMMIT, Empty())
+
+    async def confirm(self) -> None:
+        """Keep them for good."""
+        await self._step(TransactionStep.CONFIRM)
+
+    async def abort(self) -> None:
+        """Bring the former ones back."""
+        await self._step(TransactionStep.ABORT)
+
+    async def _step(self, step: TransactionStep) -> None:
+        secs = self.limit_s if step is TransactionStep.BEGIN else None
+        await self._device.request(logger.TRANSACTION, logger.TransactionRequest(step=step, id=self.id, secs=secs))
+
+    def _setting(self, key: str, value: bytes) -> Reply[Empty]:
+        return self._device.client.start(settings.WRITE, settings.SettingWriteRequest(name=key, val=value, t=self.id))
+
+    def _calibration(self, stream: int, channel: int, coefficients: tuple[float, ...]) -> Reply[Empty]:
+        request = logger.CalibrateRequest(id=secrets.randbits(32), s=stream, c=channel, cal=coefficients, t=self.id)
+        return self._device.client.start(logger.CALIBRATE, request)
+
+
+def _left_s(error: RefusedError) -> int:
+    """A device of other making may not say."""
+    left = error.details.get("left")
+    return left if isinstance(left, int) and 0 <= left <= _NOT_LONGER_S else logger.TRIAL_S
