@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import lru_cache
 
 from fieldlog_protocol.errors import UsageError
 
@@ -206,7 +206,7 @@ def code(unit: str) -> str:
     return _SPELLINGS.get(plain, plain)
 
 
-@cache
+@lru_cache(maxsize=512)
 def unit_of(unit: str) -> Unit | None:
     """The unit of a code or spelling; None for one that is not known, and for what no other unit could be given for."""
     whole = code(unit)
@@ -216,7 +216,7 @@ def unit_of(unit: str) -> Unit | None:
     end = 0
     for match in _FACTOR.finditer(whole):
         factor = _atom(code(match[2]))
-        if match.start() != end or factor is None or (end and not match[1]) or factor.offset:
+        if match.start() != end or factor is None or factor.offset or (match[1] != "/" and bool(match[1]) != bool(end)):
             return None
         power = int(match[3] or 1) * (-1 if match[1] == "/" else 1)
         product = _times(product, factor, power)
