@@ -62,7 +62,7 @@ class _Application:
         self._plan = plan
         self._tell = tell
         self._transaction = Transaction(device, timeout_s)
-        self._reach = Reach(device, tuning_after(plan, device.client.tuning))
+        self._reach = Reach(device, tuning_after(plan, device.client.tuning), tell)
 
     async def run(self) -> Applied:
         try:
@@ -165,8 +165,9 @@ class _Application:
 
     def _not_known(self) -> str:
         return (
-            "What the device holds cannot be read now: by itself it has gone back to all of its former values within "
-            f"{self._transaction.limit_s} s. Look at it with `fieldlog config diff` as soon as it answers again"
+            "It does not answer, so that nobody can look; but by now it has gone back to all of its former values by "
+            f"itself, as it does {self._transaction.limit_s} s after they were replaced. Compare with `fieldlog config "
+            "diff` as soon as it answers again"
         )
 
     # for good

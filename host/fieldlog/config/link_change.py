@@ -54,8 +54,9 @@ class Reach:
     `ends_at` is when the device has given up by itself at the latest, in the loop's time.
     """
 
-    def __init__(self, device: Device, new: Tuning) -> None:
+    def __init__(self, device: Device, new: Tuning, tell: Callable[[str], None]) -> None:
         self._device = device
+        self._tell = tell
         self.former = device.client.tuning
         self.new = new
         self.ends_at = asyncio.get_running_loop().time()
@@ -63,26 +64,39 @@ class Reach:
     @property
     def time_is_over(self) -> bool:
         """Whether the device has gone back by itself."""
-        return asyncio.get_running_loop().time() >= self.ends_at
+        return self._now() >= self.ends_at
 
     async def take(self, step: Callable[[], Awaitable[T]], first: Tuning | None = None) -> T:
         """What the step answers, taken as often as it needs; `first` is how to open the link before. Raises what a
-        refused step raises, and LinkError or ProtocolError when the device stays away."""
-        tuning = self._device.client.tuning
+        refused step raises, and the first LinkError or ProtocolError when the device stays away."""
+        tuning = first or self._device.client.tuning
         if first is not None:
-            tuning = first
-            with suppress(LinkError, ProtocolError):
-                await self._device.reopen(first)
+            await self._open(first)
+        lost: LinkError | ProtocolError | None = None
         while True:
             try:
                 return await step()
-            except (LinkError, ProtocolError):
-                if asyncio.get_running_loop().time() >= self.ends_at + GRACE_S:
-                    raise
+            except (LinkError, ProtocolError) as error:
+                if lost is None:
+                    self._tell_loss(error)
+                lost = lost or error
+                if self._now() >= self.ends_at + GRACE_S:
+                    raise lost from None
             tuning = self._other(tuning)
             await asyncio.sleep(_PAUSE_S)
-            with suppress(LinkError, ProtocolError):
-                await self._device.reopen(tuning)
+            await self._open(tuning)
+
+    async def _open(self, tuning: Tuning) -> None:
+        with suppress(LinkError, ProtocolError):
+            await self._device.reopen(tuning)
+
+    def _tell_loss(self, error: LinkError | ProtocolError) -> None:
+        left_s = max(0.0, self.ends_at + GRACE_S - self._now())
+        self._tell(f"{str(error).rstrip('.')}. Trying to reach it again for {left_s:.0f} s")
 
     def _other(self, tuning: Tuning) -> Tuning:
         return self.former if tuning == self.new or self.time_is_over else self.new
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
