@@ -28,8 +28,8 @@ from fieldlog.pull_many import distinct
 from fieldlog.url import DeviceUrl
 from fieldlog_protocol.errors import FieldlogError
 
-AT_ONCE = 32
-"""Devices asked or written at the same time: most of it is waiting for their links, the rest is one processor's work."""
+AT_ONCE = 128
+"""Devices asked or written at the same time: what takes long is waiting for their links."""
 
 _NAMED = 3
 """So many devices are named with a problem that not all have."""
