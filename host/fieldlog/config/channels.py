@@ -74,7 +74,8 @@ def coefficients(name: str, channel: Channel, value: object) -> Coefficients:
 
 def _number(name: str, item: object) -> float:
     if isinstance(item, bool) or not isinstance(item, (int, float)):
-        raise UsageError(f"{name} has a coefficient {item!r}, which is no number")
+        shown = str(item).lower() if isinstance(item, bool) else repr(item)
+        raise UsageError(f"{name} has a coefficient {shown}, which is no number")
     try:
         number = float(item)
     except OverflowError:

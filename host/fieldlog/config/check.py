@@ -14,7 +14,7 @@ from fieldlog.config.model import ChannelKey, Coefficients, Located, Place, Prob
 from fieldlog.config.schema import nearest
 from fieldlog.config.target import Target
 from fieldlog.config.values import encode, value_of
-from fieldlog.deployment import ZONE, zone_of
+from fieldlog.deployment import ZONE, known_zone
 from fieldlog_protocol.blocks.metadata import encode_metadata
 from fieldlog_protocol.commands.logger import METADATA_MAX
 from fieldlog_protocol.errors import UsageError
@@ -92,9 +92,8 @@ class _Checker:
         if not isinstance(text, str):
             self._tell(located.place, f"{key} is a text: write it in quotes")
             return None
-        if key == ZONE and text:
-            with self._telling(located.place):
-                zone_of(text)
+        if key == ZONE and text and known_zone({ZONE: text}) is None:
+            self._tell(located.place, f"there is no time zone {text!r}: use an IANA name such as Europe/Berlin")
         return text
 
     @contextmanager

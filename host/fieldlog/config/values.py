@@ -136,7 +136,7 @@ def encode(setting: Setting, value: Value) -> bytes:
     """The bytes for a value; raises UsageError that says what the setting takes."""
     kind = setting.type
     if setting.read_only:
-        raise UsageError(f"{setting.key} is read only")
+        raise UsageError(f"{setting.key} is read only: leave it out")
     if kind is SettingType.BOOL:
         return _bool(setting, value)
     if kind is SettingType.CHOICE:
@@ -196,7 +196,7 @@ def value_of(setting: Setting, item: object) -> Value:
         return parse_words(setting, item)
     if isinstance(item, (bool, int, float)):
         return item
-    kind = "list" if isinstance(item, list) else "table" if isinstance(item, dict) else "time"
+    kind = "list" if isinstance(item, list) else "table" if isinstance(item, dict) else "date or time"
     raise UsageError(f"{setting.key} cannot be a {kind}: it takes {allowed(setting)}")
 
 
@@ -292,7 +292,14 @@ def _range(setting: Setting) -> str:
 
 
 def _unfit(setting: Setting, value: Value) -> UsageError:
-    shown = value.hex() if isinstance(value, bytes) else repr(value) if isinstance(value, str) else value
+    return UsageError(f"{setting.key} cannot be {_value_text(value)}: it takes {allowed(setting)}")
+
+
+def _value_text(value: Value) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, int) and abs(value) > _FLOAT_LIMIT:
-        shown = "a number of so many digits"
-    return UsageError(f"{setting.key} cannot be {shown}: it takes {allowed(setting)}")
+        return "a number of so many digits"
+    return repr(value)
