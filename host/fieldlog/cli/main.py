@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "image": ("image:image", "Look at firmware slots and files."),
     "config": ("config:config", "Show and change a device's settings."),
     "calibrate": ("calibrate:calibrate", "Show and set the calibration of a logger's channels."),
+    "provision": ("provision:provision", "Prepare many devices from one file."),
     "clock": ("clock:clock", "Show and set a device's clock."),
     "log": ("log:log", "Arm, stop and watch a logger."),
     "pull": ("pull:pull", "Read a logger out into the archive."),

@@ -1,0 +1,227 @@
+"""`fieldlog provision`: a fleet from one file, device after device."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fieldlog.cli.common import Common, on_interrupt, options, run
+from fieldlog.cli.failure import FAILED, described, sentence
+from fieldlog.cli.output import json_line
+from fieldlog.config.schema_cache import default_cache
+from fieldlog.device import Device
+from fieldlog.firmware_package import load_package
+from fieldlog.flash_checks import check_file
+from fieldlog.flash_plan import FlashOptions
+from fieldlog.flash_restart import lasting
+from fieldlog.keys import load_key
+from fieldlog.logger_info import LoggerInfo
+from fieldlog.pinned_keys import default_pins
+from fieldlog.provision.fleet import Fleet, Row
+from fieldlog.provision.fleet_file import read_fleet
+from fieldlog.provision.line import Line, Visit, present_devices
+from fieldlog.provision.one_device import Options
+from fieldlog.provision.progress import Progress, state_path
+from fieldlog.provision.report import COLUMNS, device_json, report_folder, result, table, write_device, write_table
+from fieldlog.provision.wanted import check_rows
+from fieldlog.text import count
+from fieldlog.url import VARIABLE, DeviceUrl, choose, parse
+from fieldlog_protocol.errors import UsageError
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+WAIT_S = 30.0
+
+
+@click.command()
+@options
+@click.argument("fleet", type=_FILE, metavar="FLEET")
+@click.option("--config", type=_FILE, metavar="FILE", help="The configuration of rows that name none.")
+@click.option("--image", type=_FILE, metavar="FILE", help="Firmware that every device shall run.")
+@click.option("--key", type=_FILE, metavar="PEM", help="The key that must have signed it.")
+@click.option("--allow-downgrade", is_flag=True, help="Install an older version too.")
+@click.option("--stop-logging", is_flag=True, help="End sessions that are armed or recorded; their readings stay.")
+@click.option("--line", "as_line", is_flag=True, help="Devices come one after another to the same --device.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0),
+    metavar="S",
+    help=f"How long to wait for a device: {WAIT_S:.0f} s for each --device; on a line for ever.",
+)
+@click.option("--yes", is_flag=True, help="Give rows that name no serial or uid to devices as they come, unasked.")
+@click.option("--check", is_flag=True, help="Look for errors in the files only, and change nothing.")
+@click.option("--report", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where reports go.")
+def provision(common: Common, /, fleet: Path, **words: Any) -> None:
+    """Prepare the devices of FLEET (.csv or .toml): flash, configure, set the clock, self test, arm.
+
+    Without --device it attends to USB devices as they are plugged in, until every row is done. Stop it and repeat it at
+    will: what is done is left out, what is half done goes on.
+    """
+    found = read_fleet(fleet, words["config"])
+    check_rows(found)
+    chosen, digest = _options(found, words)
+    progress = Progress(state_path(fleet))
+    if words["check"]:
+        data: dict[str, object] = {"fleet": str(fleet), "rows": len(found.rows)}
+        common.output.result(
+            data, lambda: common.output.line(f"{count(len(found.rows), 'row')}, nothing wrong with them")
+        )
+        return
+    desk = _Desk(common, found, progress, words["report"] or report_folder(fleet), unasked=words["yes"])
+    desk.require_answers()
+    line = Line(found, progress, chosen, desk.connect, desk.ask, desk.tell, desk.ended, digest)
+    try:
+        with on_interrupt(f"what was done is in {progress.path}. Repeat the command to go on"):
+            run(_attend(line, _urls(common), as_line=words["as_line"], wait_s=words["wait_s"]))
+    finally:
+        path = desk.show()
+    desk.end(path)
+
+
+async def _attend(line: Line, urls: list[DeviceUrl], *, as_line: bool, wait_s: float | None) -> None:
+    if not urls:
+        await line.attend_line(present_devices, wait_s, listed=True)
+    elif as_line:
+        await line.attend_line(lambda: urls, wait_s, listed=False)
+    else:
+        await line.attend_all(urls, WAIT_S if wait_s is None else wait_s)
+
+
+def _urls(common: Common) -> list[DeviceUrl]:
+    """Those that the user names; none: whatever is plugged in."""
+    named = [parse(text) for text in common.devices]
+    return named or ([choose(None)] if os.environ.get(VARIABLE) else [])
+
+
+def _options(fleet: Fleet, words: dict[str, Any]) -> tuple[Options, str]:
+    """And the digest of what they say of the firmware."""
+    image: Path | None = words["image"] or fleet.image
+    if words["key"] is not None and image is None:
+        raise UsageError("--key says who must have signed the firmware: give --image")
+    package = None if image is None else load_package(image)
+    digest = "" if image is None else hashlib.sha256(image.read_bytes()).hexdigest()
+    if package is not None:
+        check_file(package)
+    wanted = FlashOptions(
+        allow_downgrade=words["allow_downgrade"],
+        stop_logging=words["stop_logging"],
+        key=None if words["key"] is None else load_key(words["key"]),
+        pins=default_pins(),
+    )
+    return Options(package, wanted, words["stop_logging"], default_cache()), digest
+
+
+@dataclass(slots=True)
+class _Desk:
+    """Talks with whoever plugs devices in."""
+
+    common: Common
+    fleet: Fleet
+    progress: Progress
+    folder: Path
+    unasked: bool
+    visits: list[Visit] = field(default_factory=list[Visit])
+
+    def connect(self, url: DeviceUrl) -> AbstractAsyncContextManager[Device]:
+        return self.common.connect(lasting(url))
+
+    def require_answers(self) -> None:
+        """Refuse what would have to be asked where nobody can answer."""
+        free = [row for row in self.fleet.rows if row.free and self.progress.of(row) is None]
+        if free and not self.unasked and not sys.stdin.isatty():
+            raise UsageError(
+                f"{count(len(free), 'row')} of {self.fleet.path} name no serial and no uid, the first of them in line "
+                f"{free[0].line}, and there is no terminal to ask which device gets which. Nothing was changed; --yes gives "
+                "them to devices as they come"
+            )
+
+    async def ask(self, info: LoggerInfo, row: Row, link: str) -> bool:
+        if self.unasked:
+            return True
+        who = f"{info.serial or info.uid.hex()} at {link}"
+        return await _answer(lambda: click.confirm(f"Shall {who} be {row.title} (row {row.number})?", err=True))
+
+    def tell(self, visit: Visit, step: str) -> None:
+        self.common.output.note(f"{visit.name}: {step}")
+
+    def ended(self, visit: Visit) -> None:
+        self.visits.append(visit)
+        if visit.record is not None and not visit.skipped:
+            write_device(self.folder, visit.record)
+        output = self.common.output
+        if output.as_json:
+            click.echo(json_line(_visit_json(visit)))
+        if visit.error is not None:
+            for line in sentence(visit.error).splitlines():
+                output.complain(f"{visit.name}: {line}")
+        elif visit.skipped:
+            output.note(f"{visit.name}: done already")
+        else:
+            output.note(f"{visit.name}: done")
+
+    @property
+    def failures(self) -> list[Visit]:
+        """Devices whose last visit ended in an error."""
+        last = {visit.uid or visit.link: visit for visit in self.visits}
+        return [visit for visit in last.values() if visit.error is not None]
+
+    def show(self) -> Path:
+        """The table of all, on the screen and as a file."""
+        rows = table(self.fleet, self.progress)
+        path = write_table(self.folder, rows)
+        if not self.common.output.as_json:
+            self.common.output.table([f"{COLUMNS[0]}>", *COLUMNS[1:9]], [row[:9] for row in rows])
+        return path
+
+    def end(self, path: Path) -> None:
+        results = [result(self.progress.of(row)) for row in self.fleet.rows]
+        counts = {name: results.count(name) for name in ("done", "half done", "failed", "missing")}
+        output = self.common.output
+        if output.as_json:
+            data = {name.replace(" ", "_"): number for name, number in counts.items()}
+            click.echo(json_line({"fleet": str(self.fleet.path), "rows": len(results), **data, "report": str(path)}))
+        said = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
+        output.note(f"{count(len(results), 'row')}: {said}. Reports are in {self.folder}")
+        if self.failures:
+            raise click.exceptions.Exit(FAILED)
+
+
+def _visit_json(visit: Visit) -> dict[str, object]:
+    return {
+        "device": visit.link,
+        "row": None if visit.row is None else visit.row.number,
+        "skipped": visit.skipped,
+        "error": None if visit.error is None else described(visit.error),
+        "provisioned": None if visit.record is None else device_json(visit.record),
+    }
+
+
+async def _answer(ask: Callable[[], bool]) -> bool:
+    """What a person answers, while other devices go on. The thread is one that nobody waits for at the end."""
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[bool] = loop.create_future()
+
+    def work() -> None:
+        try:
+            said = ask()
+        except click.Abort:
+            said = False
+        loop.call_soon_threadsafe(_answered, answered, said)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await answered
+
+
+def _answered(future: asyncio.Future[bool], said: bool) -> None:
+    if not future.done():
+        future.set_result(said)
