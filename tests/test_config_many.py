@@ -1,0 +1,328 @@
+"""One file for many devices: compared first, asked once, each with its own outcome, and no failure stops the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fieldlog
+from fieldlog.cli.main import invoke
+from fieldlog.config.document import parse
+from fieldlog.config.many import Candidate, Stage, Watch, apply_many
+from fieldlog.config.model import Problems
+from fieldlog.transports.ports import SerialPort
+from fieldlog_protocol.errors import LinkError
+from simulator import Simulator, simulator
+from terminal import CLI
+
+DEVICES = 4
+PATIENCE_S = 30
+NOBODY = "udp:127.0.0.1:1?timeout=0.5"
+FLEET = """\
+[settings]
+"device/name" = "${place} ${index}"
+"alarm/high" = "35.5 degC"
+[calibration]
+temperature = ["${offset}", 1.0]
+[metadata]
+site = "${place}"
+[variables]
+place = "Ridge"
+offset = 0.25
+[devices."label:Hut*".settings]
+"alarm/high" = 30
+[devices."nowhere".settings]
+"alarm/high" = 20
+"""
+
+
+@pytest.fixture(scope="module")
+def loggers() -> Iterator[Simulator]:
+    with simulator("--count", str(DEVICES), "--udp", "0", links=DEVICES) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("FIELDLOG_DEVICE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fleet.toml").write_text(FLEET)
+
+
+class Cli:
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.out = self.err = ""
+
+    def __call__(self, *words: str) -> int:
+        self._capsys.readouterr()
+        code = invoke(words)
+        self.out, self.err = self._capsys.readouterr()
+        assert "Traceback" not in self.err
+        return code
+
+    def apply(self, file: str, urls: Sequence[str], *words: str) -> int:
+        return self("config", "apply", file, *devices(urls), *words)
+
+    def json(self, file: str, urls: Sequence[str], *words: str) -> list[dict[str, Any]]:
+        self.apply(file, urls, "--json", *words)
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def values(self, url: str, *keys: str) -> dict[str, Any]:
+        assert self("config", "get", *keys, "--json", "--device", url) == 0, self.err
+        found: dict[str, Any] = json.loads(self.out)["values"]
+        return found
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+def devices(urls: Sequence[str]) -> list[str]:
+    return [word for url in urls for word in ("--device", url)]
+
+
+def toml(number: float) -> str:
+    """A file that changes one setting."""
+    return f'[settings]\n"alarm/high" = {number}\n'
+
+
+def outcomes(out: str) -> list[str]:
+    return [line.rsplit("  ", 1)[-1].strip() for line in out[out.index("outcome") :].splitlines()[1:]]
+
+
+def test_each_device_gets_its_own_and_a_second_time_nothing_changes(cli: Cli, loggers: Simulator) -> None:
+    assert cli("config", "set", "device/name=Hut", "--device", loggers.urls[1]) == 0
+    assert cli.apply("fleet.toml", loggers.urls, "--yes") == 0
+    assert outcomes(cli.out) == ["applied"] * DEVICES
+    assert "section 'nowhere' holds for none of these devices" in cli.err
+    found = [cli.values(url, "device/name", "alarm/high") for url in loggers.urls]
+    assert [values["device/name"] for values in found] == [f"Ridge {number}" for number in range(1, DEVICES + 1)]
+    assert [values["alarm/high"] for values in found] == [35.5, 30.0, 35.5, 35.5]
+    assert cli("config", "export", "--device", loggers.urls[3]) == 0
+    assert "temperature = [0.25, 1.0]" in cli.out
+    assert 'site = "Ridge"' in cli.out
+    (Path("same.toml")).write_text(FLEET.replace("label:Hut*", "Ridge 2"))
+    assert cli.apply("same.toml", loggers.urls, "--yes") == 0
+    assert outcomes(cli.out) == ["no change"] * DEVICES
+
+
+def test_plans_that_are_alike_are_shown_once(cli: Cli, loggers: Simulator) -> None:
+    Path("a.toml").write_text(toml(41))
+    assert cli.apply("a.toml", loggers.urls, "--dry-run") == 0
+    assert cli.out.count("-> 41.0 Cel") == 2, "three had another value than the fourth"
+    assert outcomes(cli.out) == ["would change"] * DEVICES
+    assert cli.values(loggers.url, "alarm/high") == {"alarm/high": 35.5}
+
+
+def test_one_that_fails_stops_no_other_and_is_named(cli: Cli, loggers: Simulator) -> None:
+    Path("a.toml").write_text(toml(42))
+    with simulator("--profile", "smp-server") as stock:
+        urls = [NOBODY, *loggers.urls, stock.url]
+        assert cli.apply("a.toml", urls, "--yes") == 1, "they failed in different ways"
+        assert outcomes(cli.out) == ["failed", *["applied"] * DEVICES, "failed"]
+        assert cli.err.count("error: ") == 2
+        assert "nobody listens at udp:127.0.0.1:1" in cli.err
+        assert "no fieldlog logger group" in cli.err
+    assert cli.values(loggers.urls[-1], "alarm/high") == {"alarm/high": 42.0}
+    assert cli.apply("a.toml", [NOBODY, loggers.url], "--yes") == 3
+    assert outcomes(cli.out) == ["failed", "no change"]
+
+
+async def test_one_that_vanishes_while_the_others_are_written_is_named(loggers: Simulator) -> None:
+    with simulator("--udp", "0") as doomed:
+
+        def agree(_: Sequence[Candidate]) -> bool:
+            doomed.process.kill()
+            doomed.process.wait()
+            return True
+
+        urls = [f"{doomed.url}?timeout=0.5", *loggers.urls]
+        found = await apply_many(parse(toml(43), "a.toml"), urls, agree)
+    assert [candidate.stage for candidate in found] == [Stage.FAILED, *[Stage.APPLIED] * DEVICES]
+    assert isinstance(found[0].error, LinkError)
+    async with fieldlog.connect(loggers.url) as device:
+        assert (await device.read_setting("alarm/high")).hex() == "00002c42"
+
+
+def test_two_ways_to_a_device_are_one_device(cli: Cli, loggers: Simulator) -> None:
+    Path("a.toml").write_text(toml(44))
+    other = loggers.url.replace("127.0.0.1", "localhost")
+    found = cli.json("a.toml", [loggers.url, other], "--yes")
+    assert sorted(line["outcome"].partition(" as ")[0] for line in found) == ["applied", "same device"]
+    assert len({line["device"] for line in found}) == 2
+
+
+def test_a_file_that_is_wrong_for_one_device_is_written_to_none(cli: Cli, loggers: Simulator) -> None:
+    before = [cli.values(url, "alarm/high", "device/name") for url in loggers.urls]
+    name = before[2]["device/name"]
+    Path("a.toml").write_text(
+        f'{toml(45)}b = ?\n[devices."label:{name}".settings]\n"alarm/hihg" = 1\n"device/serial" = "x"\n[log]\nlable = 1\n'
+    )
+    assert cli.apply("a.toml", [*loggers.urls, NOBODY], "--yes") == 2
+    for problem in (
+        "a.toml:3:5: this is not TOML",
+        "a.toml:5:1: the device",
+        "a.toml:6:19: ",
+        "a.toml:8:1: [log] has no",
+    ):
+        assert cli.err.count(problem) == 1, problem
+    assert f"Did you mean alarm/high? ({name})" in cli.err, "whose problem it is"
+    assert [cli.values(url, "alarm/high", "device/name") for url in loggers.urls] == before
+
+
+def test_a_file_that_is_no_toml_is_told_even_if_no_device_answers(cli: Cli) -> None:
+    Path("a.toml").write_text("[settings\n")
+    assert cli.apply("a.toml", [NOBODY], "--yes") == 2
+    assert "a.toml:1:10: this is not TOML" in cli.err
+
+
+def test_without_a_terminal_nobody_can_agree(cli: Cli, loggers: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.toml").write_text(toml(46))
+    before = cli.values(loggers.url, "alarm/high")
+    with Path(os.devnull).open() as nobody:
+        monkeypatch.setattr("sys.stdin", nobody)
+        assert cli.apply("a.toml", [loggers.url]) == 2
+    assert "nothing was changed: nobody is there to be asked. Add --yes" in cli.err
+    assert cli.values(loggers.url, "alarm/high") == before
+    assert cli.apply("a.toml", loggers.urls, "--dry-run") == 0, "to look needs nobody's consent"
+
+
+class Terminal:
+    """The command on a terminal of its own."""
+
+    def __init__(self, *words: str) -> None:
+        self._master, slave = pty.openpty()
+        environment = os.environ | {"TERM": "dumb", "COLUMNS": "100", "PYTHONPATH": os.pathsep.join(sys.path)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", CLI, *words], stdin=slave, stdout=slave, stderr=slave, env=environment
+        )
+        os.close(slave)
+        self.seen = ""
+
+    def until(self, text: str) -> None:
+        """Wait for a text; an empty one: for the end."""
+        while not text or text not in self.seen:
+            assert select.select([self._master], [], [], PATIENCE_S)[0], self.seen
+            try:
+                data = os.read(self._master, 65536)
+            except OSError:
+                data = b""
+            if not data:
+                assert not text, self.seen
+                return
+            self.seen += data.decode()
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def end(self) -> int:
+        self.until("")
+        os.close(self._master)
+        return self.process.wait(PATIENCE_S)
+
+
+def test_on_a_terminal_it_shows_asks_and_does_as_it_is_told(cli: Cli, loggers: Simulator) -> None:
+    Path("a.toml").write_text(toml(47))
+    before = cli.values(loggers.url, "alarm/high")
+    terminal = Terminal("config", "apply", "a.toml", *devices(loggers.urls))
+    terminal.until(f"Apply this to {DEVICES} devices? [y/N]")
+    assert terminal.seen.count("-> 47.0 Cel") >= 1
+    terminal.type("n\n")
+    assert terminal.end() == 1
+    assert "nothing was changed" in terminal.seen
+    assert cli.values(loggers.url, "alarm/high") == before
+    terminal = Terminal("config", "apply", "a.toml", "--device", loggers.url)
+    terminal.until("Apply this? [y/N]")
+    terminal.type("y\n")
+    assert terminal.end() == 0
+    assert cli.values(loggers.url, "alarm/high") == {"alarm/high": 47.0}
+
+
+def test_an_interrupted_question_leaves_everything_as_it_was(cli: Cli, loggers: Simulator) -> None:
+    Path("a.toml").write_text(toml(48))
+    before = cli.values(loggers.url, "alarm/high")
+    terminal = Terminal("config", "apply", "a.toml", "--device", loggers.url)
+    terminal.until("[y/N]")
+    started = time.monotonic()
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.end() == 130
+    assert time.monotonic() - started < PATIENCE_S / 3, "once is enough"
+    assert cli.values(loggers.url, "alarm/high") == before
+
+
+def test_json_has_a_line_for_each_of_several_and_one_object_for_one(cli: Cli, loggers: Simulator) -> None:
+    Path("a.toml").write_text(toml(49))
+    found = cli.json("a.toml", [*loggers.urls, NOBODY], "--dry-run")
+    assert [line["outcome"] for line in found if line["error"] is None] == ["would change"] * DEVICES
+    (failed,) = [line for line in found if line["error"] is not None]
+    assert (failed["outcome"], failed["error"]["exit_code"]) == ("failed", 3)
+    (one,) = cli.json("a.toml", [loggers.url], "--yes")
+    assert (one["outcome"], one["kept"], one["error"]) == ("applied", True, None)
+    assert [(change["key"], change["new"]) for change in one["changes"]] == [("alarm/high", 49.0)]
+
+
+@pytest.mark.parametrize("timeout", ["0s", "1.5s", "20h", "soon"])
+def test_the_time_limit_is_one_that_devices_know(cli: Cli, loggers: Simulator, timeout: str) -> None:
+    assert cli.apply("fleet.toml", [loggers.url], "--yes", "--timeout", timeout) == 2
+
+
+def test_all_takes_every_logger_that_answers(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.toml").write_text(toml(50))
+    with simulator("--count", "2", links=2) as running, simulator("--profile", "smp-server") as stock:
+        paths = [url.partition("?")[0].removeprefix("serial:") for url in [*running.urls, stock.url]]
+        monkeypatch.setattr("fieldlog.transports.serial_ports", lambda: [SerialPort(path) for path in paths])
+        assert cli("config", "apply", "a.toml", "--all", "--yes") == 0
+    assert outcomes(cli.out) == ["applied", "applied", "no logger"]
+    monkeypatch.setattr("fieldlog.transports.serial_ports", list)
+    assert cli("config", "apply", "a.toml", "--all", "--yes") == 3
+    assert "Nothing was changed" in cli.err
+
+
+async def test_problems_stop_everything_before_anybody_is_asked(loggers: Simulator) -> None:
+    def never(_: Sequence[Candidate]) -> bool:
+        raise AssertionError("asked")
+
+    with pytest.raises(Problems):
+        await apply_many(parse("[settings]\nnone = 1\n", "a.toml"), loggers.urls, never)
+
+
+async def test_a_bug_while_one_is_compared_leaves_the_others_their_end(
+    loggers: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages: dict[str, Stage] = {}
+
+    def told(candidate: Candidate) -> None:
+        stages[candidate.url.text] = candidate.stage
+        if candidate.index == 1 and candidate.stage is Stage.APPLYING:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await apply_many(parse(toml(51), "a.toml"), loggers.urls, lambda _: True, watch=Watch(told))
+    assert [stages[url] for url in loggers.urls[1:]] == [Stage.APPLIED] * (DEVICES - 1)
+
+
+def test_twenty_behind_slow_links_take_hardly_longer_than_one(cli: Cli) -> None:
+    many = 20
+    with simulator("--count", str(1 + many), "--udp", "0", "--latency", "50ms", links=1 + many) as running:
+        started = time.monotonic()
+        assert cli.apply("fleet.toml", running.urls[:1], "--yes") == 0
+        one_s = time.monotonic() - started
+        started = time.monotonic()
+        assert cli.apply("fleet.toml", running.urls[1:], "--yes") == 0
+        all_s = time.monotonic() - started
+    assert outcomes(cli.out) == ["applied"] * many
+    assert all_s < max(3 * one_s, 10.0), f"{all_s:.1f} s for all, {one_s:.1f} s for one"
