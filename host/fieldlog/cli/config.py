@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -12,6 +10,7 @@ from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.config_apply import apply_command
 from fieldlog.cli.config_diff import diff
 from fieldlog.cli.config_raw import commit, delete, load, save, schema_option
+from fieldlog.cli.config_schema import schema
 from fieldlog.cli.config_set import set_
 from fieldlog.cli.config_target import described
 from fieldlog.config.export import export as export_text
@@ -19,7 +18,6 @@ from fieldlog.config.export import toml_value
 from fieldlog.config.present import Entry, Present, read, read_all
 from fieldlog.config.raw import show_raw
 from fieldlog.config.schema import Schema
-from fieldlog.config.values import Setting, allowed
 from fieldlog.files import check_target
 from fieldlog.whole_file import whole_file
 
@@ -29,7 +27,7 @@ def config() -> None:
     """Show and change a device's settings."""
 
 
-for _command in (set_, diff, delete, commit, load, save):
+for _command in (set_, diff, schema, delete, commit, load, save):
     config.add_command(_command)
 config.add_command(apply_command)
 
@@ -115,21 +113,6 @@ def export(common: Common, target: Path | None, force: bool, changed: bool, own:
     common.output.result(data, lambda: common.output.lines(text.rstrip("\n") if target is None else str(target)))
 
 
-@config.command()
-@options
-def schema(common: Common) -> None:
-    """Show what each setting takes and what it is for."""
-
-    async def work() -> Schema:
-        async with common.connect() as device:
-            return (await described(device, None, streams=False)).target.schema
-
-    known = run(work())
-    rows = [(setting.key, allowed(setting), setting.text) for setting in known.values()]
-    data = {"schema": [_setting_json(setting) for setting in known.values()]}
-    common.output.result(data, lambda: common.output.table(["setting", "takes", "meaning"], rows))
-
-
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -146,9 +129,3 @@ def _entry_json(entry: Entry) -> dict[str, object]:
         "default": None if entry.default is None else toml_value(entry.default),
         "changed": entry.changed,
     }
-
-
-def _setting_json(setting: Setting) -> Mapping[str, object]:
-    flags = [flag.name.lower() for flag in setting.flags if flag.name]
-    fields = {name: value for name, value in asdict(setting).items() if name != "form"}
-    return fields | {"type": setting.type.name.lower(), "flags": flags, "choices": list(setting.choices)}

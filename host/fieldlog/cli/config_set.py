@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from fieldlog.cli.common import Common, options, run
+from fieldlog.cli.common import Common, on_interrupt, options, run
 from fieldlog.cli.config_raw import schema_option
 from fieldlog.cli.config_target import Described, described
 from fieldlog.cli.config_words import show_plan
-from fieldlog.config.apply import Applied
+from fieldlog.config.apply import TIMEOUT_S, Applied, apply, settle
 from fieldlog.config.assignments import assigned, plan_raw
 from fieldlog.config.check import check
 from fieldlog.config.model import Located, Resolved
@@ -37,32 +37,37 @@ def set_(common: Common, assignments: tuple[str, ...], own: Schema | None) -> No
         async with common.connect() as device:
             if own is not None or await device.has_logger():
                 found = await described(device, own, streams=False)
-                _say(common, await _set(found, assigned(assignments)))
+                _say(common, await _set(common, found, assigned(assignments)))
             else:
                 _say_raw(common, *await _set_raw(device, assignments))
 
-    run(work())
+    with on_interrupt(_WHEN_INTERRUPTED):
+        run(work())
 
 
-async def _set(found: Described, values: Mapping[str, str]) -> Applied:
+_WHEN_INTERRUPTED = (
+    f"unless the changes were told already, a logger has its former values again within {TIMEOUT_S} s at the latest. "
+    "`fieldlog config get` says what holds"
+)
+
+
+async def _set(common: Common, found: Described, values: Mapping[str, str]) -> Applied:
     device, target = found.device, found.target
     wanted = check(Resolved({key: Located(words) for key, words in values.items()}, {}, None, {}), target)
-    plan = await make_plan(device, wanted, target)
-    kept = plan.empty or await write(device, {change.setting.key: change.new for change in plan.settings})
-    return Applied(plan, transaction=False, kept=kept)
+    await settle(device, common.output.note)
+    return await apply(device, await make_plan(device, wanted, target), tell=common.output.note)
 
 
 def _say(common: Common, applied: Applied) -> None:
-    data = {"written": [change.setting.key for change in applied.plan.settings], "saved": applied.kept}
-
     def show() -> None:
         show_plan(common.output, applied.plan)
-        if applied.plan.needs_restart:
-            common.output.note("some of it takes effect after a restart: `fieldlog reset`")
         for note in applied.notes:
             common.output.note(note)
+        if applied.plan.empty:
+            common.output.note("nothing to change: the device has these values")
 
-    common.output.result(data | {"changes": plan_json(applied.plan)}, show)
+    keys = [change.setting.key for change in applied.plan.settings]
+    common.output.result({"written": keys, "saved": applied.kept, "changes": plan_json(applied.plan)}, show)
     _warn_unless_kept(common, applied.kept)
 
 

@@ -14,11 +14,13 @@ from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_streams
 from fieldlog_protocol.commands.logger import Capability
+from fieldlog_protocol.error_texts import Rc
+from fieldlog_protocol.errors import RefusedError
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A device's description of itself. `streams` hold the calibrations that its channels have now, if they can have any."""
+    """A device's description of itself. `streams` hold the calibrations that its channels have now."""
 
     schema: Schema
     streams: Sequence[StreamInfo]
@@ -50,5 +52,13 @@ async def read_target(
         return Target(own, (), "", Capability(0))
     info = info or await device.logger_info()
     known = await (schema(device) if cache is None else cache.schema(device, info))
-    calibrates = streams and Capability.CALIBRATE in info.capabilities
-    return Target(known, await read_streams(device) if calibrates else (), info.firmware, info.capabilities)
+    return Target(known, await _streams(device) if streams else (), info.firmware, info.capabilities)
+
+
+async def _streams(device: Device) -> Sequence[StreamInfo]:
+    try:
+        return await read_streams(device)
+    except RefusedError as error:
+        if (error.group, error.code) != (None, Rc.NOT_SUPPORTED):
+            raise
+        return ()
