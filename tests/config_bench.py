@@ -9,6 +9,7 @@ import asyncio
 import re
 import struct
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from device_bench import Bench
 from fieldlog.client import Client, LinkOptions
@@ -151,7 +152,7 @@ class CutTransport(VirtualTransport):
             self._plan()
 
 
-def bench_with_former(**options: int) -> Bench:
+def bench_with_former(**options: Any) -> Bench:
     """A device that holds all the former values, saved."""
     bench = Bench(**options)
     run(bench, applied(bench, file_of(0)))

@@ -23,6 +23,7 @@ from fieldlog_sim.boot_recovery import RECOVERY_BUFFERS, RecoveryDispatcher
 from fieldlog_sim.device_clock import DeviceClock
 from fieldlog_sim.dispatch import Dispatcher, Limits
 from fieldlog_sim.file_store import FileStore
+from fieldlog_sim.link_settings import LinkSettings
 from fieldlog_sim.log_store import BLOCK_SIZE
 from fieldlog_sim.logger import Logger
 from fieldlog_sim.nor_flash import FLASH_SIZE, FlashMap, NorFlash, PowerCut
@@ -109,6 +110,7 @@ class Device:
     clock: DeviceClock
     identity: Identity
     logger: Logger | None = None
+    links: LinkSettings
     recovery: bool
     """Whether the boot loader's serial recovery serves, and no firmware runs."""
 
@@ -166,6 +168,7 @@ class Device:
         self.reset_reason = reason
         self.counters = Counters()
         self.logger = None
+        self.links = LinkSettings()
         self._settings_section = Section(self._nv, _SETTINGS)
         self.identity = self._identify()
         self.recovery = recovery or not self.boot_report.runs
@@ -188,6 +191,7 @@ class Device:
         confirmed = self._nv.get(_CONFIRMED)
         self.transactions = Transactions(None if confirmed is None else int.from_bytes(confirmed, "little"))
         self.settings = SettingsModel(self.config.profile.settings, self._settings_section, self.transactions, serial)
+        self.links = LinkSettings.of(self.settings)
         self.files = FileStore(partitions.files)
         self.logger = self._make_logger(partitions) if self.config.profile.has_logger else None
         self.dispatcher = Dispatcher(Limits(self.config.buffers.size, self.config.profile.indefinite))
@@ -272,7 +276,8 @@ class Device:
             self._now_s = None
 
     def after_reply(self, now: float) -> None:
-        """A pending restart happens now."""
+        """A pending restart happens now, and a change of the links."""
+        self._follow_links()
         if not self._restart_pending:
             return
         self._restart_pending = False
@@ -297,6 +302,7 @@ class Device:
         self._now_s = now
         try:
             self._advance()
+            self._follow_links()
         except PowerCut:
             self.power_on("brownout")
         finally:
@@ -304,8 +310,19 @@ class Device:
 
     def wake_at(self, now: float) -> float | None:
         """When the firmware next has something to do, in monotonic seconds."""
-        due_us = self._bites_us if self.logger is None else self.logger.next_due_us()
+        due = [self._bites_us, None if self.logger is None else self.logger.next_due_us()]
+        due += [] if self._serves_nothing else [self.transactions.ends_us]
+        due_us = min((at for at in due if at is not None), default=None)
         return None if due_us is None else now + max(self.time.until_s(due_us, now), _LEAST_SLEEP_S)
+
+    @property
+    def _serves_nothing(self) -> bool:
+        """Whether no firmware runs that could have settings."""
+        return self.recovery or self._hangs
+
+    def _follow_links(self) -> None:
+        if not self._serves_nothing:
+            self.links = LinkSettings.of(self.settings)
 
     @property
     def _hangs(self) -> bool:
@@ -315,7 +332,7 @@ class Device:
     def _advance(self) -> None:
         if self._bites_us is not None and self.now_us() >= self._bites_us:
             self.power_on("watchdog")
-        if self.recovery or self._hangs:
+        if self._serves_nothing:
             return
         self.transactions.expire(self.now_us())
         if self.logger is not None:

@@ -10,6 +10,9 @@ from fieldlog_protocol.commands.logger import SettingFlag, SettingInfo, SettingT
 SERIAL_KEY = "device/serial"
 NAME_KEY = "device/name"
 MAX_AGE_KEY = "log/max_age"
+BAUD_KEY = "serial/baud"
+PARITY_KEY = "serial/parity"
+UDP_PORT_KEY = "udp/port"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ def _f32_setting(key: str, unit: str, limits: tuple[float, float], default: floa
     return SettingInfo(k=key, t=SettingType.F32, u=unit, lo=low, hi=high, d=_f32(default), x=text)
 
 
+_PARITIES = ("none", "even", "odd")
 _OVERSAMPLING = ("off", "2x", "4x", "8x", "16x")
 
 LOGGER_SETTINGS = (
@@ -96,6 +100,35 @@ LOGGER_SETTINGS = (
         hi=2**53,
         d=struct.pack("<q", 0),
         x="zero of the owner's own time scale",
+    ),
+    SettingInfo(
+        k=BAUD_KEY,
+        t=SettingType.U32,
+        u="Bd",
+        lo=1200,
+        hi=3_000_000,
+        d=_u32(115_200),
+        f=SettingFlag.AFFECTS_LINK,
+        x="rate of the serial port",
+    ),
+    SettingInfo(
+        k=PARITY_KEY,
+        t=SettingType.CHOICE,
+        d=b"\0",
+        f=SettingFlag.AFFECTS_LINK,
+        x="parity of the serial port",
+        nc=len(_PARITIES),
+        ch=_PARITIES,
+    ),
+    SettingInfo(
+        k=UDP_PORT_KEY,
+        t=SettingType.U32,
+        u="{port}",
+        lo=0,
+        hi=65_535,
+        d=_u32(0),
+        f=SettingFlag.AFFECTS_LINK,
+        x="UDP port where requests are taken; 0: the usual one",
     ),
 )
 

@@ -229,8 +229,10 @@ async def _open_links(options: Options, index: int, device: Device, path: LinkPa
             latency_s=options.latency_s,
             faults=options.faults,
             name=f"udp{index}",
+            wanted=lambda: device.links.udp_port,
         )
         await udp.open(host, port + index if port else 0)
+        await udp.follow()
         links.append(udp)
     return links
 
@@ -244,6 +246,7 @@ def _open_pty(options: Options, index: int, device: Device, path: LinkPath | Non
         latency_s=options.latency_s,
         faults=options.faults,
         name=f"pty{index}",
+        line=lambda: device.links.line,
     )
     link.open()
     return link

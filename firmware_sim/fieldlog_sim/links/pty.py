@@ -7,6 +7,7 @@ are lost, as on a UART that nobody reads, and counted. Hosts come and go; what i
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from fieldlog_protocol.errors import LinkError
@@ -15,6 +16,7 @@ from fieldlog_sim.links.link_path import LinkPath
 from fieldlog_sim.links.port import Port
 from fieldlog_sim.links.schedule import Schedule
 from fieldlog_sim.links.terminal import Terminal
+from fieldlog_sim.links.uart import LineSetting, Uart
 from fieldlog_sim.links.waker import Waker
 
 QUEUE_BYTES = 256 * 1024
@@ -26,7 +28,8 @@ _LOOK_S = 0.02
 
 
 class PtyLink:
-    """`path`, when given, becomes a symbolic link to the pty and is removed at the end."""
+    """`path`, when given, becomes a symbolic link to the pty and is removed at the end. `line`: what the device's end is
+    set to; without it, whatever rate the host sets is the right one."""
 
     def __init__(
         self,
@@ -37,10 +40,12 @@ class PtyLink:
         latency_s: float = 0.0,
         faults: Faults | None = None,
         name: str = "pty",
+        line: Callable[[], LineSetting] | None = None,
     ) -> None:
         faults = faults or Faults()
+        self._line = line
         self._schedule = Schedule(
-            port,
+            port if line is None else Uart(port, line, self._host_line),
             self._emit,
             baud=baud,
             latency_s=latency_s,
@@ -63,7 +68,7 @@ class PtyLink:
         where the link is another simulator's."""
         if self._path is not None:
             self._path.claim()
-        terminal = Terminal()
+        terminal = Terminal(None if self._line is None else self._line().baud)
         if self._path is not None:
             try:
                 self._path.point_to(terminal.name)
@@ -81,6 +86,9 @@ class PtyLink:
     @property
     def address(self) -> str:
         return f"serial:{self.device_path}"
+
+    def _host_line(self) -> LineSetting:
+        return LineSetting(None if self._terminal is None else self._terminal.baud)
 
     async def run(self) -> None:
         if self._terminal is None:

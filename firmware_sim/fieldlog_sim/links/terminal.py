@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+import struct
 import sys
 from contextlib import suppress
 
@@ -17,13 +18,15 @@ from fieldlog_protocol.errors import UsageError
 _IN_OPEN = 0x20
 _IN_NONBLOCK = 0o4000
 _IN_CLOEXEC = 0o2000000
+_TCGETS2 = 0x802C542A  # Linux: tells any rate, where termios knows a table of them
+_TERMIOS2 = struct.Struct("<4I20B2I")
 
 
 class Terminal:
-    """In raw mode. `master` does not block; `opened` is a descriptor that can be read after somebody opened the other
+    """In raw mode, at `baud` until somebody sets another rate. `master` does not block; `opened` is a descriptor that can be read after somebody opened the other
     end, None where the system has none (it is Linux's inotify)."""
 
-    def __init__(self) -> None:
+    def __init__(self, baud: int | None = None) -> None:
         try:
             import termios
             import tty
@@ -33,6 +36,7 @@ class Terminal:
         self.master, slave = os.openpty()
         self.name = os.ttyname(slave)
         tty.setraw(slave)
+        self._set_baud(slave, baud)
         os.close(slave)
         os.set_blocking(self.master, False)
         self.opened = _watch_openings(self.name)
@@ -44,6 +48,27 @@ class Terminal:
         """Whether somebody has the other end open, or has left something to read there."""
         events = sum(events for _, events in self._poll.poll(0))
         return not events & select.POLLHUP or bool(events & select.POLLIN)
+
+    @property
+    def baud(self) -> int | None:
+        """The rate that the other end is set to; None where the system does not tell."""
+        if sys.platform != "linux":
+            return int(self._termios.tcgetattr(self.master)[5]) or None
+        import fcntl
+
+        try:
+            found = fcntl.ioctl(self.master, _TCGETS2, bytes(_TERMIOS2.size))
+        except OSError:
+            return None
+        return int(_TERMIOS2.unpack(found)[-1]) or None
+
+    def _set_baud(self, slave: int, baud: int | None) -> None:
+        """For whoever opens it and sets nothing. A rate out of the ordinary can only be set by the host."""
+        code = getattr(self._termios, f"B{baud}", None)
+        if code is not None:
+            attributes = self._termios.tcgetattr(slave)
+            attributes[4:6] = [code, code]
+            self._termios.tcsetattr(slave, self._termios.TCSANOW, attributes)
 
     def forget_openings(self) -> None:
         if self.opened is not None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from fieldlog_protocol.errors import LinkError
@@ -32,7 +34,8 @@ class _Receiver(asyncio.DatagramProtocol):
 
 
 class UdpLink:
-    """Binds in `open`, so that `address` is known before `run`."""
+    """Binds in `open`, so that `address` is known before `run`. `wanted`: the port that the device is to be at, 0 for that
+    of `open`; at one that cannot be had nobody hears anything."""
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class UdpLink:
         latency_s: float = 0.0,
         faults: Faults | None = None,
         name: str = "udp",
+        wanted: Callable[[], int] = lambda: 0,
     ) -> None:
         faults = faults or Faults()
         self._port = port
@@ -59,6 +63,9 @@ class UdpLink:
         self._peer: Address | None = None
         self._transport: asyncio.DatagramTransport | None = None
         self._closed = False
+        self._wanted = wanted
+        self._port_now = 0
+        self._usual: tuple[str, int] | None = None
         self.lost = 0  # datagrams there was no room for
 
     async def open(self, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -70,12 +77,15 @@ class UdpLink:
             raise LinkError(
                 f"UDP {host}:{port} cannot be opened: {error.strerror or error}. Nothing was started; name another port."
             ) from error
+        self._usual = self.bound
 
     @property
     def bound(self) -> tuple[str, int]:
-        """Host and port where requests are taken."""
+        """Host and port where requests are taken, or would be if the port could be had."""
         if self._transport is None:
-            raise LinkError("the UDP link is not open")
+            if self._usual is None:
+                raise LinkError("the UDP link is not open")
+            return self._usual[0], self._port_now or self._usual[1]
         host, port = self._transport.get_extra_info("sockname")[:2]
         return str(host), int(port)
 
@@ -91,7 +101,25 @@ class UdpLink:
         self._port.link_up()
         while not self._closed:
             self._pump(loop.time())
+            await self.follow()
             await self._waker.wait(self._schedule.next_at())
+
+    async def follow(self) -> None:
+        """Be where the device is to be, as soon as all that was answered has left from the old port."""
+        port = self._wanted()
+        if port == self._port_now or not self._schedule.idle:
+            return
+        if self._transport is not None:
+            self._transport.close()
+        self._transport, self._peer, self._port_now = None, None, port
+        await asyncio.sleep(0)  # the old socket is closed in the loop's next turn
+        host, usual = self._usual or ("127.0.0.1", 0)
+        with suppress(OSError):
+            self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: _Receiver(self), local_addr=(host, port or usual)
+            )
+            if self._closed:
+                self._transport.close()
 
     def poke(self) -> None:
         self._waker.wake()
