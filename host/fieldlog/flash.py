@@ -29,8 +29,9 @@ from fieldlog.flash_plan import (
 )
 from fieldlog.flash_probe import Snapshot, look, problems
 from fieldlog.flash_restart import restart
-from fieldlog.image_upload import SteadyLink, send_image
+from fieldlog.image_upload import send_image
 from fieldlog.pinned_keys import Pin
+from fieldlog.steady_link import SteadyLink
 from fieldlog.transfer import OnProgress, ignore_progress
 from fieldlog_protocol.commands import Group, logger
 from fieldlog_protocol.commands.image import ImageSlot

@@ -13,7 +13,8 @@ from fieldlog.flash_checks import check_file
 from fieldlog.flash_plan import FlashOptions, of_image, running
 from fieldlog.flash_probe import problems
 from fieldlog.flash_restart import restart
-from fieldlog.image_upload import SteadyLink, send_image
+from fieldlog.image_upload import send_image
+from fieldlog.steady_link import SteadyLink
 from fieldlog.transfer import OnProgress, ignore_progress
 from fieldlog_protocol.commands.image import ImageSlot, ImageSlots
 from fieldlog_protocol.errors import LinkError, RefusedError, VerificationError

@@ -5,61 +5,23 @@ Rule: where to go on is the device's word alone. What it still holds is not sent
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
-from fieldlog.client import Client, Reply
+from fieldlog.client import Reply
 from fieldlog.device import Device
+from fieldlog.steady_link import Known, SteadyLink
 from fieldlog.transfer import OnProgress, ignore_progress, upload
 from fieldlog_protocol.commands import image as commands
 from fieldlog_protocol.errors import LinkError, ProtocolError, VerificationError
 
-T = TypeVar("T")
-
 _FIRST_CHUNK_S = 40.0
 _LAST_CHUNK_S = 20.0
 _CHUNK_S = 2.0
-_FIRST_PAUSE_S = 0.25
-_LONGEST_PAUSE_S = 4.0
 _WRITE_UNIT = 8
 """Boot loaders in recovery take whole units of their flash only, of which this is the usual largest."""
 _MOST_BREAKS = 6
 """So often may a link break without anything getting further in between."""
-
-
-@dataclass(frozen=True, slots=True)
-class SteadyLink:
-    """A device whose link is opened again when it breaks, each time for at most `reconnect_s`."""
-
-    device: Device
-    reconnect_s: float
-
-    async def ask(self, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of `work`, which may safely be done twice."""
-        for _ in range(_MOST_BREAKS):
-            try:
-                return await work()
-            except LinkError as error:
-                await self.reconnect(error)
-        return await work()
-
-    async def reconnect(self, error: LinkError) -> None:
-        """Open the link again, wherever the port is by then; raises `error` if that does not succeed in time."""
-        loop = asyncio.get_running_loop()
-        deadline, pause_s = loop.time() + self.reconnect_s, _FIRST_PAUSE_S
-        while True:
-            try:
-                await self.device.reopen()
-            except LinkError:
-                if loop.time() + pause_s > deadline:
-                    raise error from None
-            else:
-                return
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 async def send_image(
@@ -69,15 +31,17 @@ async def send_image(
     progress: OnProgress = ignore_progress,
     *,
     reconnect_s: float = 0.0,
+    known: Known | None = None,
     named: bool = True,
 ) -> int:
     """Upload an image file; an upload of the same file that broke off goes on where it stopped.
 
-    Answers how many bytes were sent. `number` is what the device calls the image; without `named` the file's hash is not
+    Answers how many bytes were sent. `number` is what the device calls the image; `known` which device it must still be
+    after a break of the link, or where it wants the image from its beginning again. Without `named` the file's hash is not
     told, as boot loaders in recovery have no use for it.
     """
-    target = _ImageTarget(device.client, number, data, hashlib.sha256(data).digest() if named else None)
-    link, breaks, furthest = SteadyLink(device, reconnect_s), 0, 0
+    link, breaks, furthest = SteadyLink(device, reconnect_s, known), 0, 0
+    target = _ImageTarget(link, number, data, hashlib.sha256(data).digest() if named else None)
     while True:
         try:
             await upload(device.client, target, len(data), "the upload", progress, align=_WRITE_UNIT)
@@ -100,7 +64,7 @@ async def send_image(
 class _ImageTarget:
     """An image slot as the target of an upload (SMP.md section 6)."""
 
-    client: Client
+    link: SteadyLink
     number: int
     data: bytes
     sha: bytes | None
@@ -109,7 +73,9 @@ class _ImageTarget:
     sent: int = 0
 
     async def begin(self) -> None:
-        """The first piece itself begins an upload."""
+        """The first piece itself begins an upload; who has forgotten all of it may be another."""
+        if self.sent:
+            await self.link.check()
 
     def empty(self, offset: int) -> commands.ImageUploadRequest:
         return self._request(offset, b"")
@@ -118,7 +84,7 @@ class _ImageTarget:
         last = offset + size == len(self.data)
         work_s = _FIRST_CHUNK_S if offset == 0 else _LAST_CHUNK_S if last else _CHUNK_S
         self.sent += size
-        return self.client.start(
+        return self.link.device.client.start(
             commands.UPLOAD, self._request(offset, self.data[offset : offset + size]), service_s=work_s
         )
 

@@ -17,9 +17,9 @@ from fieldlog.flash_checks import check_file, make_plan
 from fieldlog.flash_plan import LEAST_BATTERY, RETURN_S, FlashOptions, FlashPlan, Part
 from fieldlog.flash_recovery import recover
 from fieldlog.flash_restart import lasting
-from fieldlog.image_upload import SteadyLink
 from fieldlog.keys import load_key
 from fieldlog.pinned_keys import default_pins
+from fieldlog.steady_link import SteadyLink
 from fieldlog.url import choose
 from fieldlog_protocol.commands.os import BOOTLOADER_MODES
 from fieldlog_protocol.errors import UsageError

@@ -1,0 +1,127 @@
+"""A link that is opened again when it breaks: to the device that was there before, and to no other.
+
+Rule: here alone an update opens links anew, so that nothing is asked of a device that was put in the other's place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from fieldlog.device import Device
+from fieldlog_protocol.commands.image import ImageSlot
+from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, VerificationError
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_S = 0.25
+_LONGEST_PAUSE_S = 4.0
+_MOST_BREAKS = 6
+"""So often may a link break while one thing is done."""
+
+
+class OtherDevice(VerificationError):
+    """Another device answers where the one was that is being updated, or its boot loader instead of its firmware."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a device is known by: the uid of its logger, and the images that it may run.
+
+    `new`: hashes of what is being installed; with one of these on trial it may say anything of itself, and is judged for
+    that later. `runs`: whether it told which of its images runs.
+    """
+
+    uid: bytes | None
+    hashes: frozenset[bytes]
+    new: frozenset[bytes]
+    runs: bool
+
+    async def check(self, device: Device, *, running: bool = False) -> None:
+        """Raise OtherDevice if what answers now is certainly not the same; LinkError if nobody does.
+
+        `running`: nor may its boot loader serve in place of its firmware.
+        """
+        uid, slots = await _uid(device), await _slots(device)
+        active = [slot for slot in slots if slot.active]
+        if any(slot.hash in self.new and not slot.confirmed for slot in active):
+            return
+        if self.uid is not None and uid is not None:
+            if uid != self.uid:
+                raise OtherDevice(self._stranger(device, f"device {uid.hex()}"))
+            return
+        if running and self.runs and slots and not active:
+            raise OtherDevice(
+                f"{device.name} no longer runs its firmware: its boot loader answers, and would write over what it ran. "
+                "Restart the device, or send the image with `fieldlog flash --recovery`"
+            )
+        hashes = {slot.hash for slot in active if slot.hash}
+        if hashes and not hashes & self.hashes:
+            versions = " and ".join(slot.version for slot in active)
+            raise OtherDevice(self._stranger(device, f"one that runs {versions}, which was never on this one"))
+
+    def _stranger(self, device: Device, found: str) -> str:
+        meant = "the one that is being updated" if self.uid is None else f"device {self.uid.hex()}"
+        return (
+            f"another device is at {device.name} now: {found} instead of {meant}. Nothing was done to it; plug the "
+            "other one in again and repeat the command"
+        )
+
+
+async def _uid(device: Device) -> bytes | None:
+    """None too where the logger does not answer as it should: what it is like is not judged here."""
+    try:
+        return (await device.logger_info()).uid
+    except (RefusedError, ProtocolError):
+        return None
+
+
+async def _slots(device: Device) -> tuple[ImageSlot, ...]:
+    try:
+        return await device.images()
+    except (RefusedError, ProtocolError):
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class SteadyLink:
+    """A device whose link is opened again when it breaks, each time for at most `reconnect_s`.
+
+    `known`: which device it must be then, None while nothing of it is known.
+    """
+
+    device: Device
+    reconnect_s: float
+    known: Known | None = None
+
+    async def ask(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of `work`, which may safely be done twice."""
+        for _ in range(_MOST_BREAKS):
+            try:
+                return await work()
+            except LinkError as error:
+                await self.reconnect(error)
+        return await work()
+
+    async def reconnect(self, error: LinkError) -> None:
+        """Open the link again, wherever the port is by then; raises `error` if that does not succeed in time."""
+        loop = asyncio.get_running_loop()
+        deadline, pause_s = loop.time() + self.reconnect_s, _FIRST_PAUSE_S
+        while True:
+            try:
+                await self.device.reopen()
+                await self.check()
+            except LinkError:
+                if loop.time() + pause_s > deadline:
+                    raise error from None
+            else:
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def check(self) -> None:
+        """Raise OtherDevice unless it is still the device that it was, with its firmware running."""
+        if self.known is not None:
+            await self.known.check(self.device, running=True)
