@@ -134,16 +134,21 @@ def read_log(found: Resolved) -> tuple[dict[str, object], tuple[Problem, ...]]:
             fields[FIELDS[key].name] = FIELDS[key].read(key, located.value)
         except UsageError as error:
             problems.append(Problem(located.place, str(error)))
-    starts = [name for name in START_FIELDS if fields.get(name)]
-    if len(starts) > 1:
-        place = found.log[_KEYS[starts[-1]]].key_place
-        problems.append(
-            Problem(place, f"a session begins on one condition, not on {' and '.join(_KEYS[name] for name in starts)}")
-        )
     texts = {key: item.value for key, item in (found.metadata or {}).items() if isinstance(item.value, str)}
     if texts:
         fields["metadata"] = texts
     return fields, tuple(problems)
+
+
+def log_problems(found: Resolved) -> tuple[Problem, ...]:
+    """What is wrong with a [log] table, as far as it can be told without a device that is ready to record."""
+    fields, problems = read_log(found)
+    starts = [name for name in START_FIELDS if fields.get(name)]
+    if len(starts) < 2:
+        return problems
+    ways = " and ".join(_KEYS[name] for name in starts)
+    place = found.log[_KEYS[starts[-1]]].key_place
+    return (*problems, Problem(place, f"a session begins on one condition, not on {ways}"))
 
 
 def combined(section: Mapping[str, object], options: Mapping[str, object]) -> Wish:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from fieldlog.config.apply import TIMEOUT_S, Applied, apply, settle
 from fieldlog.config.check import checked
 from fieldlog.config.document import Document
-from fieldlog.config.log_section import read_log
+from fieldlog.config.log_section import log_problems
 from fieldlog.config.model import Plan, Problem, Problems
 from fieldlog.config.plan import make_plan
 from fieldlog.config.schema_cache import SchemaCache
@@ -24,8 +24,7 @@ from fieldlog.config.template import Identity, identity_of, resolved
 from fieldlog.connection import connect
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
-from fieldlog.pull_many import distinct
-from fieldlog.url import DeviceUrl
+from fieldlog.url import DeviceUrl, distinct
 from fieldlog_protocol.errors import FieldlogError
 
 AT_ONCE = 128
@@ -207,7 +206,7 @@ class _Many:
         found, problems = resolved(self.document, candidate.identity)
         target = await read_target(device, info, cache=self.cache, streams=bool(found.calibration))
         wanted, more = checked(found, target)
-        candidate.problems = (*problems, *more, *read_log(found)[1])
+        candidate.problems = (*problems, *more, *log_problems(found))
         if candidate.problems:
             return Stage.WRONG
         candidate.plan = await make_plan(device, wanted, target)
