@@ -18,6 +18,7 @@ import pytest
 import fieldlog.archive
 from archive_data import CLIMATE, DOOR, HOUR, LOG_ID, NEW_YEAR_US, UID, PaperLogger, climate
 from fieldlog.archive import Archive
+from fieldlog.archive import plan as plan_module
 from fieldlog.archive import readings as readings_module
 from fieldlog.archive.dataset import folder_of, update_dataset
 from fieldlog.clock_sync import Sync
@@ -104,7 +105,7 @@ def test_batches_are_decoded_a_little_ahead_of_whoever_asks_for_them(
         return decode_frames(data, stream)
 
     monkeypatch.setattr(readings_module, "decode_frames", counted)
-    monkeypatch.setattr(readings_module, "BATCH_BLOCKS", 2)
+    monkeypatch.setattr(plan_module, "BATCH_BLOCKS", 2)
     reader = archive.readings("attic").record_batches()
     assert decoded == []
     assert reader.read_next_batch().num_rows > 0
@@ -151,7 +152,7 @@ def test_a_library_that_is_not_there_is_a_sentence(
 def test_a_selection_may_be_read_from_threads_that_others_start(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readings_module, "BATCH_BLOCKS", 1)
+    monkeypatch.setattr(plan_module, "BATCH_BLOCKS", 1)
     attic, cellar = archive.readings("attic"), archive.readings("cellar")
     with ThreadPoolExecutor(2) as threads:
         found = [threads.submit(selection.to_polars) for selection in (attic, cellar) * 3]

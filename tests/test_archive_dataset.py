@@ -24,6 +24,7 @@ from archive_data import CLIMATE, DOOR, HOUR, LOG_ID, NEW_YEAR_US, UID, PaperLog
 from fieldlog.archive import Archive, ArchiveError, Session, agreement, dataset, manifest
 from fieldlog.archive.agreement import compare
 from fieldlog.archive.dataset import Update, files_in, folder_of, manifest_of, update_dataset
+from fieldlog.archive.file_writer import file_hash
 from fieldlog.clock_sync import Sync
 from fieldlog_protocol.blocks.block import TICK_HZ, Block, build_block, parse_block
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
@@ -467,8 +468,8 @@ def test_memory_is_bounded_by_a_constant(archive: Archive, monkeypatch: pytest.M
     peaks: list[int] = []
     log = archive.log(UID, LOG_ID)
     windows(monkeypatch, 32)
-    monkeypatch.setattr("fieldlog.archive.readings.BATCH_FRAMES", 1 << 13)
-    for count in (len(logger.blocks) // 8, len(logger.blocks)):
+    monkeypatch.setattr("fieldlog.archive.plan.BATCH_FRAMES", 1 << 13)
+    for count in (len(logger.blocks) // 4, len(logger.blocks)):  # a quarter fills all that is under way at once
         log.add_blocks(logger.blocks[:count])
         archive.flush()
         update_dataset(archive)
@@ -476,7 +477,7 @@ def test_memory_is_bounded_by_a_constant(archive: Archive, monkeypatch: pytest.M
         update_dataset(archive, everything=True)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.3 * peaks[0]
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 # -- comparing both tiers -----------------------------------------------------------------------------------------
@@ -513,11 +514,11 @@ def test_other_readings_under_a_manifest_that_believes_them_are_found(filled: Ar
     forged = table.set_column(place, table.field(place), [values])
     pq.write_table(forged, path)
     with manifest.hold(manifest_of(filled.path)) as held:
-        held.put(name, held.entries[name]._replace(hash=dataset.file_hash(path), size=path.stat().st_size))
+        held.put(name, held.entries[name]._replace(hash=file_hash(path), size=path.stat().st_size))
     assert [text for text in wrong(filled) if "other readings" in text]
     pq.write_table(table.slice(0, 100), path)
     with manifest.hold(manifest_of(filled.path)) as held:
-        held.put(name, held.entries[name]._replace(hash=dataset.file_hash(path), size=path.stat().st_size))
+        held.put(name, held.entries[name]._replace(hash=file_hash(path), size=path.stat().st_size))
     assert wrong(filled) != []
 
 

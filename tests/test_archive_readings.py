@@ -14,6 +14,7 @@ import pytest
 import fieldlog.archive
 from archive_data import CLIMATE, DOOR, HOUR, HUMIDITY, LOG_ID, NEW_YEAR_US, TEMPERATURE, UID, PaperLogger, climate
 from fieldlog.archive import Archive, Session
+from fieldlog.archive import plan as plan_module
 from fieldlog.archive import readings as readings_module
 from fieldlog.archive.series import Series
 from fieldlog.clock_model import UNBOUNDED, UNKNOWN_TIME, Quality
@@ -341,7 +342,7 @@ def test_a_stream_whose_description_spans_blocks_is_put_together(archive: Archiv
 def test_a_block_that_cannot_be_decoded_is_left_out_and_the_line_is_cut(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    monkeypatch.setattr(readings_module, "BATCH_BLOCKS", batch)
+    monkeypatch.setattr(plan_module, "BATCH_BLOCKS", batch)
     logger = long_log()
     bad = parse_block(logger.blocks[5])
     liar = Block(bad.header, 60_000, bad.span, bad.payload[:20])
@@ -393,8 +394,8 @@ def test_pieces_add_up_to_the_whole_whatever_their_size(
     del logger.blocks[9]
     fill(archive, logger.blocks)
     whole = only(archive)
-    monkeypatch.setattr(readings_module, "BATCH_BLOCKS", blocks)
-    monkeypatch.setattr(readings_module, "BATCH_FRAMES", frames)
+    monkeypatch.setattr(plan_module, "BATCH_BLOCKS", blocks)
+    monkeypatch.setattr(plan_module, "BATCH_FRAMES", frames)
     pieces = list(archive.readings().batches())
     assert len(pieces) > 5
     assert max(map(len, pieces)) <= min(7, blocks) * 160

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fieldlog.archive.dataset import Part, file_hash, files_in, folder_of, manifest_of, parts
+from fieldlog.archive.dataset import Part, files_in, folder_of, manifest_of, parts
+from fieldlog.archive.file_writer import file_hash
 from fieldlog.archive.manifest import Entry, read
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +58,7 @@ _PARTITIONS = (
     pa.field("session", pa.int32(), nullable=False),
     pa.field("stream", _NAMES, nullable=False),
 )
-_DELTA, _SPLIT, _RUNS = "DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT", "RLE"
+_DELTA, _SPLIT, _RUNS, _PLAIN = "DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT", "RLE", "PLAIN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,42 +225,39 @@ def _not_installed(name: str) -> UsageError:
 
 
 class ParquetWriter:
-    """A file of readings, a row group per series. A context manager; the file is whole when it is left without error."""
+    """A file of readings, a row group per series. It is whole when `close` returns."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self._layout = layout
         self._writer = pq.ParquetWriter(path, layout.schema, **_options(layout.columns))
         self.rows = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._writer.close()
-
     def write(self, series: Series) -> None:
         self._writer.write_batch(self._layout.batch(series), row_group_size=len(series))
         self.rows += len(series)
+
+    def close(self) -> None:
+        self._writer.close()
 
 
 def _options(columns: Columns) -> dict[str, Any]:
     """Encodings by what the values are; bits per value are in docs/archive.md.
 
     Decimal fractions make long binary ones, of which the same ones come again: a dictionary. Whole numbers and times
-    move in small steps: deltas.
+    move in small steps: deltas. zstd has its price and stands where it makes a column smaller by more than a few percent.
     """
-    encodings = {"time": _DELTA, "error_us": _DELTA, "tick": _DELTA, "boot": _DELTA, "log": _DELTA, "starts": _RUNS}
+    encodings = dict(_TIMES)
     dictionaries = ["quality"]
+    thorough = ["boot", "log"]
     for column in columns.all:
         if column.kind is Kind.TEXT or (column.kind is Kind.FLOAT and not column.binary):
             dictionaries.append(column.name)
         else:
             encodings[column.name] = _ENCODINGS[column.kind]
+            thorough.append(column.name)
     return {
-        "compression": "zstd",
-        "compression_level": 1,
+        "compression": {name: "zstd" if name in thorough else "snappy" for name in (*dictionaries, *encodings)},
+        "compression_level": dict.fromkeys(thorough, 1),
         "write_statistics": ["time", *(column.name for column in columns.all)],
         "use_dictionary": dictionaries,
         "column_encoding": encodings,
@@ -269,6 +265,7 @@ def _options(columns: Columns) -> dict[str, Any]:
     }
 
 
+_TIMES = {"time": _DELTA, "error_us": _DELTA, "tick": _DELTA, "boot": _PLAIN, "log": _PLAIN, "starts": _RUNS}
 _ENCODINGS = {Kind.INT32: _DELTA, Kind.INT64: _DELTA, Kind.FLOAT: _SPLIT, Kind.BOOL: _RUNS}
 
 

@@ -7,19 +7,23 @@ says which blocks, times and descriptions it shows; what has not changed is left
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from fieldlog.archive.ahead import ahead
 from fieldlog.archive.columns import Columns
 from fieldlog.archive.database import FILE_NAME, ArchiveError, in_words
+from fieldlog.archive.file_writer import FileWriter
 from fieldlog.archive.manifest import Entry, Manifest, hold
 from fieldlog.archive.places import WINDOW, file_name, is_ours
 from fieldlog.archive.records import Session
@@ -31,7 +35,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fieldlog.archive.arrow import Layout
-    from fieldlog.archive.readings import Plan, Readings
+    from fieldlog.archive.plan import Plan
+    from fieldlog.archive.readings import Decoded, Readings
     from fieldlog.archive.series import Series
     from fieldlog.archive.store import Archive
 
@@ -169,7 +174,7 @@ def _trace(plan: Plan, crcs: npt.NDArray[np.int64]) -> bytes:
 
     Times are piecewise linear, so that a knot that moves any time in a block moves one of these, or its error.
     """
-    from fieldlog.archive.readings import times_of
+    from fieldlog.archive.plan import times_of
 
     boots, t0, span = plan.rows.boot_id, plan.rows.t0, plan.rows.span
     times = [times_of(plan.source.clock, boots, ticks) for ticks in (t0, t0 + span // 2, t0 + span)]
@@ -178,51 +183,56 @@ def _trace(plan: Plan, crcs: npt.NDArray[np.int64]) -> bytes:
 
 
 class _Updater:
-    """One update under way."""
+    """One update under way: files are planned here, decoded ahead, and written by a thread of their own."""
 
     def __init__(self, folder: Path, aside: Path, manifest: Manifest, progress: OnRows | None) -> None:
         self._folder = folder
         self._aside = aside
         self._manifest = manifest
         self._progress = progress
+        self._names: set[str] = set()
+        self._frames = 0
         self._done = Update()
 
     def run(self, wanted: Iterator[Part], total: int, *, everything: bool) -> Update:
-        names: set[str] = set()
-        frames = 0
-        with ThreadPoolExecutor(1) as writer:
-            for part in wanted:
-                if everything or not self._is_current(part):
-                    self._write(part, writer)
-                names.add(part.name)
-                frames += part.frames
-                if self._progress is not None:
-                    self._progress(frames, total)
-        self._done = replace(self._done, kept=len(names) - self._done.written)
+        stale = (part for part in self._seen(wanted, total) if everything or not self._is_current(part))
+        with _in_words(self._folder), FileWriter(self._folder, self._aside) as writer:
+            self._write(stale, writer)
+        self._done = replace(self._done, kept=len(self._names) - self._done.written)
         with _in_words(self._folder):
-            self._remove_all_but(names)
+            self._remove_all_but(self._names)
         return replace(self._done, problems=_few(self._done.problems))
+
+    def _seen(self, wanted: Iterator[Part], total: int) -> Iterator[Part]:
+        for part in wanted:
+            self._names.add(part.name)
+            yield part
+            self._frames += part.frames
+            if self._progress is not None:
+                self._progress(self._frames, total)
 
     def _is_current(self, part: Part) -> bool:
         entry = self._manifest.entries.get(part.name)
         return entry is not None and entry.origin == part.origin and _size(self._folder / part.name) == entry.size
 
-    def _write(self, part: Part, writer: ThreadPoolExecutor) -> None:
-        target, aside = self._folder / part.name, self._aside / "part.parquet"
-        with _in_words(self._folder):
-            rows = _write_file(part, aside, writer)
-            hashed, size = file_hash(aside), aside.stat().st_size
-            if rows:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                aside.replace(target)
-            else:
-                target.unlink(missing_ok=True)
-                size = 0
-        self._manifest.put(part.name, Entry(part.origin, rows, size, hashed))
-        problems = dict.fromkeys([*self._done.problems, *part.readings.left_out])
-        self._done = replace(
-            self._done, written=self._done.written + 1, rows=self._done.rows + rows, problems=tuple(problems)
-        )
+    def _write(self, stale: Iterator[Part], writer: FileWriter) -> None:
+        """All files in one flow: while one is written to its end, blocks of the next are decoded."""
+        before: tuple[Part, Future[Entry]] | None = None
+        for part, decoded in groupby(ahead(_jobs(stale)), key=itemgetter(0)):
+            file = writer.file(part.name, part.origin, part.layout)
+            for series in part.readings.settled(found for _, found in decoded):
+                file.add(series)
+            if before is not None:
+                self._written(*before)
+            before = part, file.end()
+        if before is not None:
+            self._written(*before)
+
+    def _written(self, part: Part, entry: Future[Entry]) -> None:
+        done, self._done = self._done, replace(self._done, written=self._done.written + 1)
+        self._manifest.put(part.name, entry.result())
+        problems = dict.fromkeys([*done.problems, *part.readings.left_out])
+        self._done = replace(self._done, rows=done.rows + entry.result().rows, problems=tuple(problems))
 
     def _remove_all_but(self, names: set[str]) -> None:
         strays = [name for name in files_in(self._folder) if name not in names and not (self._folder / name).is_dir()]
@@ -231,6 +241,16 @@ class _Updater:
         for name in self._manifest.entries.keys() - names:
             self._manifest.drop(name)
         self._done = replace(self._done, removed=len(strays))
+
+
+def _jobs(parts: Iterable[Part]) -> Iterator[Callable[[], tuple[Part, Decoded]]]:
+    for part in parts:
+        for job in part.readings.jobs(part.plans):
+            yield partial(_labelled, part, job)
+
+
+def _labelled(part: Part, job: Callable[[], Decoded]) -> tuple[Part, Decoded]:
+    return part, job()
 
 
 def _few(problems: tuple[str, ...]) -> tuple[str, ...]:
@@ -250,31 +270,6 @@ def files_in(folder: Path) -> list[str]:
 def _size(path: Path) -> int:
     """0 where there is no file: no Parquet file is empty."""
     return path.stat().st_size if path.exists() else 0
-
-
-def _write_file(part: Part, path: Path, writer: ThreadPoolExecutor) -> int:
-    """Decode and write at once, a batch ahead; the number of rows."""
-    from fieldlog.archive.arrow import ParquetWriter
-
-    with ParquetWriter(path, part.layout()) as file:
-        pending: Future[None] | None = None
-        try:
-            for series in part.series():
-                if pending is not None:
-                    pending.result()
-                pending = writer.submit(file.write, series)
-        finally:
-            if pending is not None:
-                pending.result()
-        rows = file.rows
-    with path.open("rb+") as written:
-        os.fsync(written.fileno())
-    return rows
-
-
-def file_hash(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
 
 
 @contextmanager

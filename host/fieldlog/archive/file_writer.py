@@ -1,0 +1,124 @@
+"""Parquet files written in threads of their own, aside, and renamed when they are safe on the disk.
+
+Rule of this module: one thread writes batch after batch and file after file; another one waits for the disk to have a file
+that is written to its end, so that neither decoding nor writing waits for it. A few batches are held at most. What
+is written aside and not renamed is the caller's to remove.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from fieldlog.archive.manifest import Entry
+
+if TYPE_CHECKING:
+    from fieldlog.archive.arrow import Layout, ParquetWriter
+    from fieldlog.archive.series import Series
+
+_MOST_WAITING = 1
+
+
+class _Threads(NamedTuple):
+    writing: ThreadPoolExecutor
+    ending: ThreadPoolExecutor
+
+
+class FileWriter:
+    """Writes files below `folder` by way of `aside`. A context manager; leaving it with an error gives up what is begun."""
+
+    def __init__(self, folder: Path, aside: Path) -> None:
+        self._folder = folder
+        self._aside = aside
+        self._threads = _Threads(ThreadPoolExecutor(1), ThreadPoolExecutor(1))
+        self._files = 0
+        self._file: _File | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for threads in self._threads:
+            threads.shutdown(cancel_futures=error is not None)
+        if self._file is not None:
+            self._file.give_up()
+
+    def file(self, name: str, origin: bytes, layout: Callable[[], Layout]) -> _File:
+        """The next file, when the one before was ended."""
+        self._files += 1
+        aside = self._aside / f"{self._files}.parquet"
+        self._file = _File(aside, self._folder / name, origin, layout, self._threads)
+        return self._file
+
+
+class _File:
+    """One file. `add` its batches, then `end` it."""
+
+    def __init__(
+        self,
+        aside: Path,
+        target: Path,
+        origin: bytes,
+        layout: Callable[[], Layout],
+        threads: _Threads,
+    ) -> None:
+        self._aside = aside
+        self._target = target
+        self._origin = origin
+        self._layout = layout
+        self._threads = threads
+        self._waiting: deque[Future[None]] = deque()
+        self._parquet: ParquetWriter | None = None
+
+    def add(self, series: Series) -> None:
+        """Returns when no more than one batch before this one is still to be written."""
+        self._waiting.append(self._threads.writing.submit(self._write, series))
+        while len(self._waiting) > _MOST_WAITING:
+            self._waiting.popleft().result()
+
+    def end(self) -> Future[Entry]:
+        """What the manifest is to say of the file, as soon as the file bears its name."""
+        self._waiting.append(self._threads.writing.submit(self._close))
+        return self._threads.ending.submit(self._put, list(self._waiting))
+
+    def give_up(self) -> None:
+        with suppress(OSError):
+            self._close()
+
+    def _write(self, series: Series) -> None:
+        from fieldlog.archive.arrow import ParquetWriter
+
+        if self._parquet is None:
+            self._parquet = ParquetWriter(self._aside, self._layout())
+        self._parquet.write(series)
+
+    def _close(self) -> None:
+        if self._parquet is not None:
+            self._parquet.close()
+
+    def _put(self, before: list[Future[None]]) -> Entry:
+        for written in before:
+            written.result()
+        if self._parquet is None:
+            self._target.unlink(missing_ok=True)
+            return Entry(self._origin, 0, 0, b"")
+        with self._aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        hashed, size = file_hash(self._aside), self._aside.stat().st_size
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        self._aside.replace(self._target)
+        return Entry(self._origin, self._parquet.rows, size, hashed)
+
+
+def file_hash(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
