@@ -20,8 +20,9 @@ import fieldlog.archive
 import fieldlog.blocking
 from fieldlog.cli.main import invoke
 from fieldlog.pull import pull as pull_device
-from fieldlog.pull_many import AT_ONCE, Readout, Stage, distinct, pull_many
+from fieldlog.pull_many import AT_ONCE, Readout, Stage, pull_many
 from fieldlog.transports.ports import SerialPort
+from fieldlog.url import distinct
 from fieldlog_protocol.blocks.block import Block, Kind
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.errors import ProtocolError

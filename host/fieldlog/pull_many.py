@@ -7,8 +7,7 @@ two ways is read once. What became of each is in its `Readout`, which whoever wa
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,7 +17,7 @@ from fieldlog.connection import connect
 from fieldlog.device import Device
 from fieldlog.pull import PullProgress, PullResult, pull
 from fieldlog.recognise import differs
-from fieldlog.url import DeviceUrl, parse
+from fieldlog.url import DeviceUrl, distinct
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.errors import FieldlogError
 
@@ -87,22 +86,6 @@ async def pull_many(
         if bug is not None:
             raise bug
     return readouts
-
-
-def distinct(urls: Iterable[str | DeviceUrl]) -> Sequence[DeviceUrl]:
-    """These URLs, less those that name a port or an address again."""
-    found: dict[tuple[object, ...], DeviceUrl] = {}
-    for number, url in enumerate(urls):
-        parsed = url if isinstance(url, DeviceUrl) else parse(url)
-        found.setdefault(_link(number, parsed), parsed)
-    return list(found.values())
-
-
-def _link(number: int, url: DeviceUrl) -> tuple[object, ...]:
-    """What two URLs of the same link have in common. Each `sim:` starts a device of its own."""
-    if url.scheme == "serial":
-        return "serial", os.path.realpath(url.target)
-    return ("sim", number) if url.scheme == "sim" else (url.scheme, url.target, url.port)
 
 
 @dataclass(slots=True)

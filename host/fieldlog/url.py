@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
@@ -193,3 +193,19 @@ def _take(text: str, query: dict[str, str], *allowed: str) -> dict[str, Any]:
         if key not in allowed:
             raise UsageError(f"{text!r}: there is no option {key!r} here; there are {', '.join(allowed)}")
     return {_OPTIONS[key][0]: _OPTIONS[key][1](text, key, value) for key, value in query.items()}
+
+
+def distinct(urls: Iterable[str | DeviceUrl]) -> Sequence[DeviceUrl]:
+    """These URLs, less those that name a port or an address again."""
+    found: dict[tuple[object, ...], DeviceUrl] = {}
+    for number, url in enumerate(urls):
+        parsed = url if isinstance(url, DeviceUrl) else parse(url)
+        found.setdefault(_link(number, parsed), parsed)
+    return list(found.values())
+
+
+def _link(number: int, url: DeviceUrl) -> tuple[object, ...]:
+    """What two URLs of the same link have in common. Each `sim:` starts a device of its own."""
+    if url.scheme == "serial":
+        return "serial", os.path.realpath(url.target)
+    return ("sim", number) if url.scheme == "sim" else (url.scheme, url.target, url.port)

@@ -23,9 +23,8 @@ from fieldlog.config.schema_cache import default_cache
 from fieldlog.config.template import unused_sections
 from fieldlog.device import Device
 from fieldlog.logger_info import NoLogger
-from fieldlog.pull_many import distinct
 from fieldlog.text import count
-from fieldlog.url import DeviceUrl, choose, parse
+from fieldlog.url import DeviceUrl, choose, distinct, parse
 from fieldlog_protocol.durations import parse_duration_us
 from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, RequestTimeout, UsageError
 

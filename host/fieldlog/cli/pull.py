@@ -17,9 +17,9 @@ from fieldlog.cli.output import OnBoard, json_line
 from fieldlog.device import Device
 from fieldlog.logger_info import NoLogger
 from fieldlog.pull import PullResult
-from fieldlog.pull_many import Readout, Stage, distinct, pull_many
+from fieldlog.pull_many import Readout, Stage, pull_many
 from fieldlog.text import count
-from fieldlog.url import DeviceUrl, choose, parse
+from fieldlog.url import DeviceUrl, choose, distinct, parse
 from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, LinkError, RequestTimeout
 
 _CONFLICT = 5
