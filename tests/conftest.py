@@ -6,6 +6,7 @@ sentence with a figure, "peer" a client, a link and the capabilities that the te
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 # A run in the background of a shell begins with SIGINT ignored, and every program that the tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the programs under test remember of devices is not kept among that of whoever runs the tests."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
