@@ -7,8 +7,8 @@ at once. Whoever repeats it does what is left to do.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -120,8 +120,7 @@ class Work:
             metadata = found.wanted.metadata
             if metadata is None and target.keeps_metadata:
                 metadata = await read_metadata(self.device)
-            now_us = int(dt.datetime.now(dt.UTC).timestamp() * 1e6)
-            known = Survey(info, target.streams, metadata, DeviceTime(now_us, 0, 0))
+            known = Survey(info, target.streams, metadata, DeviceTime(time.time_ns() // 1000, 0, 0))
             require_possible(self.fleet, self.row, found.wish, known)
         return found
 

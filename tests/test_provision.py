@@ -1,0 +1,453 @@
+"""Fleets: what a file says, and what becomes of devices that come, fail, come back, or are other ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fieldlog.cli.main import invoke
+from fieldlog.config.model import Problems
+from fieldlog.provision.fleet import NAME_KEY
+from fieldlog.provision.fleet_file import read_fleet
+from fieldlog.provision.wanted import check_rows
+from fieldlog_protocol.errors import FieldlogError, UsageError
+from flash_bench import firmware
+from simulator import Simulator, simulator
+
+CONFIG = """
+[settings]
+"alarm/high" = "35 degC"
+[metadata]
+site = "${site}"
+[log]
+label = "${site} ${index}"
+period = "10 s"
+"""
+
+
+# the files
+
+
+def fleet_of(folder: Path, text: str, name: str = "fleet.csv", config: str | None = None) -> Any:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    if config is not None:
+        (folder / "base.toml").write_text(config, encoding="utf-8")
+    return read_fleet(path, None if config is None else folder / "base.toml")
+
+
+def problems_of(folder: Path, text: str, name: str = "fleet.csv", config: str | None = None) -> list[str]:
+    with pytest.raises(Problems) as caught:
+        check_rows(fleet_of(folder, text, name, config))
+    return str(caught.value).replace(f"{folder}{os.sep}", "").splitlines()
+
+
+def test_columns_are_settings_tables_and_variables(tmp_path: Path) -> None:
+    text = (
+        "\ufeffserial,name,alarm/low,settings.plain,calibration.temperature,metadata.site,log.label,log.streams,log.wrap,place\n"
+        "A1,North,-5 degC,7,0.12 1.0004,Ridge,winter,environment=10s motion,yes,up\n"
+        "\n"
+        ",,,,,,,,,\n"
+        "A2,,,,none,,,,,\n"
+    )
+    first, second = fleet_of(tmp_path, text).rows
+    assert (first.number, first.line, first.serial, first.name, first.free) == (1, 2, "A1", "North", False)
+    assert first.tables == {
+        "settings": {NAME_KEY: "North", "alarm/low": "-5 degC", "plain": "7"},
+        "calibration": {"temperature": [0.12, 1.0004]},
+        "metadata": {"site": "Ridge"},
+        "log": {"label": "winter", "streams": ["environment=10s", "motion"], "wrap": True},
+        "variables": {"name": "North", "place": "up"},
+    }
+    assert (second.line, second.tables) == (5, {"calibration": {"temperature": []}})
+
+
+def test_spreadsheets_of_other_countries_write_semicolons(tmp_path: Path) -> None:
+    (row,) = fleet_of(tmp_path, "name;place\r\nNorth;a, b\r\n").rows
+    assert (row.name, row.tables["variables"]["place"], row.free) == ("North", "a, b", True)
+
+
+def test_a_name_is_no_template(tmp_path: Path) -> None:
+    fleet = fleet_of(tmp_path, "name,site\n${index},x\n", config=CONFIG)
+    check_rows(fleet)
+    assert fleet.rows[0].tables["settings"][NAME_KEY] == "$${index}"
+
+
+def test_all_that_is_wrong_with_a_table_is_told_at_once(tmp_path: Path) -> None:
+    text = "serial,nmae,uid,nmae,calibration.t,cal.t\nA,x,zz,,warm,1\nA,,,,,,,\n"
+    assert problems_of(tmp_path, text) == [
+        "fleet.csv:1:2: the column 'nmae' would be a variable of that name. Did you mean name?",
+        "fleet.csv:1:4: there are two columns 'nmae'",
+        "fleet.csv:1:6: the column 'cal.t' is of no table. There are settings, calibration, metadata, log, variables",
+        "fleet.csv:2:3: a uid is hexadecimal digits, unlike 'zz'",
+        "fleet.csv:2:5: t is calibrated with numbers such as 0.12 1.0004, constant first, or none, not with 'warm'",
+        "fleet.csv:3:1: the serial 'A' stands in line 2 already",
+        "fleet.csv:3:7: 8 cells stand below 6 columns",
+    ]
+
+
+def test_what_is_wrong_with_rows_and_configurations_has_its_place(tmp_path: Path) -> None:
+    text = "serial,place,log.period\nA,x,7 parsecs\nB,y,\n"
+    found = problems_of(tmp_path, text, config='[settings]\n"a/b" = "${plcae}"\n[log]\nlabl = "x"\n')
+    assert [problem.partition(". ")[0] for problem in found] == [
+        "base.toml:2:9: there is no variable 'plcae'",
+        "base.toml:4:1: [log] has no 'labl'",
+        f"fleet.csv:2: {found[2].partition(': ')[2].partition('. ')[0]}",
+    ]
+    assert "parsecs" in found[2]
+    with pytest.raises(Problems, match=r"base\.toml:1:"):
+        fleet_of(tmp_path, text, config="[settings\n")
+
+
+def test_a_fleet_in_toml(tmp_path: Path) -> None:
+    text = """
+image = "fw.bin"
+[settings]
+"alarm/high" = 30
+[log]
+label = "${name}"
+[[device]]
+serial = "A1"
+name = "North"
+settings = { "alarm/high" = 35.5 }
+[[device]]
+uid = "00:11-22 33"
+[device.calibration]
+temperature = [0.5, 1]
+"""
+    fleet = fleet_of(tmp_path, text, "fleet.toml")
+    assert fleet.image == tmp_path / "fw.bin"
+    first, second = fleet.rows
+    assert first.tables["settings"] == {NAME_KEY: "North", "alarm/high": 35.5}
+    assert (second.uid, second.tables) == ("00112233", {"calibration": {"temperature": [0.5, 1]}})
+    assert first.config.values == {"settings": {"alarm/high": 30}, "log": {"label": "${name}"}}
+    more = fleet_of(tmp_path, text + '[[device]]\nserial = "new"\n', "fleet.toml")
+    assert [row.digest for row in more.rows[:2]] == [row.digest for row in fleet.rows], "a new row is no news to others"
+    other = fleet_of(tmp_path, text.replace("= 30", "= 31"), "fleet.toml")
+    assert other.rows[1].digest != second.digest
+
+
+def test_all_that_is_wrong_with_a_toml_fleet(tmp_path: Path) -> None:
+    text = """config = "x.toml"
+[settings]
+"a/b" = 1
+[[device]]
+name = 3
+[[device]]
+serail = "A"
+uid = "xyz"
+[[device]]
+name = "N"
+settings = 5
+[[device]]
+name = "N"
+"""
+    (tmp_path / "x.toml").write_text("")
+    found = problems_of(tmp_path, text, "fleet.toml")
+    assert [":".join(problem.split(":")[:2]) for problem in found] == [
+        f"fleet.toml:{line}" for line in (1, 5, 7, 8, 11, 12)
+    ]
+    assert "Did you mean serial?" in found[2]
+
+
+def test_files_that_are_no_fleets(tmp_path: Path) -> None:
+    for name, text, says in (
+        ("fleet.csv", "", "no device stands in it"),
+        ("fleet.csv", "name\n", "no device stands in it"),
+        ("fleet.toml", "", "no device stands in it"),
+        ("fleet.csv", 'name\n"x\n', "no table of comma-separated values"),
+        ("fleet.json", "{}", "neither a .csv nor a .toml"),
+        ("fleet.csv", "name,config\nx,gone.toml\n", "gone.toml cannot be read"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            fleet_of(tmp_path, text, name)
+    with pytest.raises(FieldlogError):
+        read_fleet(tmp_path / "none.csv")
+
+
+# devices
+
+
+class Bench:
+    """A folder with a fleet, and the command."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capsys = capsys
+        self.out = self.err = ""
+
+    def write(self, fleet: str, config: str = CONFIG, name: str = "fleet.csv") -> None:
+        (self.folder / name).write_text(fleet, encoding="utf-8")
+        (self.folder / "base.toml").write_text(config, encoding="utf-8")
+
+    def provision(self, *words: str, name: str = "fleet.csv") -> int:
+        return self("provision", str(self.folder / name), "--config", str(self.folder / "base.toml"), *words)
+
+    def __call__(self, *words: str) -> int:
+        code = invoke(words)
+        self.out, self.err = self._capsys.readouterr()
+        assert "Traceback" not in self.err
+        return code
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def table(self) -> list[dict[str, str]]:
+        with (self.folder / "fleet-report" / "fleet.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def results(self) -> list[str]:
+        return [row["result"] for row in self.table()]
+
+    def values(self, url: str, *keys: str) -> list[Any]:
+        assert self("config", "get", *keys, "--json", "-d", url) == 0
+        return list(json.loads(self.out)["values"].values())
+
+    def status(self, url: str) -> dict[str, Any]:
+        assert self("log", "status", "--json", "-d", url) == 0
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+@pytest.fixture
+def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    monkeypatch.delenv("FIELDLOG_DEVICE", raising=False)
+    return Bench(tmp_path, capsys)
+
+
+@pytest.fixture
+def three() -> Iterator[Simulator]:
+    with simulator("--count", "3", "--udp", "0", links=3) as running:
+        yield running
+
+
+def named(running: Simulator) -> tuple[list[str], list[str]]:
+    """The serial numbers, and the words that name the devices."""
+    serials = [str(device["serial"]) for device in running.ready]
+    return serials, [word for url in running.urls for word in ("-d", url)]
+
+
+def test_a_fleet_side_by_side_of_which_one_fails(bench: Bench, three: Simulator) -> None:
+    serials, devices = named(three)
+    rows = [
+        f"{serials[0]},North,Ridge,",
+        f"{serials[1]},South,Valley,999",
+        f"{serials[2]},East,Camp,-5",
+        "X9,West,Sea,",
+    ]
+    bench.write("serial,name,site,alarm/low\n" + "\n".join(rows))
+    assert bench.provision(*devices, "--json") == 1
+    *lines, last = bench.events
+    assert {line["row"]: line["error"] is None for line in lines} == {1: True, 2: False, 3: True}
+    assert (last["rows"], last["done"], last["failed"], last["missing"]) == (4, 2, 1, 1)
+    assert "fleet.csv:3: alarm/low cannot be" in bench.err
+    assert bench.results() == ["done", "failed", "done", "missing"]
+    assert bench.values(three.urls[0], "device/name", "alarm/high") == ["North", 35]
+    assert bench.values(three.urls[1], "device/name", "alarm/high") == ["", 60], "nothing of a row that is wrong"
+    status = bench.status(three.urls[2])
+    assert (status["state"], status["label"], status["metadata"]) == ("logging", "Camp 3", {"site": "Camp"})
+    assert {stream["period_us"] for stream in status["streams"]} == {10_000_000}
+    assert status["clock"]["set"] is not None
+    report = json.loads((bench.folder / "fleet-report" / f"{three.ready[2]['uid']}.json").read_text())
+    assert report["result"] == "done"
+    assert {change["key"]: change["new"] for change in report["steps"]["configure"]["changes"]} == {
+        "alarm/high": 35,
+        "alarm/low": -5,
+        "device/name": "East",
+        "site": "Camp",
+    }
+    assert all(test["passed"] for test in report["steps"]["selftest"]["results"])
+
+    bench.write("serial,name,site,alarm/low\n" + "\n".join(rows).replace("999", "-1"))
+    assert bench.provision(*devices, "--json") == 0
+    assert {line["row"]: line["skipped"] for line in bench.events[:-1]} == {1: True, 2: False, 3: True}
+    assert bench.results() == ["done", "done", "done", "missing"]
+    assert bench.status(three.urls[0])["session"] == 1, "it was armed once"
+
+
+def test_rows_without_a_serial_number_are_given_once(bench: Bench, three: Simulator) -> None:
+    serials, devices = named(three)
+    bench.write(f"name,serial,site\nFirst,,a\nSecond,,b\nThird,{serials[1]},c\n")
+    assert bench.provision(*devices) == 2
+    assert "2 rows" in bench.err
+    assert "--yes" in bench.err
+    assert not (bench.folder / "fleet-report").exists()
+    assert bench.provision(*devices, "--yes") == 0
+    given = {row["name"]: row["serial"] for row in bench.table()}
+    assert given["Third"] == serials[1]
+    assert {given["First"], given["Second"]} == {serials[0], serials[2]}
+    (bench.folder / "fleet-report" / "fleet.csv").unlink()
+    assert bench.provision(*reversed_pairs(devices), "--yes") == 0
+    assert {row["name"]: row["serial"] for row in bench.table()} == given
+    with simulator("--seed", "77") as stranger:
+        assert bench.provision("-d", stranger.url, "--yes") == 1
+        assert "no row is for this device" in bench.err
+        assert bench.values(stranger.url, "device/name") == [""]
+
+
+def reversed_pairs(words: list[str]) -> list[str]:
+    pairs = [words[at : at + 2] for at in range(0, len(words), 2)]
+    return [word for pair in reversed(pairs) for word in pair]
+
+
+def test_another_device_does_not_take_a_row_that_was_given(bench: Bench) -> None:
+    bench.write("name,site\nOnly,a\n")
+    with simulator("--seed", "1") as first:
+        assert bench.provision("-d", first.url, "--yes") == 0
+        uid = str(first.ready[0]["uid"])
+        state = json.loads((bench.folder / "fleet.csv.state.json").read_text())
+        state["devices"][0]["uid"] = "ff" * 8
+        (bench.folder / "fleet.csv.state.json").write_text(json.dumps(state))
+        bench.write(f"name,uid,site\nOnly,{uid},a\n")
+        state["devices"][0]["row"] = f"uid:{uid}"
+        (bench.folder / "fleet.csv.state.json").write_text(json.dumps(state))
+        assert bench.provision("-d", first.url) == 1
+        assert "was given to another device, uid ffffffffffffffff" in bench.err
+
+
+def test_what_records_already_is_left_alone_unless_told(bench: Bench) -> None:
+    with simulator() as running:
+        bench.write(f"serial,name,site\n{running.ready[0]['serial']},North,Ridge\n")
+        assert bench("log", "arm", "--label", "precious", "-d", running.url) == 0
+        assert bench.provision("-d", running.url) == 1
+        assert "records session 1 already" in bench.err
+        assert bench.values(running.url, "device/name") == [""]
+        assert bench.provision("-d", running.url, "--stop-logging") == 0
+        status = bench.status(running.url)
+        assert (status["session"], status["label"]) == (2, "Ridge 1")
+        assert bench("log", "sessions", "-d", running.url) == 0
+        assert "precious" in bench.out
+
+
+def test_firmware_and_what_takes_effect_after_a_restart(bench: Bench) -> None:
+    (bench.folder / "fw.bin").write_bytes(firmware("2.0.0"))
+    with simulator("--history", "1h") as running:
+        serial = running.ready[0]["serial"]
+        fleet = f'image = "fw.bin"\n{CONFIG}\n[[device]]\nserial = "{serial}"\n'
+        fleet += '[device.settings]\n"sensor/key" = "hex:0102"\n[device.variables]\nsite = "Ridge"\n'
+        (bench.folder / "fleet.toml").write_text(fleet)
+        assert (
+            bench("provision", str(bench.folder / "fleet.toml"), "-d", running.url, "--stop-logging", "--json") == 0
+        ), bench.err
+        steps = bench.events[0]["provisioned"]["steps"]
+        assert (steps["flash"]["outcome"], steps["flash"]["before"], steps["flash"]["version"]) == (
+            "confirmed",
+            "1.0.0",
+            "2.0.0",
+        )
+        assert bench.events[0]["provisioned"]["firmware"] == "2.0.0"
+        assert bench("info", "--json", "-d", running.url) == 0
+        info = json.loads(bench.out)["logger"]
+        assert info["clock_set_s"] is not None, "the clock was set after the restart"
+        assert info["state"] == "logging"
+
+
+def test_a_device_that_fails_its_self_test_is_not_armed(bench: Bench) -> None:
+    with simulator("--firmware-fault", "selftest", "1.0.0") as faulty:
+        bench.write(f"serial,site\n{faulty.ready[0]['serial']},Ridge\n")
+        assert bench.provision("-d", faulty.url, "--json") == 1
+        assert bench.events[0]["error"]["kind"] == "VerificationError"
+        assert "It is configured and not armed" in bench.err
+        assert bench.values(faulty.url, "alarm/high") == [35]
+        assert bench.status(faulty.url)["state"] == "idle"
+        assert bench.table()[0]["self test"].startswith("failed: ")
+
+
+def test_devices_come_one_after_another_to_one_port(bench: Bench, tmp_path: Path) -> None:
+    """Each stays until it is done, which its report tells; then the next one is at the same port."""
+    port = tmp_path / "port"
+    bench.write("name,site\nFirst,a\nSecond,b\n")
+    command = [
+        sys.executable,
+        "-m",
+        "fieldlog.cli",
+        "provision",
+        str(tmp_path / "fleet.csv"),
+        "--yes",
+        "--line",
+        "--json",
+    ]
+    line = subprocess.Popen(
+        [*command, "--config", str(tmp_path / "base.toml"), "-d", str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    timer = threading.Timer(60, line.kill)
+    timer.start()
+    assert line.stdout is not None
+    try:
+        seen: list[str] = []
+        for seed in ("1", "2"):
+            with simulator("--seed", seed, "--pty", str(port)):
+                event = json.loads(line.stdout.readline())
+                assert event["error"] is None
+                seen.append(event["provisioned"]["uid"])
+        assert len(set(seen)) == 2
+        _, err = line.communicate()
+        assert (line.returncode, "Traceback" in err) == (0, False)
+    finally:
+        timer.cancel()
+        line.kill()
+        line.wait()
+    assert [row["uid"] for row in bench.table()] == seen
+
+
+def test_a_port_that_appears_later_and_one_that_never_does(bench: Bench, tmp_path: Path) -> None:
+    bench.write("name,site\nLate,a\n")
+    late, never = tmp_path / "late", tmp_path / "never"
+    started = threading.Event()
+
+    def come() -> None:
+        with simulator("--pty", str(late)):
+            started.wait(30)
+
+    thread = threading.Thread(target=come)
+    thread.start()
+    try:
+        assert bench.provision("--yes", "--wait", "5", "-d", str(late), "-d", str(never), "--json") == 1
+    finally:
+        started.set()
+        thread.join()
+    errors = {event["device"]: event["error"] for event in bench.events[:-1]}
+    assert errors[str(late)] is None
+    assert errors[str(never)]["exit_code"] == 3
+    assert bench.results() == ["done"]
+
+
+def test_a_state_that_cannot_be_read_stops_before_anything(bench: Bench) -> None:
+    bench.write("name,site\nOnly,a\n")
+    (bench.folder / "fleet.csv.state.json").write_text("{")
+    assert bench.provision("--yes", "-d", "udp:127.0.0.1:9") == 1
+    assert "cannot be read" in bench.err
+    assert "Nothing was changed" in bench.err
+
+
+def test_a_check_needs_no_device(bench: Bench) -> None:
+    bench.write("name,site\nOnly,a\n")
+    assert bench.provision("--check") == 0
+    assert bench.out == "1 row, nothing wrong with them\n"
+    bench.write("name\nOnly\n")
+    assert bench.provision("--check") == 2
+    assert "there is no variable 'site'" in bench.err
+
+
+def test_what_a_fleet_says_of_itself_is_no_formula(bench: Bench) -> None:
+    with simulator() as running:
+        bench.write(f'serial,name,site\n{running.ready[0]["serial"]},"=HYPERLINK(""x"")",Ridge\n')
+        assert bench.provision("-d", running.url) == 0
+    assert bench.table()[0]["name"].startswith("'=")
+    shutil.rmtree(bench.folder / "fleet-report")
