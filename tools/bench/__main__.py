@@ -19,12 +19,13 @@ class Scale:
     day_frames: int
     readings: int
     turns: int
+    devices: tuple[int, ...]
 
 
 SCALES = {
-    "quick": Scale(1.5, None, 3_600, 200_000, 3),
-    "normal": Scale(6.0, (1, 16), 3 * 3_600, 1_000_000, 7),
-    "full": Scale(20.0, (1, 16, 50), 86_400, 8_640_000, 15),
+    "quick": Scale(1.5, None, 3_600, 200_000, 3, (1, 20)),
+    "normal": Scale(6.0, (1, 16), 3 * 3_600, 1_000_000, 7, (1, 10, 100)),
+    "full": Scale(20.0, (1, 16, 50), 86_400, 8_640_000, 15, (1, 10, 100, 200)),
 }
 
 
@@ -72,6 +73,12 @@ def _upload(scale: Scale) -> Iterator[str]:
         yield upload.report(line, scale.cell_s)
 
 
+def _config(scale: Scale) -> Iterator[str]:
+    from tools.bench import config
+
+    yield config.report(scale.devices, scale.turns)
+
+
 PARTS: dict[str, Callable[[Scale], Iterator[str]]] = {
     "startup": _startup,
     "codec": _codec,
@@ -79,6 +86,7 @@ PARTS: dict[str, Callable[[Scale], Iterator[str]]] = {
     "day": _day,
     "goodput": _goodput,
     "upload": _upload,
+    "config": _config,
 }
 
 

@@ -37,14 +37,22 @@ class Simulator:
 @contextmanager
 def simulator(*arguments: str | Path) -> Generator[Simulator]:
     """The simulator with these arguments and one link, until the end of the block."""
-    command = [sys.executable, "-m", "fieldlog_sim", "--json", "--until-eof", *map(str, arguments)]
+    with simulators(1, *arguments) as (only,):
+        yield only
+
+
+@contextmanager
+def simulators(count: int, *arguments: str | Path) -> Generator[list[Simulator]]:
+    """So many devices, all of one process, until the end of the block."""
+    devices = [] if count == 1 else ["--count", str(count)]
+    command = [sys.executable, "-m", "fieldlog_sim", "--json", "--until-eof", *devices, *map(str, arguments)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line:
-                raise RuntimeError(f"the simulator ended before its link was ready: {' '.join(command)}")
-            yield Simulator(str(json.loads(line)["url"]), process.pid)
+            lines = [process.stdout.readline() for _ in range(count)]
+            if not all(lines):
+                raise RuntimeError(f"the simulator ended before its links were ready: {' '.join(command)}")
+            yield [Simulator(str(json.loads(line)["url"]), process.pid) for line in lines]
         finally:
             _stop(process)
 
