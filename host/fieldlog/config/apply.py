@@ -85,8 +85,7 @@ class _Application:
     def _applied(self) -> Applied:
         tuning = self._device.client.tuning
         link = None if tuning == self._reach.former else str(tuning)
-        notes = (f"From now on the device is reached at {link}" if link else "", restart_note(self._plan))
-        return Applied(self._plan, transaction=True, link=link, notes=tuple(filter(None, notes)))
+        return Applied(self._plan, transaction=True, link=link, notes=tuple(filter(None, [restart_note(self._plan)])))
 
     # nothing is in effect yet
 
@@ -120,9 +119,14 @@ class _Application:
         if changes_link(self._plan):
             self._tell(self._sentence_of_link())
             await self._reach.take(self._device.params, first=self._reach.new)
-        missing = (await self._reach.take(self._read_back)).not_new
-        if missing:
-            raise VerificationError(f"{self._device.name} does not hold what was written: {', '.join(missing)}")
+        found = await self._reach.take(self._read_back)
+        if found.not_new and not found.not_former:
+            raise LinkError(
+                f"{self._device.name} went back to its former values by itself: it restarted, or was out of reach for "
+                f"longer than its time limit of {self._transaction.limit_s} s"
+            )
+        if found.not_new:
+            raise VerificationError(f"{self._device.name} does not hold what was written: {', '.join(found.not_new)}")
 
     async def _commit(self) -> None:
         await self._transaction.commit()
@@ -145,7 +149,6 @@ class _Application:
         try:
             with suppress(RefusedError):  # what is not open any more has ended
                 await self._reach.take(self._transaction.abort)
-            by_itself = self._reach.time_is_over
             first = self._reach.former if self._device.client.tuning != self._reach.former else None
             left = (await self._reach.take(self._read_back, first)).not_former
         except (LinkError, ProtocolError):
@@ -155,13 +158,7 @@ class _Application:
                 f"{error}. The device was told to go back to its former values and holds others: {', '.join(left)}. "
                 "Compare them with `fieldlog config diff`"
             )
-        return with_state(
-            error,
-            f"The device went back to its former values by itself, {self._transaction.limit_s} s after they were "
-            "replaced, and they were read back"
-            if by_itself
-            else "The former values are back, and were read back",
-        )
+        return with_state(error, "The former values are back, and were read back")
 
     def _not_known(self) -> str:
         return (

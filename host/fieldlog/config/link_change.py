@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TypeVar
 
 from fieldlog.config.model import Change, Plan
@@ -70,29 +69,30 @@ class Reach:
         """What the step answers, taken as often as it needs; `first` is how to open the link before. Raises what a
         refused step raises, and the first LinkError or ProtocolError when the device stays away."""
         tuning = first or self._device.client.tuning
-        if first is not None:
-            await self._open(first)
+        error = None if first is None else await self._open(first)
         lost: LinkError | ProtocolError | None = None
         while True:
-            try:
-                return await step()
-            except (LinkError, ProtocolError) as error:
-                if lost is None:
-                    self._tell_loss(error)
-                lost = lost or error
-                if self._now() >= self.ends_at + GRACE_S:
-                    raise lost from None
+            if error is None:
+                try:
+                    return await step()
+                except (LinkError, ProtocolError) as failed:
+                    error = failed
+            if lost is None:
+                lost = error
+                left_s = max(0.0, self.ends_at + GRACE_S - self._now())
+                self._tell(f"{self._device.name} does not answer. Trying to reach it again for {left_s:.0f} s")
+            if self._now() >= self.ends_at + GRACE_S:
+                raise lost from None
             tuning = self._other(tuning)
             await asyncio.sleep(_PAUSE_S)
-            await self._open(tuning)
+            error = await self._open(tuning)
 
-    async def _open(self, tuning: Tuning) -> None:
-        with suppress(LinkError, ProtocolError):
+    async def _open(self, tuning: Tuning) -> LinkError | ProtocolError | None:
+        try:
             await self._device.reopen(tuning)
-
-    def _tell_loss(self, error: LinkError | ProtocolError) -> None:
-        left_s = max(0.0, self.ends_at + GRACE_S - self._now())
-        self._tell(f"{str(error).rstrip('.')}. Trying to reach it again for {left_s:.0f} s")
+        except (LinkError, ProtocolError) as error:
+            return error
+        return None
 
     def _other(self, tuning: Tuning) -> Tuning:
         return self.former if tuning == self.new or self.time_is_over else self.new
