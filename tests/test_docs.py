@@ -79,7 +79,7 @@ def test_commands(page: Path, logger: Simulator, tmp_path: Path, environment: di
     fieldlog = [sys.executable, "-m", "fieldlog.cli"]
     if page.stem == "plot":
         run([*fieldlog, "pull", "--device", logger.url], tmp_path, environment)
-    if page.stem in ("read-out", "record"):  # these pages begin with an idle logger of the default kind
+    if page.stem in ("read-out", "record", "fleet"):  # these pages begin with an idle logger of the default kind
         with simulator() as idle:
             run_page(page, idle, tmp_path, environment, fieldlog)
     else:
@@ -88,6 +88,8 @@ def test_commands(page: Path, logger: Simulator, tmp_path: Path, environment: di
 
 def run_page(page: Path, device: Simulator, folder: Path, environment: dict[str, str], fieldlog: list[str]) -> None:
     ran = 0
+    for text in blocks(page, "toml"):  # the first line names the file
+        (folder / text.split()[1]).write_text(text, encoding="utf-8")
     for line in "".join(blocks(page, "sh")).splitlines():
         words = shlex.split(line)
         if words[0] == "export":
