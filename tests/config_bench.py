@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import re
 import struct
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from device_bench import Bench
 from fieldlog.client import Client, LinkOptions
@@ -26,6 +27,8 @@ from fieldlog_protocol.errors import FieldlogError, LinkError
 from fieldlog_protocol.framing import ConsoleFraming
 from virtual_link import LinkKind, VirtualTransport, run
 
+T = TypeVar("T")
+
 FAST = LinkKind(baud=None)
 _FRAME_START = re.compile(rb"(?=\x06\x09)")
 
@@ -37,7 +40,10 @@ SETTINGS = {
     "log/led": (True, False),
     "sensor/oversampling": ("2x", "16x"),
 }
-CALIBRATION = {"temperature": ([], [0.12, 1.0004]), "humidity": ([1.0, 2.0], [-1.5, 0.99, 1e-5])}
+CALIBRATION: dict[str, tuple[list[float], list[float]]] = {
+    "temperature": ([], [0.12, 1.0004]),
+    "humidity": ([1.0, 2.0], [-1.5, 0.99, 1e-5]),
+}
 METADATA = ({"site": "Ridge", "operator": "Ada"}, {"site": "Valley", "zone": "Europe/Berlin", "note": "n" * 300})
 
 
@@ -160,20 +166,32 @@ def bench_with_former(**options: Any) -> Bench:
     return bench
 
 
-async def applied(
-    bench: Bench, wanted: Resolved, transport: CutTransport | None = None, timeout_s: int = 60
-) -> tuple[Plan, Applied]:
-    """A file applied as a command does it, from opening the link to its end."""
+async def connected(bench: Bench, work: Callable[[Device], Awaitable[T]], transport: CutTransport | None = None) -> T:
+    """What `work` makes of the device, from opening the link to its end."""
     client = Client(transport or CutTransport(bench, FAST), ConsoleFraming, LinkOptions())
     await client.open()
     try:
-        device = Device(client)
-        await settle(device)
-        target = await read_target(device)
-        plan = await make_plan(device, check(wanted, target), target)
-        return plan, await apply(device, plan, timeout_s=timeout_s)
+        return await work(Device(client))
     finally:
         await client.close()
+
+
+async def planned(device: Device, wanted: Resolved) -> Plan:
+    target = await read_target(device)
+    return await make_plan(device, check(wanted, target), target)
+
+
+async def applied(
+    bench: Bench, wanted: Resolved, transport: CutTransport | None = None, timeout_s: int = 60
+) -> tuple[Plan, Applied]:
+    """A file applied as a command does it."""
+
+    async def work(device: Device) -> tuple[Plan, Applied]:
+        await settle(device)
+        plan = await planned(device, wanted)
+        return plan, await apply(device, plan, timeout_s=timeout_s)
+
+    return await connected(bench, work, transport)
 
 
 def outcome(bench: Bench, transport: CutTransport, timeout_s: int = 60) -> FieldlogError | None:

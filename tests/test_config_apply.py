@@ -2,18 +2,255 @@
 
 from __future__ import annotations
 
-from config_bench import NEW, applied, bench_with_former, file_of, held
+import asyncio
+
+import pytest
+
+from config_bench import (
+    FAST,
+    FORMER,
+    METADATA,
+    NEW,
+    Cut,
+    CutTransport,
+    applied,
+    bench_with_former,
+    connected,
+    file_of,
+    held,
+    outcome,
+    planned,
+)
+from device_bench import Bench
+from fieldlog.config.apply import apply, settle
+from fieldlog.config.model import Change, Plan
+from fieldlog.config.transaction import Transaction, nobody
+from fieldlog.config.values import Setting
+from fieldlog.device import Device
+from fieldlog_protocol.commands import Empty, logger, settings
+from fieldlog_protocol.commands.logger import Capability, LoggerError, SettingFlag, SettingType, TransactionStep
+from fieldlog_protocol.errors import LinkError, RefusedError, UsageError, VerificationError
 from virtual_link import run
 
 
 def test_a_plan_is_applied_whole_and_outlasts_a_restart() -> None:
     bench = bench_with_former()
     plan, done = run(bench, applied(bench, file_of(1)))
-    assert done.transaction
-    assert done.kept
+    assert (done.transaction, done.kept, done.link, done.notes) == (True, True, None, ())
     assert (len(plan.settings), len(plan.calibration)) == (6, 2)
     assert held(bench) == NEW
     bench.power_cycle()
     assert held(bench) == NEW
     plan, done = run(bench, applied(bench, file_of(1)))
     assert plan.empty
+
+
+def test_a_device_that_has_changed_since_is_not_touched() -> None:
+    bench = bench_with_former()
+
+    async def work(device: Device) -> None:
+        plan = await planned(device, file_of(1))
+        await device.write_setting("log/led", b"\0")
+        with pytest.raises(UsageError, match=r"has changed since.*log/led.*Nothing was changed"):
+            await apply(device, plan)
+
+    run(bench, connected(bench, work))
+    assert (held(bench).calibration, held(bench).metadata) == (FORMER.calibration, FORMER.metadata)
+    assert run(bench, applied(bench, file_of(1)))[1].transaction
+
+
+def test_a_value_that_the_device_refuses_leaves_the_former_ones() -> None:
+    bench = bench_with_former()
+    trim = Setting("sensor/trim", SettingType.I32, "Pa", None, None, None, None, SettingFlag(0), "", ())
+
+    async def work(device: Device) -> None:
+        plan = await planned(device, file_of(1))
+        bad = Change(trim, plan.settings[2].former, (15).to_bytes(4, "little"))
+        with pytest.raises(RefusedError, match="Nothing was changed: the former values hold"):
+            await apply(device, Plan((*plan.settings[:2], bad, *plan.settings[3:]), plan.calibration, plan.metadata))
+
+    run(bench, connected(bench, work))
+    assert held(bench) == FORMER
+    assert not bench.device.transactions.staging, "nothing is left open"
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_change_that_another_host_left_open_is_waited_for(*, committed: bool) -> None:
+    """It was killed, say. What it had on trial must not be taken for what holds."""
+    bench = bench_with_former()
+
+    async def killed(device: Device) -> None:
+        plan = await planned(device, file_of(1))
+        transaction = Transaction(device, 30)
+        await transaction.begin(nobody)
+        await transaction.write(plan)
+        if committed:
+            await transaction.commit()
+
+    run(bench, connected(bench, killed))
+    began, told = bench.now, list[str]()
+
+    async def work(device: Device) -> Plan:
+        await settle(device, told.append)
+        return await planned(device, file_of(1))
+
+    plan = run(bench, connected(bench, work))
+    assert held(bench) == FORMER
+    assert len(plan.settings) == 6
+    assert 29 <= bench.now - began <= 32
+    (sentence,) = told
+    assert "Waiting until it ends, 30 s at most" in sentence
+
+
+def test_an_interrupted_host_takes_it_back() -> None:
+    bench = bench_with_former()
+
+    async def work(device: Device) -> None:
+        committed = asyncio.Event()
+
+        def commit(_: Empty) -> Empty:
+            bench.device.transactions.commit(bench.device.now_us())
+            committed.set()
+            return Empty()
+
+        plan = await planned(device, file_of(1))
+        bench.device.dispatcher.on(settings.COMMIT, commit)
+        task = asyncio.ensure_future(apply(device, plan))
+        await committed.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(bench, connected(bench, work))
+    assert bench.device.transactions.trial is None
+    assert held(bench) == FORMER
+
+
+def refuse_confirm(bench: Bench, code: LoggerError) -> None:
+    handlers = bench.device.dispatcher
+
+    def transact(request: logger.TransactionRequest) -> Empty:
+        if request.step == TransactionStep.CONFIRM:
+            raise _refusal(code)
+        if request.step == TransactionStep.ABORT:
+            bench.device.transactions.abort(request.id)
+        else:
+            bench.device.transactions.begin(request.id, 60_000_000, bench.device.now_us())
+        return Empty()
+
+    handlers.on(logger.TRANSACTION, transact)
+
+
+def _refusal(code: LoggerError) -> Exception:
+    from fieldlog_sim.plan import refuse
+
+    return refuse(code)
+
+
+def test_a_device_whose_flash_is_full_goes_back() -> None:
+    bench = bench_with_former()
+    refuse_confirm(bench, LoggerError.FLASH)
+    error = outcome(bench, CutTransport(bench, FAST))
+    assert isinstance(error, RefusedError)
+    assert error.code == LoggerError.FLASH
+    assert "The former values are back, and were read back" in str(error)
+    assert held(bench) == FORMER
+
+
+def test_a_device_that_takes_less_than_it_says_goes_back() -> None:
+    bench = bench_with_former()
+    bench.device.dispatcher.on(logger.CALIBRATE, lambda _: Empty())
+    error = outcome(bench, CutTransport(bench, FAST))
+    assert isinstance(error, VerificationError)
+    assert "calibration of environment/temperature" in str(error)
+    assert "The former values are back, and were read back" in str(error)
+    assert held(bench) == FORMER
+
+
+def test_a_lost_reply_to_confirm_is_asked_for_again() -> None:
+    bench = bench_with_former()
+    transport = CutTransport(bench, FAST)
+    assert outcome(bench, transport) is None
+    again = bench_with_former()
+    lost = CutTransport(again, FAST, cut=Cut(reply=transport.replies - 1, away_s=40.0))
+    assert outcome(again, lost) is None
+    assert held(again) == NEW
+
+
+def test_a_host_that_never_sees_the_device_again_says_what_is_not_known() -> None:
+    bench = bench_with_former()
+    transport = CutTransport(bench, FAST)
+    assert outcome(bench, transport) is None
+    for last, words in (
+        (1, "whether the device was still told to keep them is not known"),
+        (3, "by now it has gone back"),
+    ):
+        bench = bench_with_former()
+        error = outcome(bench, CutTransport(bench, FAST, cut=Cut(reply=transport.replies - last)))
+        assert isinstance(error, LinkError)
+        assert words in str(error)
+
+
+# devices without transactions
+
+
+def without_transactions(bench: Bench) -> None:
+    """A logger of older firmware: it has the settings, and writes act at once."""
+    describe = bench.device.logger
+    assert describe is not None
+
+    class Older(type(describe)):
+        @property
+        def capabilities(self) -> Capability:
+            return super().capabilities & ~Capability.TRANSACTION
+
+    describe.__class__ = Older
+
+
+def test_without_transactions_values_are_written_in_order_and_it_says_so() -> None:
+    bench = bench_with_former()
+    without_transactions(bench)
+    _, done = run(bench, applied(bench, file_of(1)))
+    assert not done.transaction
+    assert "has no transactions: its values were written one after another" in done.notes[0]
+    assert held(bench) == NEW
+    bench.power_cycle()
+    assert held(bench) == NEW
+
+
+def test_without_transactions_a_failure_takes_back_what_can_be() -> None:
+    bench = bench_with_former()
+    without_transactions(bench)
+
+    def refuse(_: logger.CalibrateRequest) -> Empty:
+        raise _refusal(LoggerError.FLASH)
+
+    bench.device.dispatcher.on(logger.CALIBRATE, refuse)
+    error = outcome(bench, CutTransport(bench, FAST))
+    assert isinstance(error, RefusedError)
+    assert "up to 7 of the new values had been written" in str(error)
+    assert held(bench).settings == FORMER.settings
+
+
+def test_without_transactions_a_lost_link_says_that_it_may_hold_a_part() -> None:
+    bench = bench_with_former()
+    without_transactions(bench)
+    transport = CutTransport(bench, FAST)
+    assert outcome(bench, transport) is None
+    bench = bench_with_former()
+    without_transactions(bench)
+    error = outcome(bench, CutTransport(bench, FAST, cut=Cut(request=transport.requests - 12)))
+    assert isinstance(error, LinkError)
+    assert "It may hold a part of them" in str(error)
+
+
+def test_metadata_that_nobody_understands_is_replaced_and_comes_back() -> None:
+    bench = bench_with_former()
+    blob = b"\xff of another kind"
+    bench.ask(logger.METADATA_WRITE, logger.MetadataWriteRequest(o=0, len=len(blob), d=blob))
+    refuse_confirm(bench, LoggerError.FLASH)
+    assert isinstance(outcome(bench, CutTransport(bench, FAST)), RefusedError)
+    assert bench.ask(logger.METADATA_READ, logger.MetadataRequest()).d == blob
+    bench.power_cycle()
+    assert outcome(bench, CutTransport(bench, FAST)) is None
+    assert dict(held(bench).metadata) == METADATA[1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from fieldlog.config.model import CalibrationChange, Change, Coefficients, MetadataChange, Plan
 from fieldlog.config.outcome import Applied, restart_note, with_state
@@ -16,7 +17,7 @@ from fieldlog.config.write import write
 from fieldlog.deployment import write_metadata
 from fieldlog.device import Device
 from fieldlog_protocol.commands import logger
-from fieldlog_protocol.errors import FieldlogError, LinkError, VerificationError
+from fieldlog_protocol.errors import FieldlogError, LinkError, RefusedError, VerificationError
 
 Act = Callable[[], Awaitable[None]]
 
@@ -50,7 +51,8 @@ async def _taken_back(device: Device, plan: Plan, taken: list[Act]) -> str:
     some = f"{device.name} has no transactions, and up to {len(taken)} of the new values had been written"
     try:
         for undo in reversed(taken):
-            await undo()
+            with suppress(RefusedError):  # what is left is told below
+                await undo()
         await write(device, {})
         left = (await read_back(device, plan)).not_former
     except FieldlogError as error:
