@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from fieldlog.cli.common import Common, on_interrupt, options, present_urls, run
+from fieldlog.cli.config_raw import schema_option
 from fieldlog.cli.config_words import show_plan
 from fieldlog.cli.failure import FAILED, described, exit_code, sentence
 from fieldlog.cli.output import OnProgress, json_line
@@ -19,6 +20,7 @@ from fieldlog.config.apply import TIMEOUT_S
 from fieldlog.config.document import Document, read_file
 from fieldlog.config.many import Candidate, Stage, Watch, apply_many
 from fieldlog.config.plan_words import plan_json, plan_lines
+from fieldlog.config.schema import Schema
 from fieldlog.config.schema_cache import default_cache
 from fieldlog.config.template import unused_sections
 from fieldlog.device import Device
@@ -46,7 +48,10 @@ _TITLES = 4
     metavar="TIME",
     help="After this a device returns to its former values by itself, unless it was seen to hold the new ones.",
 )
-def apply_command(common: Common, file: Path, *, everything: bool, dry_run: bool, yes: bool, timeout: str) -> None:
+@schema_option
+def apply_command(
+    common: Common, file: Path, *, everything: bool, dry_run: bool, yes: bool, timeout: str, own: Schema | None
+) -> None:
     """Give devices what FILE says: all of it, or nothing.
 
     All of FILE is checked first, then what would change is shown and asked for. Several devices (--device again and
@@ -69,6 +74,7 @@ def apply_command(common: Common, file: Path, *, everything: bool, dry_run: bool
                 timeout_s=timeout_s,
                 watch=Watch(show.told, show.say),
                 connect=show.connect,
+                own=own,
             )
 
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -12,6 +12,7 @@ from fieldlog.cli.common import Common, options, run
 from fieldlog.config.schema import Schema
 from fieldlog.config.schema_file import read_schema
 from fieldlog.device import Device
+from fieldlog_protocol.errors import RefusedError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,11 +41,19 @@ def delete(common: Common, keys: tuple[str, ...]) -> None:
     """Delete the stored values of KEYS: most devices have their defaults again after a restart."""
 
     async def work(device: Device) -> None:
-        for key in keys:
-            await device.delete_setting(key)
+        for number, key in enumerate(keys):
+            try:
+                await device.delete_setting(key)
+            except RefusedError as error:
+                text = f"{key}: {error}. {_deleted(keys[:number])}"
+                raise RefusedError(error.code, error.group, text, error.details) from error
 
     _do(common, work)
     common.output.result({"deleted": keys}, lambda: common.output.note(f"deleted: {', '.join(keys)}"))
+
+
+def _deleted(keys: Sequence[str]) -> str:
+    return f"Deleted before it: {', '.join(keys)}" if keys else "Nothing was deleted"
 
 
 @click.command()

@@ -18,6 +18,7 @@ from fieldlog.config.document import Document
 from fieldlog.config.log_section import log_problems
 from fieldlog.config.model import Plan, Problem, Problems
 from fieldlog.config.plan import make_plan
+from fieldlog.config.schema import Schema
 from fieldlog.config.schema_cache import SchemaCache
 from fieldlog.config.target import read_target
 from fieldlog.config.template import Identity, identity_of, resolved
@@ -107,8 +108,9 @@ async def apply_many(
     timeout_s: int = TIMEOUT_S,
     watch: Watch | None = None,
     connect: Connect = connect,
+    own: Schema | None = None,
 ) -> list[Candidate]:
-    """Give devices what a file says; one Candidate for each, in their order.
+    """Give devices what a file says; one Candidate for each, in their order. `own` describes those that do not themselves.
 
     Raises Problems when the file is wrong for any of them, and what `review` raises; nothing is written then. Raises
     nothing for a device that fails: see `Candidate.error`.
@@ -117,7 +119,7 @@ async def apply_many(
     watch = watch or Watch()
     for candidate in candidates:
         watch.told(candidate)
-    many = _Many(document, candidates, cache, timeout_s, watch, connect)
+    many = _Many(document, candidates, cache, timeout_s, watch, connect, own)
     # a bug with one device waits for the others too: what is begun on them shall be ended
     ended = await asyncio.gather(many.decide(review), *map(many.run, candidates), return_exceptions=True)
     for error in ended:
@@ -152,6 +154,7 @@ class _Many:
     timeout_s: int
     watch: Watch
     connect: Connect
+    own: Schema | None
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _compared: int = 0
     _all_compared: asyncio.Event = field(default_factory=asyncio.Event)
@@ -196,15 +199,17 @@ class _Many:
         return device if candidate.stage is Stage.PLANNED else None
 
     async def _plan(self, candidate: Candidate, device: Device) -> Stage:
-        info = await device.logger_info()
         candidate.name = device.name
-        candidate.same_as = self._owner(info, device.name)
-        if candidate.same_as is not None:
-            return Stage.SAME
-        candidate.identity = identity_of(info, candidate.index)
+        info = None
+        if self.own is None or await device.has_logger():
+            info = await device.logger_info()
+            candidate.same_as = self._owner(info, device.name)
+            if candidate.same_as is not None:
+                return Stage.SAME
+        candidate.identity = Identity(index=candidate.index) if info is None else identity_of(info, candidate.index)
         await settle(device, lambda text: self.watch.say(candidate, text))
         found, problems = resolved(self.document, candidate.identity)
-        target = await read_target(device, info, cache=self.cache, streams=bool(found.calibration))
+        target = await read_target(device, info, cache=self.cache, streams=bool(found.calibration), own=self.own)
         wanted, more = checked(found, target)
         candidate.problems = (*problems, *more, *log_problems(found))
         if candidate.problems:
