@@ -24,7 +24,26 @@ from fieldlog_protocol.blocks.schema import Channel, ChannelType
 from fieldlog_protocol.commands.logger import Capability, SettingFlag, SettingInfo, SettingType
 
 # any Unicode, control characters, quotes and what templates take for variables
-TEXTS = st.text(max_size=20) | st.text("${}\\\"'\n\r\t\0\x7f\x1b\u2028\u202e=#[]x", max_size=12)
+PIECES = [
+    "${",
+    "$${",
+    "${serial}",
+    "$",
+    "}",
+    '"',
+    "\\",
+    "'",
+    "\n",
+    "\r",
+    "\t",
+    "\0",
+    "\x7f",
+    "\x1b",
+    "\u2028",
+    "\u202e",
+    "=",
+]
+TEXTS = st.text(max_size=20) | st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
 NAMES = st.text(min_size=1, max_size=12) | st.sampled_from(["a/b", "${serial}", "device/led", "x.y", '"', "\x00"])
 CAPABILITIES = Capability.CALIBRATE | Capability.METADATA
 _F32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
