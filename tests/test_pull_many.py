@@ -107,6 +107,7 @@ def test_one_that_fails_stops_no_other_and_is_named(cli: Cli, loggers: Simulator
     assert "/dev/ttyNONE9" in err
     rows = [line.split() for line in out.splitlines()[1:]]
     assert [row[-1] for row in rows] == ["failed", *["done"] * DEVICES]
+    assert rows[0] == ["/dev/ttyNONE9", "/dev/ttyNONE9", "failed"], "what has told no name goes by its URL"
 
 
 def test_failures_of_different_kinds_are_exit_code_1(cli: Cli, stock: Simulator) -> None:

@@ -237,7 +237,7 @@ def _line(syncs: Iterable[Sync], oscillator: Oscillator, warnings: list[str]) ->
         contradicted += _other_ways(verdict, oscillator)
     doubt_us = max(off + error for off, error in contradicted)  # there; elsewhere they differ by as much as may drift
     warnings.append(
-        f"Boot {knots[0].boot_id}: {len(verdict.rejected)} of {verdict.count} clock syncs contradict the others by up to "
+        f"boot {knots[0].boot_id}: {len(verdict.rejected)} of {verdict.count} clock syncs contradict the others by up to "
         f"{off_us / 1e6:.3f} s and are left out: a computer's clock was wrong. "
         + (
             "Which one cannot be told, so the stated error covers both."
@@ -264,7 +264,7 @@ def _other_ways(verdict: Verdict, oscillator: Oscillator) -> list[tuple[int, int
 
 def _strained(worst: Strain, oscillator: Oscillator) -> str:
     return (
-        f"Boot {worst.left.boot_id}: its clock syncs imply that its clock is off by {abs(worst.ppm):.0f} ppm, which its "
+        f"boot {worst.left.boot_id}: its clock syncs imply that its clock is off by {abs(worst.ppm):.0f} ppm, which its "
         f"oscillator, good to {oscillator.tolerance_ppm:.0f} ppm, hardly is. "
         + (
             "They agree about it, so it is the oscillator; the stated error allows for it."
@@ -371,7 +371,7 @@ class ClockModel:
         slack = 1_000_000 + (0 if drift_us is None else drift_us)
         if (low is not None and start_us < low - slack) or (high is not None and start_us > high + slack):
             self._warnings.append(
-                f"Boot {span.boot_id}: the device believed it started at {utc_text(start_us, 'seconds')}, which the boots "
+                f"boot {span.boot_id}: the device believed it started at {utc_text(start_us, 'seconds')}, which the boots "
                 "around it rule out; its belief is left out."
             )
             return None

@@ -40,7 +40,8 @@ class Stage(StrEnum):
 class Readout:
     """One device's pull. `result` is set when it is done, `error` when it failed, `same_as` where another URL led there.
 
-    `progress` is the last account of what arrived: after a failure too, and then that is in the archive.
+    `progress` is the last account of what arrived: after a failure too, and then that is in the archive. `called` is the
+    device's own name, serial number or uid as soon as it told, where several are read.
     """
 
     url: DeviceUrl
@@ -50,6 +51,7 @@ class Readout:
     result: PullResult | None = None
     error: FieldlogError | OSError | None = None
     same_as: str | None = None
+    called: str = ""
 
     @property
     def over(self) -> bool:
@@ -119,7 +121,7 @@ class _Many:
     async def _read(self, readout: Readout) -> Stage:
         async with self._connect(readout.url) as device:
             readout.name = device.name
-            owner = _Owner() if self._alone else await self._owner(device)
+            owner = _Owner() if self._alone else await self._owner(device, readout)
             async with owner.lock:
                 if owner.read_by is not None and not await self._is_another(device):
                     readout.same_as = owner.read_by
@@ -129,9 +131,10 @@ class _Many:
                 owner.read_by = device.name
         return Stage.DONE
 
-    async def _owner(self, device: Device) -> _Owner:
+    async def _owner(self, device: Device, readout: Readout) -> _Owner:
         await device.need_logger()
         identity = await device.request(logger.INFO, logger.InfoRequest())
+        readout.called = identity.name or identity.serial or (identity.uid or b"").hex()
         return self._owners.setdefault((identity.uid or b"", identity.log or 0), _Owner())
 
     async def _is_another(self, device: Device) -> bool:

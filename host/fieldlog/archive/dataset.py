@@ -291,7 +291,7 @@ def _in_words(folder: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise ArchiveError(
-            f"The Parquet files in {folder} could not be brought up to date: {_reason(error)}. The archive itself is whole, "
+            f"the Parquet files in {folder} could not be brought up to date: {_reason(error)}. The archive itself is whole, "
             "and so is every file that is there. Make room, check permissions or take away what is in the way, then run "
             "`fieldlog archive rebuild`"
         ) from error

@@ -184,7 +184,7 @@ class LogView:
         self.flush()
         rows = self._rows(
             "SELECT seq, data FROM blocks WHERE rowid IN "
-            "(SELECT min(rowid) FROM blocks WHERE log = ?1 AND kind = ?2 GROUP BY seq) ORDER BY seq",
+            "(SELECT min(rowid) FROM blocks WHERE log = ?1 AND kind = ?2 GROUP BY +seq) ORDER BY seq",
             int(kind),
             log_last=False,
         )

@@ -48,14 +48,16 @@ def pull(common: Common, archive: Path, *, everything: bool, no_seal: bool, no_p
 
     async def work() -> None:
         with archives.open(archive, empty=False) as store, common.output.board() as watch.board:
+            watch.opened = True
             await pull_many(urls, store, seal=not no_seal, told=watch.told, connect=watch.connect)
 
     try:
         run(work())
     finally:  # what became of each is told after Ctrl-C and after a failure of the archive too
         watch.show()
-    if watch.read_something and not no_parquet:
-        watch.derived(derive(common.output, archive))
+        if watch.opened and not no_parquet and archives.exists(archive):
+            # after Ctrl-C, and for an earlier pull that was killed: nobody sees by a file that it is behind
+            watch.derived(derive(common.output, archive))
     watch.end()
 
 
@@ -68,6 +70,8 @@ class _Watch:
     named: frozenset[str]
     """Devices that the user named: of these a failure counts. Of other ports nobody knows what is there."""
     many: bool
+    opened: bool = False
+    """Whether the archive could be opened."""
     board: OnBoard = lambda _what, _done, _total, _note: None
     readouts: list[Readout] = field(default_factory=list[Readout])
 
@@ -112,11 +116,6 @@ class _Watch:
             return
         columns = ["device", "name", "readings>", "blocks>", "lost>", "warnings>", "outcome"]
         self.common.output.table(columns, map(self._row, self.readouts))
-
-    @property
-    def read_something(self) -> bool:
-        """Whether the archive may hold more than before: a pull that found nothing new still tells more of the clock."""
-        return any(readout.result or readout.progress for readout in self.readouts)
 
     def derived(self, warnings: Sequence[str]) -> None:
         """What is to be said of the files that were derived from the readings, of whichever device."""
@@ -176,11 +175,12 @@ class _Watch:
         outcome = self._outcome(readout)
         if result is not None:
             info, lost = result.info, sum(map(len, result.lost))
-            name = info.name or info.serial or info.uid.hex()
-            return readout.name, name, result.readings, result.blocks, lost, len(_warnings(result)), outcome
+            called = info.name or info.serial or info.uid.hex()
+            return readout.name, called, result.readings, result.blocks, lost, len(_warnings(result)), outcome
+        called = readout.called or readout.url.text
         if progress is not None:
-            return readout.name, None, progress.readings, progress.blocks, None, None, outcome
-        return readout.name, None, None, None, None, None, outcome
+            return readout.name, called, progress.readings, progress.blocks, None, None, outcome
+        return readout.name, called, None, None, None, None, outcome
 
     def _json(self, readout: Readout) -> dict[str, object]:
         result, progress, error = readout.result, readout.progress, readout.error
