@@ -98,10 +98,12 @@ def _left(candidates: Sequence[Candidate], timeout_s: int) -> str:
     under_way = sum(candidate.stage is Stage.APPLYING for candidate in candidates)
     if not under_way and not done:
         return "nothing was changed"
-    return (
-        f"{count(done, 'device')} had been given the new values, and {under_way} were being written: these have the "
-        f"former values back within {timeout_s} s unless they hold all the new ones. Repeat the command to go on"
-    )
+    holding = [f"{count(done, 'device')} had been given the new values"] if done else []
+    if under_way:
+        holding.append(
+            f"{count(under_way, 'device')} at work: the former values are back within {timeout_s} s, or all the new ones hold"
+        )
+    return f"{', '.join(holding)}. Repeat the command to go on"
 
 
 @contextmanager
