@@ -1,4 +1,4 @@
-"""`fieldlog pull` in processes that can be killed: forked from one that has its imports behind it.
+"""`fieldlog` in processes that can be killed: forked from one that has its imports behind it.
 
 Run as a program it forks a process for each line of JSON words on its standard input, and prints two lines: the
 process' number, and how that ended.
@@ -62,6 +62,7 @@ def hosts(complaints: Path) -> Iterator[Hosts]:
 def _main() -> None:
     import pyarrow.parquet  # noqa: F401
 
+    import fieldlog.cli.config_apply
     import fieldlog.cli.pull  # noqa: F401
     from fieldlog.cli.main import main
 

@@ -20,7 +20,7 @@ from fieldlog_protocol.errors import RefusedError
 
 Tell = Callable[[str], None]
 
-_ASK_AGAIN_S = 5
+_ASK_AGAIN_S = 1
 _NOT_LONGER_S = 0xFFFF
 
 
