@@ -217,3 +217,9 @@ def test_files(tmp_path: Path) -> None:
         read_file(tmp_path / "none.toml")
     with pytest.raises(FieldlogError, match="cannot be read"):
         read_file(tmp_path)
+
+
+def test_what_is_no_toml_at_all_is_told_in_few_words() -> None:
+    found = at("<html>\n" * 1000)
+    assert len(found) < 50
+    assert any("is this a TOML file?" in problem for problem in found)

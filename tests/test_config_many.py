@@ -264,6 +264,19 @@ def test_an_interrupted_question_leaves_everything_as_it_was(cli: Cli, loggers: 
     assert cli.values(loggers.url, "alarm/high") == before
 
 
+def test_an_interrupt_while_writing_says_what_is_left_and_leaves_all_or_nothing(cli: Cli) -> None:
+    Path("a.toml").write_text(toml(48.5) + '"alarm/low" = -20\n')
+    with simulator("--udp", "0", "--latency", "200ms") as slow:
+        before = cli.values(slow.url, "alarm/high", "alarm/low")
+        terminal = Terminal("config", "apply", "a.toml", "--yes", "--timeout", "2s", "--device", slow.url)
+        terminal.until("alarm/low: ")  # the plan is shown: it is being written
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == 130
+        assert "1 device at work: the former values are back within 2 s, or all the new ones hold" in terminal.seen
+        assert cli.values(slow.url, "alarm/high", "alarm/low") in (before, {"alarm/high": 48.5, "alarm/low": -20.0})
+        assert cli.apply("a.toml", [slow.url], "--yes") == 0, "the next one completes"
+
+
 def test_json_has_a_line_for_each_of_several_and_one_object_for_one(cli: Cli, loggers: Simulator) -> None:
     Path("a.toml").write_text(toml(49))
     found = cli.json("a.toml", [*loggers.urls, NOBODY], "--dry-run")

@@ -17,7 +17,7 @@ from fieldlog.config.model import Located, Place, Problem, Problems
 from fieldlog.config.toml_places import MAX_DEPTH, Path, Places, Spot, Statement, find_places
 from fieldlog_protocol.errors import FieldlogError
 
-_MOST_PROBLEMS = 100
+_MOST_PROBLEMS = 25
 """A file with more is no TOML at all."""
 
 MOST_BYTES = 1_000_000
