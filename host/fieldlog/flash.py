@@ -7,15 +7,13 @@ command can always be repeated, whoever was interrupted doing what.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from fieldlog.device import Device
 from fieldlog.firmware_package import FirmwarePackage
-from fieldlog.flash_checks import make_plan
+from fieldlog.flash_checks import check_version, former_version, make_plan
 from fieldlog.flash_plan import (
     RETURN_S,
     Action,
@@ -24,24 +22,31 @@ from fieldlog.flash_plan import (
     Part,
     action_for,
     idle_slot,
+    in_the_way,
     running,
-    standing_in_the_way,
 )
-from fieldlog.flash_probe import Snapshot, look, problems
+from fieldlog.flash_probe import look
 from fieldlog.flash_restart import restart
+from fieldlog.flash_trial import Left, Tell, Trial, not_started, stop_session, unknown_command
 from fieldlog.image_upload import send_image
 from fieldlog.pinned_keys import Pin
-from fieldlog.steady_link import SteadyLink
+from fieldlog.steady_link import Known, OtherDevice, SteadyLink
 from fieldlog.transfer import OnProgress, ignore_progress
-from fieldlog_protocol.commands import Group, logger
 from fieldlog_protocol.commands.image import ImageSlot
-from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import LinkError, RefusedError, VerificationError
+from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, VerificationError
 
-__all__ = ["RETURN_S", "FlashOptions", "Flashed", "Installed", "Outcome", "carry_out", "flash", "send_image"]
+__all__ = [
+    "RETURN_S",
+    "FlashOptions",
+    "Flashed",
+    "Installed",
+    "Outcome",
+    "Tell",
+    "carry_out",
+    "flash",
+    "send_image",
+]
 
-Tell = Callable[[str], None]
-"""Called with each step, in words."""
 _MOST_RESTARTS = 3
 
 
@@ -105,7 +110,7 @@ async def carry_out(
     """Do what `make_plan` found."""
     work = _Update(device, plan, options, tell, progress)
     outcome = Outcome.ALREADY
-    if not plan.nothing_to_do and (plan.restarts or options.confirm):
+    if not plan.nothing_to_do:
         outcome = await work.run()
     if outcome is not Outcome.TESTING:
         _remember(plan, options)
@@ -139,31 +144,36 @@ class _Update:
     progress: OnProgress
     sent: int = 0
 
+    left: Left = field(default_factory=Left)
+
     @property
     def link(self) -> SteadyLink:
-        return SteadyLink(self.device, self.options.reconnect_s)
+        return SteadyLink(self.device, self.options.reconnect_s, _known(self.plan))
+
+    @property
+    def trial(self) -> Trial:
+        return Trial(self.link, self.plan, self.options, self.tell, self.left)
 
     async def run(self) -> Outcome:
+        """Errors end with the state that they leave the device in."""
+        try:
+            return Outcome.CONFIRMED if await self._run() else Outcome.TESTING
+        except (RefusedError, LinkError, ProtocolError, OtherDevice) as error:
+            if not self.left.text:
+                raise
+            raise self.left.added_to(error) from error
+
+    async def _run(self) -> bool:
         if not self.plan.restarts:
             self.tell("the image runs on trial already")
-            return await self._prove(None)
+            return await self.trial.prove(None)
         if self.plan.survey.recording:
-            await self._stop_logging()
+            await stop_session(self.link, self.tell)
         before = await self.link.ask(lambda: look(self.device))
         slots = await self._start_new()
         if missing := self._not_running(slots):
             slots = await self._once_more(missing, slots)
-        return await self._prove(before)
-
-    async def _stop_logging(self) -> None:
-        message = logger.StopRequest(id=secrets.randbits(32))
-        try:
-            done = await self.link.ask(lambda: self.device.request(logger.STOP, message))
-        except RefusedError as error:
-            if (error.group, error.code) != (Group.LOGGER, logger.LoggerError.NOT_RECORDING):
-                raise
-        else:
-            self.tell(f"session {done.session} stopped")
+        return await self.trial.prove(before)
 
     # until the new firmware runs
 
@@ -174,24 +184,62 @@ class _Update:
             await self._bring(part, slots)
         for part in self.plan.parts:
             await self._mark(part)
-        slots = await self.link.ask(self.device.images)
+        slots = await self._slots()
         if not self._not_running(slots):
             return slots  # power was lost meanwhile, and came back
         self.tell("restarting")
-        return await restart(self.device, slots, self.options.return_s)
+        return await self._restart(slots)
+
+    async def _slots(self) -> tuple[ImageSlot, ...]:
+        return await self.link.ask(self.device.images)
+
+    async def _restart(self, slots: tuple[ImageSlot, ...]) -> tuple[ImageSlot, ...]:
+        return await restart(self.device, slots, self.options.return_s, known=self.link.known)
 
     async def _clear_the_way(self) -> tuple[ImageSlot, ...]:
-        for _ in range(_MOST_RESTARTS):
-            slots = await self.link.ask(self.device.images)
-            reason = next(filter(None, (standing_in_the_way(slots, p.number, p.hash) for p in self.plan.parts)), None)
+        wanted = [(part.number, part.hash) for part in self.plan.parts]
+        former: tuple[ImageSlot, ...] = ()
+        for restarts in range(_MOST_RESTARTS + 1):
+            slots = await self._slots()
+            reason = in_the_way(slots, wanted, permanent=self.options.permanent)
             if reason is None:
+                self._check_again(slots)
                 return slots
-            self.tell(f"{reason}: restarting")
-            await restart(self.device, slots, self.options.return_s)
+            if restarts == _MOST_RESTARTS:
+                break
+            if slots == former:
+                await self._throw_out(slots, reason)
+            else:
+                self.tell(f"{reason}: restarting")
+                former = slots
+                await self._restart(slots)
         raise VerificationError(
             f"{self.device.name} was restarted {_MOST_RESTARTS} times and its slot for updates is still not free. Nothing "
             "was sent; see `fieldlog image list`, and confirm or erase what is there"
         )
+
+    def _check_again(self, slots: tuple[ImageSlot, ...]) -> None:
+        """What was let pass may be newer than what ran before."""
+        for part in self.plan.parts:
+            if self._left(part, slots) not in (Action.NOTHING, Action.CONFIRM):
+                check_version(part, former_version(slots, part.number), self.plan.survey, self.options)
+
+    async def _throw_out(self, slots: tuple[ImageSlot, ...], reason: str) -> None:
+        """What a restart does not start, the boot loader holds back: it lacks another image, say."""
+        waiting = [slot for slot in slots if slot.pending and not slot.active]
+        self.tell(f"{reason}, and a restart does not start it: erasing it")
+        try:
+            for slot in waiting:
+                await self._erase(slot.image or 0, slot.slot)
+        except RefusedError as error:
+            raise VerificationError(
+                f"{reason}, its boot loader does not start it (it may need another image first), and the device does not "
+                f"let it be erased ({error}). Nothing was sent; give a package that holds all images that belong together"
+            ) from error
+
+    async def _erase(self, number: int, slot: int) -> None:
+        """Slots are numbered on through all images, two to each."""
+        await self.link.ask(lambda: self.device.erase_image(2 * number + slot))
 
     async def _bring(self, part: Part, slots: tuple[ImageSlot, ...]) -> None:
         action = self._left(part, slots)
@@ -199,12 +247,21 @@ class _Update:
             self.tell(f"{part.version} is on the device already")
         if action is not Action.UPLOAD:
             return
+        self.left.text = "Nothing was installed: the device runs what it ran. Repeat the command"
         if self.options.erase:
-            await self.link.ask(lambda: self.device.erase_image(self.options.slot))
+            await self._erase(part.number, self._target(part, slots))
             self.tell("the slot is erased")
         self.tell(f"uploading {part.version} ({part.size} bytes)")
-        number, data = self._upload_number(part), part.packaged.image.data
-        self.sent += await send_image(self.device, data, number, self.progress, reconnect_s=self.options.reconnect_s)
+        number, data, known = self._upload_number(part), part.packaged.image.data, self.link.known
+        wait_s = self.options.reconnect_s
+        self.sent += await send_image(self.device, data, number, self.progress, reconnect_s=wait_s, known=known)
+
+    def _target(self, part: Part, slots: tuple[ImageSlot, ...]) -> int:
+        """The slot that an upload goes to: the one that does not run, where there is no choice."""
+        if self.options.slot is not None:
+            return self.options.slot
+        now = running(slots, part.number)
+        return 1 if now is None or now.slot != 1 else 0
 
     def _upload_number(self, part: Part) -> int:
         """What an upload must call the slot that is meant: most devices know one for each image."""
@@ -220,109 +277,61 @@ class _Update:
 
     async def _mark(self, part: Part) -> None:
         """Set the image for one test, or for good. Devices that just run the newest have no such command."""
-        if self._left(part, await self.link.ask(self.device.images)) not in (Action.MARK, Action.UPLOAD):
+        if self._left(part, await self._slots()) not in (Action.MARK, Action.UPLOAD):
+            self.left.text = self._waiting
             return
         try:
             await self.link.ask(lambda: self.device.set_image(part.hash, confirm=self.options.permanent))
         except RefusedError as error:
-            if not _unknown(error):
+            if not unknown_command(error):
                 raise
         else:
-            self.tell("marked for good" if self.options.permanent else "marked for a test")
+            self.tell(f"marked for {'a test' if self._tests else 'good'}")
+        self.left.text = self._waiting
+
+    @property
+    def _tests(self) -> bool:
+        return self.plan.survey.reverts and not self.options.permanent
+
+    @property
+    def _waiting(self) -> str:
+        """What state the device is in from the first mark until it is back."""
+        version = self.plan.parts[0].version
+        if self._tests:
+            return (
+                f"{version} is on the device and marked for one test: a restart begins it, and unless it is confirmed then "
+                "the next restart brings the old one back. Repeat the command"
+            )
+        return (
+            f"{version} is on the device and marked for good: a restart installs it, and nothing brings the old one back. "
+            "Repeat the command; if the device does not come up any more, `fieldlog flash --recovery`"
+        )
 
     async def _once_more(self, missing: list[Part], slots: tuple[ImageSlot, ...]) -> tuple[ImageSlot, ...]:
         """What lay on the device and was thrown away by its boot loader is sent anew, once."""
         gone = all(idle_slot(slots, part.number, part.hash) is None for part in missing)
         if not gone or self.sent:
-            raise await self._taken_back(missing, slots)
+            raise await self._not_started(missing, slots)
         self.tell("the boot loader did not accept what was on the device")
         slots = await self._start_new()
         if missing := self._not_running(slots):
-            raise await self._taken_back(missing, slots)
+            raise await self._not_started(missing, slots)
         return slots
 
     def _not_running(self, slots: tuple[ImageSlot, ...]) -> list[Part]:
         found = [(part, running(slots, part.number)) for part in self.plan.parts]
         return [part for part, now in found if now is None or now.hash != part.hash]
 
-    async def _taken_back(self, missing: list[Part], slots: tuple[ImageSlot, ...]) -> VerificationError:
+    async def _not_started(self, missing: list[Part], slots: tuple[ImageSlot, ...]) -> VerificationError:
         """Why it does not run. Where only some images run, the others go back too."""
         if len(missing) < len(self.plan.parts) and self.plan.survey.reverts:
             with suppress(LinkError):
-                slots = await restart(self.device, slots, self.options.return_s)
-        now = running(slots, missing[0].number)
-        if now is None:
-            return VerificationError(
-                f"{self.device.name} restarted and no firmware runs: it is in its boot loader. Send an image with "
-                "`fieldlog flash --recovery`"
-            )
-        again = "still" if now.version == missing[0].before else "now"
-        return VerificationError(
-            f"the device restarted but {again} runs {now.version}: its boot loader did not accept the new image "
-            "(signature, key or header) or took it back because it did not come up. The device works as before; "
-            "check with `fieldlog image inspect` that the image is signed with the device's key"
-        )
-
-    # whether it may stay
-
-    async def _prove(self, before: Snapshot | None) -> Outcome:
-        found = await self.link.ask(lambda: problems(self.device, before))
-        if found:
-            raise await self._rejected(found)
-        slots = await self.link.ask(self.device.images)
-        if all(_kept(part, slots) for part in self.plan.parts):
-            return Outcome.CONFIRMED
-        if not self.options.confirm:
-            self.tell("not confirmed: the next restart brings the former firmware back")
-            return Outcome.TESTING
-        for part in self.plan.parts:
-            await self._confirm(part)
-        self.tell("confirmed")
-        return Outcome.CONFIRMED
-
-    async def _rejected(self, found: list[str]) -> VerificationError:
-        """Let the boot loader bring the former firmware back, and say what runs then."""
-        why = f"the new firmware {self.plan.parts[0].version} runs but does not work: {'; '.join(found)}"
-        slots = await self.link.ask(self.device.images)
-        if not self.plan.survey.reverts or all(_kept(part, slots) for part in self.plan.parts):
-            return VerificationError(
-                f"{why}. It was installed for good, so it keeps running; flash the former firmware with --allow-downgrade"
-            )
-        self.tell("the new firmware does not work: restarting, so that the former one comes back")
-        slots = await restart(self.device, slots, self.options.return_s)
-        now = [running(slots, part.number) for part in self.plan.parts]
-        versions = " and ".join("nothing" if slot is None else slot.version for slot in now)
-        if any(slot is None or slot.hash == part.hash for slot, part in zip(now, self.plan.parts, strict=True)):
-            return VerificationError(
-                f"{why}. The boot loader did not take it back: {versions} runs. See `fieldlog image list`"
-            )
-        return VerificationError(
-            f"{why}. The boot loader took it back: {versions} runs, confirmed, as before. Keep to that, and give whoever "
-            "made the new firmware this message"
-        )
-
-    async def _confirm(self, part: Part) -> None:
-        """By no hash where that will do: should the former firmware be back by now, its hash would start the new one."""
-        named = part.hash if part.number else None
-        try:
-            slots = await self.link.ask(lambda: self.device.set_image(named, confirm=True))
-        except RefusedError as error:
-            if not _unknown(error):
-                raise
-            return  # boots the newest: nothing to confirm
-        now = running(slots, part.number)
-        if now is None or now.hash != part.hash:
-            shown = "nothing" if now is None else now.version
-            raise VerificationError(
-                f"the device restarted by itself before {part.version} was confirmed, and {shown} runs again. It works as "
-                "before; repeat the command, and see to its power"
-            )
+                slots = await self._restart(slots)
+        return not_started(missing[0], slots)
 
 
-def _kept(part: Part, slots: tuple[ImageSlot, ...]) -> bool:
-    now = running(slots, part.number)
-    return now is not None and now.hash == part.hash and bool(now.confirmed)
-
-
-def _unknown(error: RefusedError) -> bool:
-    return error.group is None and error.code == Rc.NOT_SUPPORTED
+def _known(plan: FlashPlan) -> Known:
+    slots, logger = plan.survey.slots, plan.survey.logger
+    new = frozenset(part.hash for part in plan.parts)
+    held = frozenset(slot.hash for slot in slots if slot.hash is not None)
+    return Known(None if logger is None else logger.uid, held | new, new, any(slot.active for slot in slots))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from fieldlog.device import Device
 from fieldlog.firmware_package import FirmwarePackage, PackagedImage
+from fieldlog.flash_listing import check_listing
 from fieldlog.flash_plan import (
     Action,
     FlashOptions,
@@ -17,9 +18,9 @@ from fieldlog.flash_plan import (
     Part,
     Survey,
     action_for,
+    in_the_way,
     of_image,
     running,
-    standing_in_the_way,
     survey,
 )
 from fieldlog.pinned_keys import Pin
@@ -71,9 +72,11 @@ class _Judge:
         parts = tuple(self._part(entry, self._number(entry, package)) for entry in chosen)
         plan = FlashPlan(self.seen, parts, (), self._in_the_way(parts))
         if plan.restarts:
+            check_listing(self.seen, parts)
             for part in parts:
                 self._check_fit(part)
-                self._check_version(part)
+                if part.action is not Action.NOTHING:
+                    check_version(part, part.before, self.seen, self.options)
             _check_dependencies(self.seen, parts)
             self._check_battery()
             self._check_recording()
@@ -115,15 +118,11 @@ class _Judge:
             verify_target(image, logger.product, logger.hardware)
         slots = self.seen.slots
         action = action_for(slots, number, image.hash or b"", permanent=self.options.permanent)
-        return Part(entry, number, action, _former(slots, number), signature)
+        return Part(entry, number, action, former_version(slots, number), signature)
 
     def _in_the_way(self, parts: tuple[Part, ...]) -> str | None:
-        reasons = (
-            standing_in_the_way(self.seen.slots, part.number, part.hash)
-            for part in parts
-            if part.action not in (Action.NOTHING, Action.CONFIRM)
-        )
-        return next((reason for reason in reasons if reason), None)
+        wanted = [(part.number, part.hash) for part in parts]
+        return in_the_way(self.seen.slots, wanted, permanent=self.options.permanent)
 
     # whose it is
 
@@ -192,23 +191,6 @@ class _Judge:
                 f"slot {wanted} is the one that runs: it cannot be written to. {_UNCHANGED}; leave --slot out"
             )
 
-    def _check_version(self, part: Part) -> None:
-        if part.action is Action.NOTHING:
-            return
-        new, before = part.packaged.image.version, _version(part.before)
-        if before is None or new >= before:
-            return
-        if self.seen.no_downgrade:
-            raise VerificationError(
-                f"the image is {new} and the device runs {before}: its boot loader takes no older versions. {_UNCHANGED}; "
-                "give a newer image"
-            )
-        if not self.options.allow_downgrade:
-            raise VerificationError(
-                f"the image is {new} and the device runs {before}, which is newer. {_UNCHANGED}; if you want to go back, "
-                "add --allow-downgrade"
-            )
-
     # whether the moment is right
 
     def _check_battery(self) -> None:
@@ -256,6 +238,23 @@ class _Judge:
             )
 
 
+def check_version(part: Part, before: str | None, seen: Survey, options: FlashOptions) -> None:
+    """Raise VerificationError if the image is older than what it replaces, unless that is wanted and possible."""
+    new, former = part.packaged.image.version, _version(before)
+    if former is None or new >= former:
+        return
+    if seen.no_downgrade:
+        raise VerificationError(
+            f"the image is {new} and the device runs {former}: its boot loader takes no older versions. {_UNCHANGED}; "
+            "give a newer image"
+        )
+    if not options.allow_downgrade:
+        raise VerificationError(
+            f"the image is {new} and the device runs {former}, which is newer. {_UNCHANGED}; if you want to go back, "
+            "add --allow-downgrade"
+        )
+
+
 def _check_dependencies(seen: Survey, parts: tuple[Part, ...]) -> None:
     """Each image that another wants must come with the package or run already. MCUboot leaves the build out of this."""
     brought = {part.number: part.packaged.image.version for part in parts}
@@ -271,7 +270,7 @@ def _check_dependencies(seen: Survey, parts: tuple[Part, ...]) -> None:
                 )
 
 
-def _former(slots: tuple[ImageSlot, ...], number: int) -> str | None:
+def former_version(slots: tuple[ImageSlot, ...], number: int) -> str | None:
     """The version that is confirmed: what runs, or what would come back."""
     now = running(slots, number)
     confirmed = [slot for slot in of_image(slots, number) if slot.confirmed]

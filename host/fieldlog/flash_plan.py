@@ -5,7 +5,7 @@ Rule: nothing here changes the device. What speaks against an update is found by
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -17,7 +17,7 @@ from fieldlog.logger_info import LoggerInfo, NoLogger
 from fieldlog.pinned_keys import PinnedKeys
 from fieldlog_protocol.commands.image import ImageSlot, ImageSlots
 from fieldlog_protocol.commands.logger import State
-from fieldlog_protocol.errors import RefusedError
+from fieldlog_protocol.errors import ProtocolError, RefusedError, RequestTimeout
 from fieldlog_protocol.image import PublicKey
 
 T = TypeVar("T")
@@ -44,6 +44,7 @@ class FlashOptions:
     confirm: bool = True
     permanent: bool = False
     allow_downgrade: bool = False
+    allow_changed_settings: bool = False
     stop_logging: bool = False
     least_battery: int = LEAST_BATTERY
     return_s: float = RETURN_S
@@ -93,9 +94,11 @@ async def survey(device: Device) -> Survey:
 
 
 async def _told(request: Awaitable[T]) -> T | None:
+    """What may be missing, and so may be answered in any way, or not at all: whether the device is still there shows
+    in what is asked next."""
     try:
         return await request
-    except RefusedError:
+    except (RefusedError, ProtocolError, RequestTimeout):
         return None
 
 
@@ -192,11 +195,25 @@ def action_for(slots: tuple[ImageSlot, ...], number: int, hash: bytes, *, perman
     other = idle_slot(slots, number, hash)
     if other is None:
         return Action.UPLOAD
-    if _on_trial(slots, number) is not None:
+    if on_trial(slots, number) is not None:
         return Action.RESTART  # it is the former firmware, which the boot loader brings back
     if other.pending and (other.permanent or not permanent):
         return Action.RESTART
     return Action.MARK
+
+
+def in_the_way(slots: tuple[ImageSlot, ...], wanted: Sequence[tuple[int, bytes]], *, permanent: bool) -> str | None:
+    """Why the device must be restarted before it is restarted into what is `wanted`: image numbers and their hashes."""
+    actions = {number: action_for(slots, number, digest, permanent=permanent) for number, digest in wanted}
+    if all(action in (Action.NOTHING, Action.CONFIRM) for action in actions.values()):
+        return None
+    for number, digest in wanted:
+        if reason := standing_in_the_way(slots, number, digest):
+            return reason
+        now = running(slots, number)
+        if actions[number] is Action.CONFIRM and now is not None and on_trial(slots, number) is not None:
+            return f"{now.version} of image {number} runs on trial and the others need a restart, which takes it back"
+    return None
 
 
 def standing_in_the_way(slots: tuple[ImageSlot, ...], number: int, hash: bytes) -> str | None:
@@ -204,14 +221,14 @@ def standing_in_the_way(slots: tuple[ImageSlot, ...], number: int, hash: bytes) 
     others = [slot for slot in of_image(slots, number) if not slot.active and slot.hash != hash]
     if waiting := next((slot for slot in others if slot.pending), None):
         return f"{waiting.version} waits in slot {waiting.slot} to be started"
-    trial = _on_trial(slots, number)
+    trial = on_trial(slots, number)
     now = running(slots, number)
     if trial is None or now is None or hash in (now.hash, trial.hash):
         return None
     return f"{now.version} runs on trial and {trial.version} would come back"
 
 
-def _on_trial(slots: tuple[ImageSlot, ...], number: int) -> ImageSlot | None:
+def on_trial(slots: tuple[ImageSlot, ...], number: int) -> ImageSlot | None:
     """While another image runs on trial: the one that would come back."""
     now = running(slots, number)
     if now is None or now.confirmed:

@@ -1,22 +1,23 @@
 """Restarting a device and waiting until it is back, wherever its port is by then.
 
-Rule: that a device has restarted is told by its slots: a boot loader that was asked for something leaves them changed.
+Rule: no device is restarted, nor taken for one that has, unless it is the one that is meant.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fieldlog.device import Device
+from fieldlog.steady_link import Known
 from fieldlog.transports.ports import serial_ports
 from fieldlog.url import DeviceUrl
 from fieldlog_protocol.commands import Empty
 from fieldlog_protocol.commands import image as commands
 from fieldlog_protocol.commands.image import ImageSlot
 from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import LinkError, RefusedError, RequestTimeout
+from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError, RequestTimeout
 
 _PAUSE_S = 0.5
 _ASK_AGAIN_S = 10.0
@@ -33,53 +34,111 @@ def lasting(url: DeviceUrl) -> DeviceUrl:
 
 
 async def restart(
-    device: Device, before: tuple[ImageSlot, ...], return_s: float, boot_mode: int | None = None
+    device: Device,
+    before: tuple[ImageSlot, ...],
+    return_s: float,
+    boot_mode: int | None = None,
+    *,
+    known: Known | None = None,
 ) -> tuple[ImageSlot, ...]:
-    """Restart and wait until the slots are not those of `before`. Raises LinkError if they still are after `return_s`."""
+    """Restart and wait until the device is back; answers its slots then. Raises LinkError if it is not after `return_s`.
+
+    A logger tells by its boot id that it has restarted. Of others it is known once the slots are not those of `before`.
+    `known`: which device it must be, before it is restarted and after.
+    """
+    wait = _Wait(device, before, boot_mode, known)
+    if boot_mode is None:
+        wait.boot_id = await wait.present_boot_id()
     loop = asyncio.get_running_loop()
-    await _ask(device, boot_mode)
     asked_at = loop.time()
     deadline = asked_at + return_s
+    await wait.ask()
     while True:
         await asyncio.sleep(_PAUSE_S)
-        slots = await _slots_or_none(device)
-        if slots is not None and slots != before:
+        slots = await wait.slots_or_none()
+        if slots is not None and await wait.is_back(slots):
             return slots
         if slots is not None and loop.time() > asked_at + _ASK_AGAIN_S:
             asked_at = loop.time()
-            await _ask(device, boot_mode, force=True)
+            await wait.ask(force=True)
         if loop.time() > deadline:
-            raise _gone(device, return_s, slots)
+            raise wait.gone(return_s, slots)
 
 
-async def _ask(device: Device, boot_mode: int | None, *, force: bool = False) -> None:
-    """Its reply may be lost, or the link: whether it restarted shows in what runs. One that is busy is given time first."""
-    try:
-        await device.reset(force=force, boot_mode=boot_mode)
-    except LinkError:
-        pass
-    except RefusedError as error:
-        if (error.group, error.code) != (None, Rc.BUSY):
-            raise
+@dataclass(slots=True)
+class _Wait:
+    """`boot_id` is that of before, None where none is known. `trouble`: what the device last answered in place of slots."""
 
+    device: Device
+    before: tuple[ImageSlot, ...]
+    boot_mode: int | None
+    known: Known | None
+    boot_id: int | None = None
+    trouble: FieldlogError | None = None
 
-async def _slots_or_none(device: Device) -> tuple[ImageSlot, ...] | None:
-    """None while the device is away. A lost link is opened again."""
-    try:
-        return (await device.client.request(commands.STATE_READ, Empty(), tries=1)).images
-    except RequestTimeout:
+    async def present_boot_id(self) -> int | None:
+        try:
+            return (await self.device.logger_info()).boot_id
+        except (LinkError, RefusedError, ProtocolError):
+            return None
+
+    async def ask(self, *, force: bool = False) -> None:
+        """The reply may be lost, or the link: whether it restarts will show. One that is busy is given time first."""
+        try:
+            await self._check()
+            await self.device.reset(force=force, boot_mode=self.boot_mode)
+        except LinkError:
+            pass
+        except RefusedError as error:
+            if (error.group, error.code) != (None, Rc.BUSY):
+                raise
+
+    async def _check(self) -> None:
+        if self.known is not None:
+            await self.known.check(self.device)
+
+    async def slots_or_none(self) -> tuple[ImageSlot, ...] | None:
+        """None while the device is away, or not yet itself. A lost link is opened again."""
+        self.trouble = None
+        try:
+            return (await self.device.client.request(commands.STATE_READ, Empty(), tries=1)).images
+        except (RefusedError, ProtocolError) as error:
+            self.trouble = error
+            return None
+        except RequestTimeout:
+            return None
+        except LinkError:
+            pass
+        with suppress(LinkError):
+            await self.device.reopen()
         return None
-    except LinkError:
-        pass
-    with suppress(LinkError):
-        await device.reopen()
-    return None
 
+    async def is_back(self, slots: tuple[ImageSlot, ...]) -> bool:
+        """Whether it has restarted, and is still the same device."""
+        if slots == self.before and not await self._booted():
+            return False
+        try:
+            await self._check()
+        except LinkError:
+            return False
+        return True
 
-def _gone(device: Device, return_s: float, slots: tuple[ImageSlot, ...] | None) -> LinkError:
-    if slots is not None:
-        return LinkError(f"{device.name} did not restart within {return_s:.0f} s. Restart it by hand, then flash again")
-    return LinkError(
-        f"{device.name} did not come back within {return_s:.0f} s. The new image was only on trial unless --permanent "
-        "was given: the next restart brings the old one back. Switch its power off and on, then run `fieldlog image list`"
-    )
+    async def _booted(self) -> bool:
+        """A boot loader that refuses what it was asked for leaves the slots as they were."""
+        if self.boot_id is None:
+            return False
+        now = await self.present_boot_id()
+        return now is not None and now != self.boot_id
+
+    def gone(self, return_s: float, slots: tuple[ImageSlot, ...] | None) -> LinkError:
+        name, time = self.device.name, f"within {return_s:.0f} s"
+        if slots is not None:
+            return LinkError(
+                f"{name} did not restart {time}, or its boot loader left everything as it was. Restart it by hand, then "
+                "flash again"
+            )
+        if self.trouble is not None:
+            return LinkError(f"{name} answers again, but did not list its images {time}: {self.trouble}")
+        return LinkError(
+            f"{name} did not come back {time}. Switch its power off and on, then run `fieldlog image list`"
+        )

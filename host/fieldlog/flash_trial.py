@@ -1,0 +1,211 @@
+"""The trial of new firmware: it proves itself and is confirmed, or goes back.
+
+Rule: that it is confirmed is said when the device lists it so, and not because it was asked for.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fieldlog.flash_plan import FlashOptions, FlashPlan, Part, idle_slot, on_trial, running
+from fieldlog.flash_probe import Judgement, Snapshot, judge
+from fieldlog.flash_restart import restart
+from fieldlog.steady_link import SteadyLink
+from fieldlog_protocol.commands import Group, logger
+from fieldlog_protocol.commands.image import ImageSlot
+from fieldlog_protocol.error_texts import Rc
+from fieldlog_protocol.errors import FieldlogError, RefusedError, VerificationError
+
+Tell = Callable[[str], None]
+"""Called with each step, in words."""
+
+
+@dataclass(slots=True)
+class Left:
+    """What state the device would be left in if the update ended now; empty where nothing was done to it yet."""
+
+    text: str = ""
+
+    def added_to(self, error: FieldlogError) -> FieldlogError:
+        """The same error, with that at its end."""
+        said = str(error)
+        text = f"{said}{'' if said.endswith('.') else '.'} {self.text}"
+        if isinstance(error, RefusedError):
+            return RefusedError(error.code, error.group, text, error.details)
+        return type(error)(text)
+
+
+async def stop_session(link: SteadyLink, tell: Tell) -> None:
+    """End a session that is recorded or waited for."""
+    message = logger.StopRequest(id=secrets.randbits(32))
+    try:
+        done = await link.ask(lambda: link.device.request(logger.STOP, message))
+    except RefusedError as error:
+        if (error.group, error.code) != (Group.LOGGER, logger.LoggerError.NOT_RECORDING):
+            raise
+    else:
+        tell(f"session {done.session} stopped")
+
+
+@dataclass(slots=True)
+class Trial:
+    """`left` is kept up to date."""
+
+    link: SteadyLink
+    plan: FlashPlan
+    options: FlashOptions
+    tell: Tell
+    left: Left
+
+    async def prove(self, before: Snapshot | None) -> bool:
+        """Whether the new firmware is confirmed at the end, or left on trial as was wished; raises VerificationError if
+        it does not work, or no longer runs."""
+        self.left.text = self._on_trial
+        found = self._held_against(await self.link.ask(lambda: judge(self.link.device, before)))
+        slots = await self._slots()
+        self._require_running(slots)
+        if found:
+            raise await self._rejected(found, slots)
+        if self._kept(slots):
+            return True
+        if not self.options.confirm:
+            self.tell("not confirmed: the next restart brings the former firmware back")
+            return False
+        for part in self.plan.parts:
+            await self._confirm(part)
+        self.tell("confirmed")
+        return True
+
+    @property
+    def _on_trial(self) -> str:
+        part = self.plan.parts[0]
+        if not self.plan.survey.reverts or self.options.permanent:
+            return f"{part.version} was installed for good; nothing brings the former firmware back"
+        return (
+            f"{part.version} runs on trial: the next restart brings {part.before or 'the former firmware'} back unless it "
+            "is confirmed. Repeat the command"
+        )
+
+    async def _slots(self) -> tuple[ImageSlot, ...]:
+        return await self.link.ask(self.link.device.images)
+
+    def _kept(self, slots: tuple[ImageSlot, ...]) -> bool:
+        return all(_confirmed(part, slots) for part in self.plan.parts)
+
+    def _held_against(self, found: Judgement) -> list[str]:
+        """What speaks against it, and what to do about it at the end."""
+        if not found.settings:
+            return list(found.faults)
+        if self.options.allow_changed_settings:
+            for change in found.settings:
+                self.tell(f"note: {change}")
+            return list(found.faults)
+        *others, last = found.settings
+        return [*found.faults, *others, f"{last}. If that is as it should be, add --allow-changed-settings"]
+
+    def _require_running(self, slots: tuple[ImageSlot, ...]) -> None:
+        """Also before anything is held against it: it may be the former firmware that was looked at."""
+        for part in self.plan.parts:
+            now = running(slots, part.number)
+            if now is None or now.hash != part.hash:
+                shown = "nothing" if now is None else now.version
+                raise VerificationError(
+                    f"the device restarted by itself before {part.version} was confirmed, and {shown} runs again. It works "
+                    "as before; repeat the command, and see to its power"
+                )
+
+    async def _rejected(self, found: list[str], slots: tuple[ImageSlot, ...]) -> VerificationError:
+        """Let the boot loader bring the former firmware back, and say what runs then."""
+        why = f"the new firmware {self.plan.parts[0].version} runs but does not work: {'; '.join(found)}"
+        if not self.plan.survey.reverts or self._kept(slots):
+            return VerificationError(
+                f"{why}. It was installed for good, so it keeps running; flash the former firmware with --allow-downgrade"
+            )
+        self.left.text = (
+            f"The new firmware does not work ({'; '.join(found)}) and runs on trial: the next restart brings the former "
+            "one back"
+        )
+        if self.plan.survey.recording and not self.plan.restarts:
+            if not self.options.stop_logging:
+                return VerificationError(
+                    f"{why}. It is recording a session, so it was not restarted: it stays on trial, and the next restart "
+                    "brings the former firmware back. Add --stop-logging to have that done now"
+                )
+            await stop_session(self.link, self.tell)
+        self.tell("the new firmware does not work: restarting, so that the former one comes back")
+        slots = await restart(self.link.device, slots, self.options.return_s, known=self.link.known)
+        return self._former_back(why, slots)
+
+    def _former_back(self, why: str, slots: tuple[ImageSlot, ...]) -> VerificationError:
+        now = [running(slots, part.number) for part in self.plan.parts]
+        versions = " and ".join("nothing" if slot is None else slot.version for slot in now)
+        if any(slot is None or slot.hash == part.hash for slot, part in zip(now, self.plan.parts, strict=True)):
+            return VerificationError(
+                f"{why}. The boot loader did not take it back: {versions} runs. See `fieldlog image list`"
+            )
+        return VerificationError(
+            f"{why}. The boot loader took it back: {versions} runs, confirmed, as before. Keep to that, and give whoever "
+            "made the new firmware this message"
+        )
+
+    async def _confirm(self, part: Part) -> None:
+        """By no hash where that will do: should the former firmware be back by now, its hash would start the new one."""
+        named = part.hash if part.number else None
+        unknown = False
+        try:
+            await self.link.ask(lambda: self.link.device.set_image(named, confirm=True))
+        except RefusedError as error:
+            if not unknown_command(error):
+                raise
+            unknown = True
+        slots = await self._slots()
+        self._require_running(slots)
+        if _confirmed(part, slots) or not self.plan.survey.reverts:
+            return
+        if unknown and on_trial(slots, part.number) is None:
+            return  # boots the newest, with nothing to go back to: there is nothing to confirm
+        answer = "knows no such command" if unknown else "said yes to it"
+        raise VerificationError(
+            f"{part.version} runs and works, but the device does not list it as confirmed: asked to confirm it, it "
+            f"{answer}. The next restart may bring {part.before or 'the former firmware'} back. See `fieldlog image list`, "
+            "and give whoever made the firmware this message"
+        )
+
+
+def not_started(part: Part, slots: tuple[ImageSlot, ...]) -> VerificationError:
+    """Why an image does not run after a restart into it, as far as the slots tell."""
+    now, idle = running(slots, part.number), idle_slot(slots, part.number, part.hash)
+    if now is None:
+        return VerificationError(
+            "the device restarted and lists no image as running: its boot loader answers, or nothing runs. Send an image "
+            "with `fieldlog flash --recovery`"
+        )
+    again = f"the device restarted but {'still' if now.version == part.before else 'now'} runs {now.version}"
+    if idle is None:
+        return VerificationError(
+            f"{again}: its boot loader did not accept the new image (signature, key or header) and erased it. The device "
+            "works as before; check with `fieldlog image inspect` that the image is signed with the device's key"
+        )
+    if idle.pending:
+        return VerificationError(
+            f"{again}: {part.version} still waits in slot {idle.slot}, its boot loader does not start it. The device works as "
+            "before; see with `fieldlog image inspect` whether it needs another image, and give a package that holds both"
+        )
+    return VerificationError(
+        f"{again}: its boot loader took it back because it did not come up, or because the device lost its power or was "
+        "restarted once more before it was confirmed; or the boot loader did not accept it (signature, key or header). The "
+        "device works as before. Repeat the command; should it end like this again, check with `fieldlog image inspect` "
+        "that the image is signed with the device's key"
+    )
+
+
+def unknown_command(error: RefusedError) -> bool:
+    """Whether the device does not have the command at all."""
+    return error.group is None and error.code == Rc.NOT_SUPPORTED
+
+
+def _confirmed(part: Part, slots: tuple[ImageSlot, ...]) -> bool:
+    now = running(slots, part.number)
+    return now is not None and now.hash == part.hash and bool(now.confirmed)
