@@ -266,7 +266,7 @@ def test_an_interrupted_question_leaves_everything_as_it_was(cli: Cli, loggers: 
 
 def test_an_interrupt_while_writing_says_what_is_left_and_leaves_all_or_nothing(cli: Cli) -> None:
     Path("a.toml").write_text(toml(48.5) + '"alarm/low" = -20\n')
-    with simulator("--udp", "0", "--latency", "200ms") as slow:
+    with simulator("--udp", "0", "--latency", "60ms") as slow:
         before = cli.values(slow.url, "alarm/high", "alarm/low")
         terminal = Terminal("config", "apply", "a.toml", "--yes", "--timeout", "2s", "--device", slow.url)
         terminal.until("alarm/low: ")  # the plan is shown: it is being written
