@@ -22,6 +22,15 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PORT = "/dev/ttyACM0"  # where the pages say that the device is
 MAKE_TARGETS = {"make demo", "make test"}  # run by whoever tries the project, and by CI
+IDLE: dict[str, tuple[str, ...]] = {
+    "read-out": (),
+    "record": (),
+    "fleet": (),
+    "calibrate": (),
+    "provision": (),
+    "stock-settings": ("--profile", "smp-server"),
+}
+"""Pages that begin with a device that records nothing, and what kind of device that is."""
 SHELL_PAGES = [page for page in PAGES if "```sh\n" in page.read_text(encoding="utf-8")]
 PYTHON_PAGES = [page for page in PAGES if "```python\n" in page.read_text(encoding="utf-8")]
 
@@ -79,8 +88,8 @@ def test_commands(page: Path, logger: Simulator, tmp_path: Path, environment: di
     fieldlog = [sys.executable, "-m", "fieldlog.cli"]
     if page.stem == "plot":
         run([*fieldlog, "pull", "--device", logger.url], tmp_path, environment)
-    if page.stem in ("read-out", "record", "fleet"):  # these pages begin with an idle logger of the default kind
-        with simulator() as idle:
+    if page.stem in IDLE:
+        with simulator(*IDLE[page.stem]) as idle:
             run_page(page, idle, tmp_path, environment, fieldlog)
     else:
         run_page(page, logger, tmp_path, environment, fieldlog)

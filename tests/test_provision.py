@@ -365,6 +365,15 @@ def test_a_device_that_fails_its_self_test_is_not_armed(bench: Bench) -> None:
         assert bench.table()[0]["self test"].startswith("failed: ")
 
 
+def test_what_a_device_cannot_record_is_told_before_anything_is_written(bench: Bench) -> None:
+    with simulator() as running:
+        bench.write(f"serial,site,log.for\n{running.ready[0]['serial']},Ridge,3d\n", CONFIG.replace('"10 s"', '"1 h"'))
+        assert bench.provision("-d", running.url) == 1
+        assert "base.toml:8:10: [log] stream 'motion' cannot be sampled every 1 h" in bench.err
+        assert bench.values(running.url, "alarm/high") == [60]
+        assert bench.status(running.url)["state"] == "idle"
+
+
 def test_devices_come_one_after_another_to_one_port(bench: Bench, tmp_path: Path) -> None:
     """Each stays until it is done, which its report tells; then the next one is at the same port."""
     port = tmp_path / "port"

@@ -121,7 +121,7 @@ class Work:
             if metadata is None and target.keeps_metadata:
                 metadata = await read_metadata(self.device)
             known = Survey(info, target.streams, metadata, DeviceTime(time.time_ns() // 1000, 0, 0))
-            require_possible(self.fleet, self.row, found.wish, known)
+            require_possible(self.fleet, self.row, found, known)
         return found
 
     async def _stop(self, info: LoggerInfo) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fieldlog.arming import Survey, Wish, unfit
+from fieldlog.arming import Survey, UnfitWish, Wish, unfit
 from fieldlog.config.check import checked
-from fieldlog.config.log_section import combined, read_log
-from fieldlog.config.model import Problem, Problems, Wanted
+from fieldlog.config.log_section import FIELDS, combined, read_log
+from fieldlog.config.model import Problem, Problems, Resolved, Wanted
 from fieldlog.config.target import Target
 from fieldlog.config.template import Identity, identity_of, resolved
 from fieldlog.logger_info import LoggerInfo
@@ -20,8 +20,9 @@ from fieldlog.provision.fleet import NAME_KEY, Fleet, Row
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """`wish` None: nothing is to be recorded."""
+    """`wish` None: nothing is to be recorded. `said` is where all of it comes from."""
 
+    said: Resolved
     wanted: Wanted
     wish: Wish | None
 
@@ -51,17 +52,20 @@ def order(fleet: Fleet, row: Row, info: LoggerInfo, target: Target) -> Order:
         )
     if found:
         raise Problems(tuple(_placed(fleet, row, found)))
-    return Order(wanted, combined(fields, {}) if said.log else None)
+    return Order(said, wanted, combined(fields, {}) if said.log else None)
 
 
-def require_possible(fleet: Fleet, row: Row, wish: Wish, known: Survey) -> None:
+def require_possible(fleet: Fleet, row: Row, asked: Order, known: Survey) -> None:
     """Raise Problems for what this device cannot do of it."""
-    refused = [
-        Problem(None, f"[log] {error.field.removesuffix('_us').removesuffix('_s')}: {error}")
-        for error in unfit(wish, known)
-    ]
+    refused = [_located(asked.said, error) for error in ([] if asked.wish is None else unfit(asked.wish, known))]
     if refused:
         raise Problems(tuple(_placed(fleet, row, refused)))
+
+
+def _located(said: Resolved, error: UnfitWish) -> Problem:
+    """At the place in the configuration where it is asked for; none where the row asks for it."""
+    item = next((said.log[key] for key, field in FIELDS.items() if field.name == error.field and key in said.log), None)
+    return Problem(None if item is None else item.place, f"[log] {error}")
 
 
 def _placed(fleet: Fleet, row: Row, problems: Iterable[Problem]) -> list[Problem]:
