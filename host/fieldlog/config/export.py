@@ -99,7 +99,9 @@ def _calibrations(streams: Sequence[StreamInfo], *, changed_only: bool) -> Itera
 def _calibration(channel: NamedChannel, name: str | None) -> str:
     numbers = ", ".join(toml_text.value(number) for number in channel.channel.calibration)
     line = f"{toml_text.key(name or str(channel.key))} = [{numbers}]"
-    return line if name else f"# {printable(line)} (the device has two channels of this name)"
+    if name is None:
+        return f"# {line} (the device has two channels of this name)"
+    return f"{line}  # {printable(channel.channel.unit)}" if channel.channel.unit else line
 
 
 def _pair(key: str, text: str) -> str:

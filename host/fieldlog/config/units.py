@@ -121,6 +121,7 @@ _SPELLINGS = {
     "mi": "[mi_i]",
     "nmi": "[nmi_i]",
     "kn": "[kn_i]",
+    "mph": "[mi_i]/h",
     "ohm": "Ohm",
     "kohm": "kOhm",
     "Ω": "Ohm",
