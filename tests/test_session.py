@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,7 +42,7 @@ def test_a_reply_must_match_in_number_group_id_and_operation(field: str) -> None
         "id": {"id": 3},
         "op": {"op": Op.WRITE_REPLY},
     }
-    bench.session.receive(replace(right, **wrong[field]).encode(), 0.1)
+    bench.session.receive(right._replace(**wrong[field]).encode(), 0.1)
     assert bench.events() == []
     assert bench.session.counters.stale == 1
     bench.session.receive(right.encode(), 0.1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import cbor2
 import msgspec
@@ -47,9 +47,11 @@ _LAYOUT = Layout(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
-    """One SMP message. `version` is the header's: 0 for SMP v1, 1 for v2; `payload` is the CBOR map, undecoded."""
+class Packet(NamedTuple):
+    """One SMP message. `version` is the header's: 0 for SMP v1, 1 for v2; `payload` is the CBOR map, undecoded.
+
+    Two of them are made for every request, and a tuple is made in a third of the time of a frozen dataclass.
+    """
 
     op: Op
     version: int
@@ -60,7 +62,7 @@ class Packet:
 
     @property
     def is_request(self) -> bool:
-        return self.op in (Op.READ, Op.WRITE)
+        return not self.op & 1
 
     @property
     def reply_key(self) -> tuple[int, int, int, int]:
@@ -94,17 +96,17 @@ _OPS: tuple[Op, ...] = tuple(Op)
 
 def iter_packets(data: bytes) -> Iterator[Packet]:
     """The messages that sit back to back in `data`; raises ProtocolError where one is cut short."""
-    position = 0
-    while position < len(data):
-        if len(data) - position < HEADER_SIZE:
-            raise ProtocolError(f"{len(data) - position} bytes are too few for a message header of {HEADER_SIZE}")
+    position, size = 0, len(data)
+    while position < size:
+        if size - position < HEADER_SIZE:
+            raise ProtocolError(f"{size - position} bytes are too few for a message header of {HEADER_SIZE}")
         first, _, length, group, sequence, id_ = _LAYOUT.values(data, position)
         end = position + HEADER_SIZE + length
         op: int = first & 7
         if op > Op.WRITE_REPLY:
             raise ProtocolError(f"operation {op} does not exist in SMP")
-        if end > len(data):
-            raise ProtocolError(f"message of {end - position} bytes cut short at {len(data) - position}")
+        if end > size:
+            raise ProtocolError(f"message of {end - position} bytes cut short at {size - position}")
         yield Packet(_OPS[op], first >> 3 & 3, group, id_, sequence, data[position + HEADER_SIZE : end])
         position = end
 
@@ -125,9 +127,10 @@ def decode_map(payload: bytes) -> dict[str, Any]:
     for key, item in body.items():
         if not isinstance(key, str):
             raise ProtocolError("a key of the message's CBOR map is not text")
-        if not isinstance(item, (bytes, str)):
+        if not (isinstance(item, (bytes, str)) or (isinstance(item, int) and item in _INTEGERS)):
             nested.append(item)
-    _require_plain_integers(nested)
+    if nested:
+        _require_plain_integers(nested)
     return cast("dict[str, Any]", body)
 
 
@@ -181,7 +184,6 @@ def refusal(payload: bytes) -> tuple[int | None, int] | None:
 
 
 def _refusal(body: dict[str, Any], asked_group: int | None) -> RefusedError | None:
-    details = {key: value for key, value in body.items() if key not in ("rc", "err", "rsn")}
     if "err" in body:
         error = body["err"]
         if not isinstance(error, dict):
@@ -191,14 +193,19 @@ def _refusal(body: dict[str, Any], asked_group: int | None) -> RefusedError | No
             return None
         # Zephyr's statistics group reports its codes under group 63 (SMP.md section 8)
         named = Group.STAT if (asked_group, group) == (Group.STAT, Group.BASIC) else group
-        return RefusedError(code, group, error_text(code, named), details)
+        return RefusedError(code, group, error_text(code, named), _details(body))
     if "rc" not in body or (code := _number(body, "rc")) == 0:
         return None
     text = error_text(code, None)
     reason = body.get("rsn")
-    return RefusedError(
-        code, None, f"{text}: {_one_line(reason)}" if isinstance(reason, str) and reason else text, details
-    )
+    if isinstance(reason, str) and reason:
+        text = f"{text}: {_one_line(reason)}"
+    return RefusedError(code, None, text, _details(body))
+
+
+def _details(body: dict[str, Any]) -> dict[str, Any]:
+    """What stands beside an error."""
+    return {key: value for key, value in body.items() if key not in ("rc", "err", "rsn")}
 
 
 def _one_line(reason: str) -> str:

@@ -44,6 +44,8 @@ class RawFraming:
         self._last = now
         if self._deaf:
             return []
+        if not self._buffer and self._is_one_message(data):
+            return [data]
         self._buffer += data
         messages: list[bytes] = []
         while not self._deaf and (message := self._next()) is not None:
@@ -54,6 +56,11 @@ class RawFraming:
             self._deaf = False
             return []
         return messages
+
+    def _is_one_message(self, data: bytes) -> bool:
+        """As nearly every delivery on a line with one request under way is: it need not go through the buffer."""
+        size = len(data)
+        return HEADER_SIZE <= size <= self._max_message and data[0] & 7 <= _MAX_OP and message_length(data) == size
 
     def _next(self) -> bytes | None:
         if self._buffer and self._buffer[0] & 7 > _MAX_OP:
