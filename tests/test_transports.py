@@ -20,7 +20,7 @@ import pytest
 from fieldlog.transports.ports import SerialPort, usb_port
 from fieldlog.transports.serial import LineMaker, PolledLine, SerialTransport, ThreadedLine
 from fieldlog.transports.serial_errors import cannot_open
-from fieldlog.transports.udp import UdpTransport
+from fieldlog.transports.udp import ChannelMaker, PolledChannel, UdpTransport, endpoint, polled
 from fieldlog_protocol.errors import DeviceNotFound, LinkError
 
 BOTH_LINES = pytest.mark.parametrize("line", [PolledLine, ThreadedLine])
@@ -189,12 +189,16 @@ def test_usb_ids_find_the_port_whatever_its_name(monkeypatch: pytest.MonkeyPatch
         usb_port(0x1234, 0x5678, None)
 
 
+CHANNELS = pytest.mark.parametrize("channel", [polled, endpoint])
+
+
+@CHANNELS
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
-async def test_udp_keeps_datagrams_whole(host: str, family: socket.AddressFamily) -> None:
+async def test_udp_keeps_datagrams_whole(host: str, family: socket.AddressFamily, channel: ChannelMaker) -> None:
     with socket.socket(family, socket.SOCK_DGRAM) as peer:
         peer.bind((host, 0))
         peer.settimeout(10)
-        async with opened(transport := UdpTransport(host, peer.getsockname()[1])) as catcher:
+        async with opened(transport := UdpTransport(host, peer.getsockname()[1], channel)) as catcher:
             header = 28 if family == socket.AF_INET else 48
             mtu = 1500 if sys.platform != "linux" else 65535 if family == socket.AF_INET else 65536
             assert transport.mtu == mtu - header, "this machine's own, which no link that leaves it has"
@@ -205,11 +209,41 @@ async def test_udp_keeps_datagrams_whole(host: str, family: socket.AddressFamily
             await catcher.until(lambda: catcher.data == b"answer")
 
 
-async def test_udp_where_nobody_listens_is_told() -> None:
+async def test_udp_takes_what_has_arrived_at_once_and_in_order() -> None:
+    sent = [bytes([number]) * (number + 1) for number in range(100)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        peer.settimeout(10)
+        async with opened(transport := UdpTransport("127.0.0.1", peer.getsockname()[1])) as catcher:
+            transport.send(b"here")
+            _, sender = peer.recvfrom(10)
+            for datagram in sent:
+                peer.sendto(datagram, sender)
+            await catcher.until(lambda: len(catcher.data) == sum(map(len, sent)))
+            assert catcher.data == b"".join(sent)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a pair of sockets that takes a few datagrams and no more")
+async def test_datagrams_that_the_socket_does_not_take_wait_their_turn() -> None:
+    sent = [b"%d" % number for number in range(1000)]
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with far:
+        near.setblocking(False)
+        far.setblocking(False)
+        channel = PolledChannel(near, lambda _: None, lambda error: pytest.fail(str(error)))
+        for datagram in sent:
+            channel.send(datagram)
+        arrived = [await asyncio.get_running_loop().sock_recv(far, 10) for _ in sent]
+        channel.close()
+    assert arrived == sent
+
+
+@CHANNELS
+async def test_udp_where_nobody_listens_is_told(channel: ChannelMaker) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
-    async with opened(transport := UdpTransport("127.0.0.1", port)) as catcher:
+    async with opened(transport := UdpTransport("127.0.0.1", port, channel)) as catcher:
         transport.send(b"hello")
         await catcher.until(lambda: bool(catcher.errors))
     assert f"nobody listens at udp:127.0.0.1:{port}" in str(catcher.errors[0])
