@@ -14,15 +14,14 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from fieldlog.block_order import BlockOrder, Numbered
-from fieldlog.client import Client, Reply
+from fieldlog.client import Client, Reply, arrival
 from fieldlog_protocol.blocks.block import HEADER, MAX_WIRE_LENGTH
 from fieldlog_protocol.blocks.split import BlockSplitter
 from fieldlog_protocol.commands import logger
-from fieldlog_protocol.errors import ProtocolError
+from fieldlog_protocol.errors import FieldlogError, ProtocolError
 from fieldlog_protocol.wire import HEADER_SIZE, encode_body
 
 _WIDEST = 0xFFFF_FFFF
-_WIDTHS = ((0, 24), (1, 1 << 8), (2, 1 << 16), (4, 1 << 32), (8, 1 << 64))
 # with the end that a map needs if the device does not tell its length at the beginning
 _EMPTY = len(encode_body(logger.BlocksResponse(q=0, o=0, f=0, d=b""))) + 1
 _BLOB_HEAD = 2  # a byte string of 256 or more has 3 bytes before it; the empty one counted has 1
@@ -50,7 +49,7 @@ def chunk_size(max_reply: int, seq: int = _WIDEST, offset: int = _WIDEST, first_
 
 def _width(number: int) -> int:
     """Bytes beyond the first that CBOR needs for a number."""
-    return next(width for width, limit in _WIDTHS if number < limit)
+    return 0 if number < 24 else 1 if number < 0x100 else 2 if number < 0x1_0000 else 4 if number <= _WIDEST else 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +77,9 @@ async def read_blocks(client: Client, start: int, stop: int) -> AsyncGenerator[B
     """The sealed blocks with seqs from `start` to before `stop`, as far as the device holds them.
 
     Seqs that the device does not have are left out, and a few blocks beyond `stop` may come along. Raises what
-    `Client.request` does.
+    `Client.request` does, ProtocolError for bytes that are no log, and FieldlogError where the ring is too fast.
     """
-    position, tolerant, fruitless = start, False, 0
+    position, tolerant, fruitless, whole_until = start, False, 0, start
     while position < stop:
         reader = _Reader(client, position, stop, tolerant=tolerant)
         try:
@@ -91,11 +90,22 @@ async def read_blocks(client: Client, start: int, stop: int) -> AsyncGenerator[B
         if reader.restart_at is None:
             return
         fruitless = 0 if reader.whole and reader.restart_at > position else fruitless + 1
+        whole_until = reader.behind if reader.whole else whole_until
         if fruitless > _FRUITLESS:
+            if reader.moved:
+                raise _too_fast(client, range(whole_until, reader.restart_at))
             raise ProtocolError(f"{client.name} gives bytes of its log that never become blocks. {_KEPT}")
         # damage that is there at the second look too lies on the device's flash: read on behind it
         tolerant = reader.restart_at <= position
         position = max(position, reader.restart_at)
+
+
+def _too_fast(client: Client, lost: range) -> FieldlogError:
+    return FieldlogError(
+        f"{client.name} overwrites its log faster than the link reads it: blocks {lost.start} to {lost.stop - 1} were gone "
+        "before they came. What had arrived is in the archive. Stop the logging, or use a faster link, and repeat the "
+        "command"
+    )
 
 
 class _Reader:
@@ -109,12 +119,13 @@ class _Reader:
         self._under_way: deque[tuple[logger.BlocksRequest, Reply[logger.BlocksResponse]]] = deque()
         self._splitter = BlockSplitter()
         self._order = BlockOrder(start, stop)
+        self._together = 1
         self._ended = False
         self._short = False  # the last reply was shorter than asked
         self._spoiled = 0
         self._wrong_answers = 0
         self._first_held = 0
-        self._moved = False  # the ring has overwritten what offsets counted from
+        self.moved = False  # the ring has overwritten what offsets counted from
         self.whole = False
         self.restart_at: int | None = None
         """The seq from which to start anew, when what offsets count has moved."""
@@ -122,18 +133,18 @@ class _Reader:
     async def batches(self) -> AsyncGenerator[Batch]:
         self._fill()
         while self._under_way:
-            await self._under_way[0][1]
+            await arrival(self._under_way, self._together)
             before = self._received
             found = [(seq_in(wire), wire) for wire in self._split(self._arrived())]
-            found = self._order.take(found, final=self._ended and not self._moved)
+            found = self._order.take(found, final=self._ended and not self.moved)
             if self._splitter.damaged + self._order.skipped > self._spoiled:
                 found = self._after_damage(found)
             if found:
                 self._advance(*found[-1])
             blocks, seqs = [wire for _, wire in found], [seq for seq, _ in found]
             yield Batch(blocks, seqs, self._first_held, self._received - before)
-            if self._moved:
-                self.restart_at = max(self._first_held, self._behind)
+            if self.moved:
+                self.restart_at = max(self._first_held, self.behind)
             if self._ended:
                 return
             if self._short:
@@ -147,7 +158,8 @@ class _Reader:
 
     def _fill(self) -> None:
         # as many wait as are sent: when several replies arrive together, as many requests leave together
-        while len(self._under_way) < (1 if self._short else 2 * self._client.window):
+        self._together = self._client.together
+        while len(self._under_way) < (1 if self._short else 2 * self._client.window + self._together - 1):
             base, offset = self._base.seq, self._requested - self._base.at
             # what the ring overwrites meanwhile makes the first seq held grow, but hardly beyond twice the last
             size = chunk_size(self._client.max_reply, base, offset, 2 * self._stop)
@@ -168,11 +180,11 @@ class _Reader:
                 self._ask_again(request)
                 break
             self._first_held = answer.f
-            self._moved = answer.f > request.q
-            if not self._moved:
+            self.moved = answer.f > request.q
+            if not self.moved:
                 pieces.append(answer.d)
             short = len(answer.d) < request.n
-            self._ended = self._moved or (self._short and not answer.d)
+            self._ended = self.moved or (self._short and not answer.d)
             self._short = short
             if short:
                 break
@@ -191,7 +203,7 @@ class _Reader:
         return self._client.start(logger.BLOCKS, request, tries=_TRIES_ALONE if self._client.window == 1 else None)
 
     def _split(self, data: bytes) -> list[bytes]:
-        return self._splitter.feed(data, final=self._ended and not self._moved)
+        return self._splitter.feed(data, final=self._ended and not self.moved)
 
     def _advance(self, newest: int, wire: bytes) -> None:
         """Count from the last whole block on: it is the one that the device holds longest."""
@@ -200,7 +212,7 @@ class _Reader:
         self._ended = self._ended or newest >= self._stop - 1
 
     @property
-    def _behind(self) -> int:
+    def behind(self) -> int:
         """The seq behind the last whole block."""
         return self._base.seq + (1 if self.whole else 0)
 
@@ -211,7 +223,7 @@ class _Reader:
         if self._tolerant and self._spoiled <= _MOST_DAMAGE:
             self._tolerant = not found
             return found
-        self.restart_at = self._behind
+        self.restart_at = self.behind
         self._ended = True
         return []
 

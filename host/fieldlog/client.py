@@ -8,7 +8,8 @@ future that waits for it is done.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from fieldlog.silence import explain_silence
 from fieldlog.transports.base import Transport, Tunable, Tuning
 from fieldlog_protocol.commands import Command, Empty, Message, os
 from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, RequestTimeout
+from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError, RequestTimeout
 from fieldlog_protocol.framing import Framing
 from fieldlog_protocol.session import Answered, Ask, Counters, Expired, Session, Timeouts
 from fieldlog_protocol.wire import decode_reply, encode_body
@@ -34,6 +35,8 @@ _ONE_LINE = 89
 """The message that one console line of 127 bytes carries: what any device takes (SMP.md section 5)."""
 _SMALL_DATAGRAM = 512
 _SEEN_LIMIT = 256
+_TOGETHER_S = 0.01
+_MOST_TOGETHER = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,18 @@ class Reply(asyncio.Future[Rsp]):
         return super().cancel(msg)
 
 
+async def arrival(replies: Sequence[tuple[Any, Reply[Any]]], together: int) -> None:
+    """Wait for the first of the replies to come, and where several come at a time for the last of them.
+
+    Waking a task costs as much as all else that becomes of a message. Errors are left to whoever looks at the result.
+    """
+    for index in (min(together, len(replies)) - 1, 0):
+        reply = replies[index][1]
+        if not reply.done():
+            with suppress(FieldlogError):
+                await reply
+
+
 class Client:
     """One device at the end of one transport. The framing is made anew at every opening."""
 
@@ -105,6 +120,14 @@ class Client:
     def window(self) -> int:
         """Requests that may be under way at once now."""
         return self._session.window
+
+    @property
+    def together(self) -> int:
+        """Replies that come in about a hundredth of a second: whoever has as many under way may wait for them in one."""
+        round_trip_s = self._session.round_trip_s
+        if not round_trip_s or round_trip_s > _TOGETHER_S:
+            return 1
+        return min(_MOST_TOGETHER, 1 + int(_TOGETHER_S * self._session.window / round_trip_s))
 
     @property
     def ordered(self) -> bool:

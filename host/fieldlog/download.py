@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fieldlog.client import Client, Reply
+from fieldlog.client import Client, Reply, arrival
 from fieldlog.device import Device
 from fieldlog.transfer import AHEAD, OnProgress, ignore_progress
 from fieldlog_protocol.commands import Group, fs
@@ -112,6 +112,8 @@ class _Reader:
         try:
             while self.done < self.total:
                 wanted = self._fill(max(wanted, self.done))
+                if not self.under_way[0][1].done():
+                    await arrival(self.under_way, self.client.together)
                 offset, reply = self.under_way.popleft()
                 arrived = await _piece(offset, reply)
                 if not arrived:
@@ -130,7 +132,8 @@ class _Reader:
 
     def _fill(self, wanted: int) -> int:
         """Ask ahead at the offsets that the coming replies should reach."""
-        while len(self.under_way) < self.client.window + AHEAD and wanted < self.total:
+        most = self.client.window + AHEAD + self.client.together - 1
+        while len(self.under_way) < most and wanted < self.total:
             self.under_way.append(self._ask(wanted))
             wanted += self.sizes.expect(wanted)
         return wanted

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from fieldlog.client import Client, Reply
+from fieldlog.client import Client, Reply, arrival
 from fieldlog_protocol.commands import Message
 from fieldlog_protocol.errors import ProtocolError, RequestTimeout
 from fieldlog_protocol.wire import HEADER_SIZE, encode_body
@@ -126,6 +126,8 @@ async def upload(
             if state.done == 0 and not under_way:
                 await target.begin()
             _send_on(client, target, state, total, under_way)
+            if not under_way[0][1].done():
+                await arrival(under_way, client.together)
             end, reply = under_way.popleft()
             try:
                 offset = await target.wanted(reply)
@@ -138,7 +140,7 @@ async def upload(
             if offset == end:
                 state.advance(offset)
             else:
-                state.go_back(await _run_out(target, under_way, offset), what)
+                state.go_back(await _run_out(client, target, under_way, offset), what)
             progress(state.done, total)
     finally:
         _forget(under_way)
@@ -148,7 +150,7 @@ def _send_on(
     client: Client, target: Target, state: _State, total: int, under_way: deque[tuple[int, Reply[Any]]]
 ) -> None:
     # the answer to the first piece may name another offset to go on from: wait for it
-    most = client.window + AHEAD if state.done else 1
+    most = client.window + AHEAD + client.together - 1 if state.done else 1
     while len(under_way) < most and state.sent < total:
         size = min(state.size(target), total - state.sent)
         reply = target.send(state.sent, size)
@@ -177,16 +179,18 @@ def _slow_down(state: _State) -> None:
     state.sent = state.done
 
 
-async def _run_out(target: Target, under_way: deque[tuple[int, Reply[Any]]], offset: int) -> int:
+async def _run_out(client: Client, target: Target, under_way: deque[tuple[int, Reply[Any]]], offset: int) -> int:
     """Let what was sent be answered; the furthest offset named counts. Where that is wrong, the next answer says so."""
-    while len(under_way) > AHEAD:
+    waiting = sum(not reply.done() for _, reply in under_way) - client.window
+    for _ in range(waiting):
+        under_way.pop()[1].cancel()
+    while under_way:
         _, reply = under_way.popleft()
         try:
             named = await target.wanted(reply)
         except RequestTimeout:
             continue
         offset = max(named, offset)
-    _forget(under_way)
     return offset
 
 
