@@ -13,7 +13,7 @@ from fieldlog.cli.main import invoke
 from simulator import Simulator, simulator
 
 # quotes, escapes, what templates and TOML take for theirs, controls, both directions, beyond 16 bits; 32 bytes at most
-WILD = "${a}$${\\\"'\x00\x1b\u202e\x7f\U0001f40d\n=#"
+WILD = " ${a}$${\\\"'\x00\x1b\u202e\x7f\U0001f40d\n=#"
 
 
 class Ran:
@@ -91,6 +91,7 @@ def test_set_tells_all_that_is_wrong_and_writes_nothing(cli: Cli) -> None:
     ]
     assert cli.values() == before
     assert cli("set", "log/led=off", "nonsense").code == 2
+    assert "two values" in cli("set", "log/led=off", "log/led=on").err
     assert cli.values() == before
 
 

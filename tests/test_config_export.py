@@ -212,3 +212,9 @@ def test_channels_of_one_name_are_told_by_their_streams_and_names_of_values_are_
     slow = StreamInfo(2, "slow", 1, (Channel("t", "Cel", ChannelType.I16), Channel("on", "", ChannelType.BOOL)))
     text = export(Present("t", [], [fast, slow]))
     assert list(tomllib.loads(text)["calibration"]) == ["fast/t", "only", "slow/t"]
+
+
+def test_metadata_that_are_no_texts_are_left_to_the_device_and_said_to_be_there() -> None:
+    text = export(Present("t", [], (), None, strange_metadata=True))
+    assert tomllib.loads(text) == {"settings": {}}
+    assert "# [metadata]" in text

@@ -26,7 +26,7 @@ def schema_option(function: Callable[P, T]) -> Callable[P, T]:
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         callback=_read,
         metavar="FILE",
-        help="TOML that says what the settings of a stock device are; see docs/configure.md.",
+        help="TOML that says what the settings of a stock device are; see docs/stock-settings.md.",
     )(function)
 
 

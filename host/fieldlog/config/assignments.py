@@ -13,16 +13,20 @@ from fieldlog_protocol.errors import UsageError
 
 
 def assigned(assignments: Sequence[str]) -> dict[str, str]:
-    """The words for each key; raises Problems for what is no assignment."""
-    pairs = {assignment: assignment.partition("=") for assignment in assignments}
-    problems = [
-        Problem(None, f"{assignment!r} is no assignment: write KEY=VALUE")
-        for assignment, (key, separator, _) in pairs.items()
-        if not separator or not key.strip()
-    ]
+    """The words for each key, blanks included; raises Problems for what is no assignment, and for keys given twice."""
+    found: dict[str, str] = {}
+    problems: list[Problem] = []
+    for assignment in assignments:
+        key, separator, words = assignment.partition("=")
+        key = key.strip()
+        if not separator or not key:
+            problems.append(Problem(None, f"{assignment!r} is no assignment: write KEY=VALUE"))
+        elif key in found:
+            problems.append(Problem(None, f"{key} is given two values: leave one out"))
+        found[key] = words
     if problems:
         raise Problems(tuple(problems))
-    return {key.strip(): words.strip() for key, _, words in pairs.values()}
+    return found
 
 
 def plan_raw(assignments: Sequence[str]) -> dict[str, bytes]:
@@ -31,7 +35,7 @@ def plan_raw(assignments: Sequence[str]) -> dict[str, bytes]:
     problems: list[Problem] = []
     for key, words in assigned(assignments).items():
         try:
-            planned[key] = parse_raw(words)
+            planned[key] = parse_raw(words.strip())
         except UsageError as error:
             problems.append(Problem(None, f"{key}: {error}"))
     if problems:

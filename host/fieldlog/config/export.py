@@ -42,6 +42,8 @@ def export(present: Present, *, changed_only: bool = False) -> str:
         lines += ["", "[calibration]", f"# {_CALIBRATION}", *calibrations]
     if present.metadata or (present.metadata is not None and not changed_only):
         lines += ["", "[metadata]", f"# {_METADATA}", *(_pair(key, text) for key, text in present.metadata.items())]
+    if present.strange_metadata:
+        lines += ["", "# [metadata]: what the device keeps there are no texts, so it is not copied"]
     return "\n".join(lines) + "\n"
 
 

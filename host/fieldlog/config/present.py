@@ -39,21 +39,24 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """All that a file can say of a device. `metadata` None: it keeps none, or none that can be understood."""
+    """All that a file can say of a device. `metadata` None: it keeps none, or, with `strange_metadata`, other data."""
 
     title: str
     entries: Sequence[Entry]
     streams: Sequence[StreamInfo] = ()
     metadata: Mapping[str, str] | None = None
+    strange_metadata: bool = False
 
 
 async def read_all(device: Device, target: Target, title: str) -> Present:
     """What the device holds; `target` has been read from it."""
+    metadata = await read_metadata(device) if target.keeps_metadata else None
     return Present(
         title,
         await read(device, target.schema),
         target.streams if target.calibrates else (),
-        await read_metadata(device) if target.keeps_metadata else None,
+        metadata,
+        target.keeps_metadata and metadata is None,
     )
 
 

@@ -149,15 +149,15 @@ def encode(setting: Setting, value: Value) -> bytes:
 def parse_words(setting: Setting, words: str) -> Value:
     """The value that words give, by the setting's type: numbers with or without a unit, bytes as hexadecimal digits."""
     kind = setting.type
-    if kind is SettingType.BOOL and words.lower() in SWITCH_WORDS:
-        return SWITCH_WORDS[words.lower()]
+    if kind is SettingType.BOOL and words.strip().lower() in SWITCH_WORDS:
+        return SWITCH_WORDS[words.strip().lower()]
     if kind in _INTEGERS:
         return _whole_number(setting, words)
     if kind is SettingType.F32:
         return _real_number(setting, words)
     if kind is SettingType.BYTES:
         try:
-            return bytes.fromhex(words.removeprefix(HEX))
+            return bytes.fromhex(words.strip().removeprefix(HEX))
         except ValueError:
             raise _unfit(setting, words) from None
     return words
