@@ -19,6 +19,7 @@ from fieldlog.cli.main import invoke
 from fieldlog.config.model import Problems
 from fieldlog.provision.fleet import NAME_KEY
 from fieldlog.provision.fleet_file import read_fleet
+from fieldlog.provision.progress import alone
 from fieldlog.provision.wanted import check_rows
 from fieldlog_protocol.errors import FieldlogError, UsageError
 from flash_bench import firmware
@@ -435,6 +436,37 @@ def test_a_port_that_appears_later_and_one_that_never_does(bench: Bench, tmp_pat
     assert errors[str(late)] is None
     assert errors[str(never)]["exit_code"] == 3
     assert bench.results() == ["done"]
+
+
+def test_a_person_is_asked_which_device_is_which(bench: Bench, tmp_path: Path) -> None:
+    bench.write("name,site\nOnly,a\n")
+    command = [sys.executable, "-m", "fieldlog.cli", "provision", str(tmp_path / "fleet.csv")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with simulator() as running:
+        for answer, code, name in (("n", 1, ""), ("y", 0, "Only")):
+            master, slave = os.openpty()
+            os.write(master, f"{answer}\n".encode())
+            done = subprocess.run(
+                [*command, "--config", str(tmp_path / "base.toml"), "-d", running.url],
+                stdin=slave,
+                capture_output=True,
+                text=True,
+                env=environment,
+                timeout=60,
+                check=False,
+            )
+            os.close(master)
+            os.close(slave)
+            assert f"Shall {running.ready[0]['serial']} at {running.url} be Only (row 1)?" in done.stderr
+            assert (done.returncode, "was left as it is" in done.stderr) == (code, code == 1)
+            assert bench.values(running.url, "device/name") == [name]
+
+
+def test_two_programs_do_not_prepare_the_same_fleet(bench: Bench) -> None:
+    bench.write("name,site\nOnly,a\n")
+    with alone(bench.folder / "fleet.csv"):
+        assert bench.provision("--yes", "-d", "udp:127.0.0.1:9") == 1
+    assert "another program prepares" in bench.err
 
 
 def test_a_state_that_cannot_be_read_stops_before_anything(bench: Bench) -> None:

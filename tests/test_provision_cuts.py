@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,29 +56,46 @@ def fleet_in(folder: Path) -> Fleet:
     return read_fleet(path)
 
 
-def attempt(bench: Bench, folder: Path, transport: CutTransport, kill_at: int | None = None) -> Visit:
-    """One run of the command on the device; `kill_at`: the host dies at the end of that many writes of its state."""
-    fleet = fleet_in(folder)
-    progress = Progress(state_path(fleet.path))
-    visits: list[Visit] = []
-    if kill_at is not None:
-        progress.keep = killing(progress.keep, kill_at)  # type: ignore[method-assign]
+@dataclass
+class Desk:
+    """A line of one device, which reaches it over a link that can be cut."""
+
+    bench: Bench
+    folder: Path
+    transport: CutTransport
+    kill_at: int | None = None
+    visits: list[Visit] = field(default_factory=list[Visit])
+    told: list[str] = field(default_factory=list[str])
+
+    @property
+    def line(self) -> Line:
+        fleet = fleet_in(self.folder)
+        progress = Progress(state_path(fleet.path))
+        if self.kill_at is not None:
+            progress.keep = killing(progress.keep, self.kill_at)  # type: ignore[method-assign]
+        return Line(fleet, progress, Options(), self.connect, self.yes, self.tell, self.visits.append)
 
     @asynccontextmanager
-    async def connect(_url: object) -> AsyncGenerator[Device]:
-        client = Client(transport, ConsoleFraming, LinkOptions())
+    async def connect(self, _url: object) -> AsyncGenerator[Device]:
+        client = Client(self.transport, ConsoleFraming, LinkOptions())
         await client.open()
         try:
             yield Device(client)
         finally:
             await client.close()
 
-    async def yes(*_: object) -> bool:
+    async def yes(self, *_: object) -> bool:
         return True
 
-    line = Line(fleet, progress, Options(), connect, yes, lambda *_: None, visits.append)
-    run(bench, line.attend_all([parse("/dev/bench")], wait_s=0))
-    (visit,) = visits
+    def tell(self, _visit: Visit, step: str) -> None:
+        self.told.append(step)
+
+
+def attempt(bench: Bench, folder: Path, transport: CutTransport, kill_at: int | None = None) -> Visit:
+    """One run of the command on the device; `kill_at`: the host dies at the end of that many writes of its state."""
+    desk = Desk(bench, folder, transport, kill_at)
+    run(bench, desk.line.attend_all([parse("/dev/bench")], wait_s=0))
+    (visit,) = desk.visits
     return visit
 
 
@@ -137,6 +155,34 @@ def test_the_same_without_a_cut(tmp_path: Path) -> None:
     again = attempt(bench, tmp_path, CutTransport(bench, FAST))
     assert (again.error, again.skipped) == (None, True)
     assert_prepared(bench, tmp_path, "again")
+
+
+def test_a_named_device_whose_link_breaks_is_waited_for(tmp_path: Path) -> None:
+    bench = Bench()
+    desk = Desk(bench, tmp_path, CutTransport(bench, FAST, cut=Cut(request=40, away_s=5.0)))
+    run(bench, desk.line.attend_all([parse("/dev/bench")], wait_s=300))
+    (visit,) = desk.visits
+    assert visit.error is None
+    assert any("Waiting for it to come back" in step for step in desk.told)
+    assert_prepared(bench, tmp_path, "waited for")
+
+
+def test_what_is_plugged_in_is_attended_to_until_all_is_done(tmp_path: Path) -> None:
+    """Nothing at first, then a device whose cable is pulled in the middle, and put in again."""
+    bench = Bench()
+    desk = Desk(bench, tmp_path, CutTransport(bench, FAST, cut=Cut(request=40, away_s=5.0)))
+    looks = iter([0] * 4 + [1] * 10_000)
+    run(bench, desk.line.attend_line(lambda: [parse("/dev/bench")] * next(looks), None, listed=True))
+    assert [visit.error is None for visit in desk.visits] == [False, True]
+    assert_prepared(bench, tmp_path, "plugged in twice")
+
+
+def test_a_line_to_which_nothing_comes_ends_in_time(tmp_path: Path) -> None:
+    bench = Bench()
+    desk = Desk(bench, tmp_path, CutTransport(bench, FAST))
+    run(bench, desk.line.attend_line(list, 60, listed=True))
+    assert desk.visits == []
+    assert 60 <= bench.now < 70
 
 
 def cut_all(folder: Path, every: int, seed: int) -> tuple[int, int]:

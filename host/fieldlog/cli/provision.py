@@ -31,7 +31,7 @@ from fieldlog.provision.fleet import Fleet, Row
 from fieldlog.provision.fleet_file import read_fleet
 from fieldlog.provision.line import Line, Visit, present_devices
 from fieldlog.provision.one_device import Options
-from fieldlog.provision.progress import Progress, state_path
+from fieldlog.provision.progress import Progress, alone, state_path
 from fieldlog.provision.report import COLUMNS, device_json, report_folder, result, table, write_device, write_table
 from fieldlog.provision.wanted import check_rows
 from fieldlog.text import count
@@ -70,16 +70,21 @@ def provision(common: Common, /, fleet: Path, **words: Any) -> None:
     found = read_fleet(fleet, words["config"])
     check_rows(found)
     chosen, digest = _options(found, words)
-    progress = Progress(state_path(fleet))
     if words["check"]:
         data: dict[str, object] = {"fleet": str(fleet), "rows": len(found.rows)}
         common.output.result(
             data, lambda: common.output.line(f"{count(len(found.rows), 'row')}, nothing wrong with them")
         )
         return
-    desk = _Desk(common, found, progress, words["report"] or report_folder(fleet), unasked=words["yes"])
+    with alone(fleet):
+        _prepare(common, found, Progress(state_path(fleet)), (chosen, digest), words)
+
+
+def _prepare(common: Common, fleet: Fleet, progress: Progress, how: tuple[Options, str], words: dict[str, Any]) -> None:
+    folder = words["report"] or report_folder(fleet.path)
+    desk = _Desk(common, fleet, progress, folder, unasked=words["yes"])
     desk.require_answers()
-    line = Line(found, progress, chosen, desk.connect, desk.ask, desk.tell, desk.ended, digest)
+    line = Line(fleet, progress, how[0], desk.connect, desk.ask, desk.tell, desk.ended, how[1])
     try:
         with on_interrupt(f"what was done is in {progress.path}. Repeat the command to go on"):
             run(_attend(line, _urls(common), as_line=words["as_line"], wait_s=words["wait_s"]))

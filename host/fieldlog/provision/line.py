@@ -32,7 +32,7 @@ class Visit:
     uid: str | None = None
     row: Row | None = None
     record: Record | None = None
-    error: FieldlogError | None = None
+    error: FieldlogError | OSError | None = None
     skipped: bool = False
 
     @property
@@ -84,6 +84,8 @@ class Line:
             if not isinstance(visit.error, LinkError) or asyncio.get_running_loop().time() >= deadline:
                 self.ended(visit)
                 return
+            if visit.uid is not None:
+                self.tell(visit, f"{visit.error}. Waiting for it to come back")
             await asyncio.sleep(POLL_S)
 
     # those that come, one after another
@@ -94,14 +96,14 @@ class Line:
         `listed`: a link is in `urls` only as long as a device is there; else it is asked whether it still is.
         """
         loop = asyncio.get_running_loop()
-        posts: dict[str, asyncio.Task[None]] = {}
+        posts: dict[str, asyncio.Task[bool]] = {}
         last = loop.time()
         try:
             while self.left and (wait_s is None or loop.time() <= last + wait_s):
                 there = {url.text: url for url in urls()}
                 for name in [name for name, post in posts.items() if post.done()]:
-                    if name not in there or not listed:
-                        posts.pop(name).result()
+                    if not posts[name].result() or name not in there:
+                        posts.pop(name)
                 for name in there.keys() - posts.keys():
                     posts[name] = asyncio.create_task(self._attend_post(there[name], once=listed))
                 await asyncio.sleep(POLL_S)
@@ -111,23 +113,28 @@ class Line:
                 post.cancel()
             await asyncio.gather(*posts.values(), return_exceptions=True)
 
-    async def _attend_post(self, url: DeviceUrl, *, once: bool) -> None:
-        """One device at a link, and until it has gone; nobody there is no news."""
+    async def _attend_post(self, url: DeviceUrl, *, once: bool) -> bool:
+        """One device at a link, and until it has gone, unless `once`; nobody there is no news.
+
+        Whether it is dealt with: else it shall be looked at again.
+        """
         visit = await self._visit(url)
-        if visit.uid is None and isinstance(visit.error, LinkError):
-            return
-        self.ended(visit)
-        there = not once
+        if visit.uid is not None or not isinstance(visit.error, LinkError):
+            self.ended(visit)
+        if once or visit.uid is None:
+            return not isinstance(visit.error, LinkError)
+        there = True
         while there:
             await asyncio.sleep(POLL_S)
             there = await self._is_there(url, visit.uid)
+        return False
 
     async def _is_there(self, url: DeviceUrl, uid: str | None) -> bool:
         """Whether the same device still answers."""
         try:
             async with self.connect(url) as device:
                 return (await device.logger_info()).uid.hex() == uid
-        except FieldlogError:
+        except (FieldlogError, OSError):
             return False
 
     # one visit
@@ -140,7 +147,7 @@ class Line:
                 info = await until_logger(device, self.options, lambda step: self.tell(visit, step))
                 visit.uid = info.uid.hex()
                 await self._prepare(visit, device, info)
-        except FieldlogError as error:
+        except (FieldlogError, OSError) as error:
             self._failed(visit, error)
         return visit
 
@@ -150,23 +157,19 @@ class Line:
             raise UsageError(f"the device {info.serial or uid} is being prepared over another link already")
         self._busy.add(uid)
         try:
-            async with self._choosing:
-                row = await self._row_for(info, visit.link)
-                visit.row = row
-                visit.record = self._record(row, info, visit.link)
+            row, record = visit.row, visit.record = await self._admit(info, visit.link)
             if self.is_done(row):
                 visit.skipped = True
                 return
-            self.progress.keep(visit.record)
             await Work(
-                device, self.fleet, row, visit.record, self.progress, self.options, lambda step: self.tell(visit, step)
+                device, self.fleet, row, record, self.progress, self.options, lambda step: self.tell(visit, step)
             ).run()
-            visit.record.ended = _now()
-            self.progress.keep(visit.record)
+            record.ended = _now()
+            self.progress.keep(record)
         finally:
             self._busy.discard(uid)
 
-    def _failed(self, visit: Visit, error: FieldlogError) -> None:
+    def _failed(self, visit: Visit, error: FieldlogError | OSError) -> None:
         visit.error = error
         if visit.record is not None and not visit.skipped:
             visit.record.error, visit.record.ended = str(error), _now()
@@ -174,23 +177,33 @@ class Line:
 
     # which row
 
-    async def _row_for(self, info: LoggerInfo, link: str) -> Row:
+    async def _admit(self, info: LoggerInfo, link: str) -> tuple[Row, Record]:
         """The row that names the device, or that it has been given, or the next free one if that is wanted."""
-        uid = info.uid.hex()
-        named = [row for row in self.fleet.rows if row.uid == uid] or [
-            row for row in self.fleet.rows if row.serial and not row.uid and row.serial == info.serial
-        ]
-        given = self.progress.row_of(uid)
-        row = next(iter(named), None) or next((row for row in self.fleet.rows if row.key == given), None)
-        if row is None:
+        row = self._own_row(info)
+        if row is not None:
+            self._require_same(row, info)
+            return row, self._record(row, info, link)
+        async with self._choosing:
             row = await self._free_row(info, link)
+            return row, self._record(row, info, link)
+
+    def _own_row(self, info: LoggerInfo) -> Row | None:
+        uid, rows = info.uid.hex(), self.fleet.rows
+        given = self.progress.row_of(uid)
+        found = [
+            *(row for row in rows if row.uid == uid),
+            *(row for row in rows if row.serial and not row.uid and row.serial == info.serial),
+            *(row for row in rows if row.key == given),
+        ]
+        return found[0] if found else None
+
+    def _require_same(self, row: Row, info: LoggerInfo) -> None:
         record = self.progress.of(row)
-        if record is not None and record.uid != uid and (record.done or record.steps):
+        if record is not None and record.uid != info.uid.hex() and (record.done or record.steps):
             raise UsageError(
                 f"row {row.number} ({row.title}) was given to another device, uid {record.uid}. Nothing was changed; if this one "
                 f"takes its place, take that entry out of {self.progress.path}"
             )
-        return row
 
     async def _free_row(self, info: LoggerInfo, link: str) -> Row:
         row = next((row for row in self.fleet.rows if row.free and self.progress.of(row) is None), None)
@@ -203,30 +216,22 @@ class Line:
 
     def _record(self, row: Row, info: LoggerInfo, link: str) -> Record:
         """What is known of the row; what was done for other words, or to another device, is to be done anew."""
-        known, digest = self.progress.of(row), self._digest(row)
-        if known is not None and known.digest == digest and known.uid == info.uid.hex():
-            if not known.done:
-                known.link = link
+        known, digest, uid = self.progress.of(row), self._digest(row), info.uid.hex()
+        if known is not None and known.digest == digest and known.uid == uid:
             return known
-        arm_id = None if known is None or known.done or known.uid != info.uid.hex() else known.arm_id
-        return Record(
-            row=row.key,
-            uid=info.uid.hex(),
-            digest=digest,
-            title=row.title,
-            serial=info.serial,
-            link=link,
-            begun=_now(),
-            arm_id=arm_id,
+        record = Record(
+            row=row.key, uid=uid, digest=digest, title=row.title, serial=info.serial, link=link, begun=_now()
         )
+        self.progress.keep(record)
+        return record
 
     def _digest(self, row: Row) -> str:
         return f"{row.digest}{self.digest}"
 
 
 def present_devices() -> list[DeviceUrl]:
-    """Every USB serial port that is present now."""
-    return [parse(port.path) for port in serial_ports() if port.usb]
+    """Every USB serial port that is present now; by its serial number where it has one, as its path may change."""
+    return [parse(f"usb:{port.usb}" if port.serial else port.path) for port in serial_ports() if port.usb]
 
 
 def _now() -> str:

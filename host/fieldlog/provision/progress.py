@@ -6,7 +6,8 @@ Rule: what it says was done was done. A device that is not in it, or not as done
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,32 @@ class Progress:
 def state_path(fleet: Path) -> Path:
     """Beside the fleet file, so that it goes where that goes."""
     return fleet.with_name(f"{fleet.name}.state.json")
+
+
+@contextmanager
+def alone(fleet: Path) -> Generator[None]:
+    """Keep a second program from preparing the same fleet: both would give away the same rows.
+
+    FieldlogError when there is one already. Systems without such locks do without.
+    """
+    with fleet.open("rb") as file:
+        _lock(file.fileno(), fleet)
+        yield
+
+
+def _lock(descriptor: int, fleet: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise FieldlogError(
+            f"another program prepares {fleet} now. Nothing was done here: wait for its end, or give it all devices"
+        ) from None
+    except OSError:  # a file system that cannot lock
+        return
 
 
 def _read(path: Path) -> list[Record]:
