@@ -1,5 +1,9 @@
 """What the archive costs: storing, reading, deriving, exporting and plotting the same readings, each in a process of its
-own; and how long pandas takes to read what was exported."""
+own; and how long pandas takes to read what was exported, with its own engine (C) and its defaults.
+
+The export holds what any table of readings does: a time and the values. The export --clock has quality and error of
+each time as well, and comes nearest to what the Parquet files hold. Both are read in turns with the writing of the
+Parquet files, and the best turn of each counts: other programs on the machine only ever add to a time."""
 
 from __future__ import annotations
 
@@ -8,9 +12,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from tools.bench import data, peers, steps
-from tools.bench.table import markdown, number
+from tools.bench.stopwatch import Stopwatch
+from tools.bench.table import markdown, number, times
 
 HEAD = ("step", "s", "CPU s", "Mvalues/s", "peak MB", "file MB")
 _FILES = {
@@ -20,6 +26,16 @@ _FILES = {
     "export --clock": steps.CLOCK_CSV,
     "plot": steps.PNG,
 }
+_PARQUET = "parquet"
+_TURNS = 3
+
+
+class Measured(NamedTuple):
+    """What a step in its own process took: seconds by the clock and of the processor, and the peak in bytes."""
+
+    seconds: float
+    cpu: float
+    peak: int
 
 
 def report(frames: int) -> str:
@@ -28,18 +44,23 @@ def report(frames: int) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / steps.BLOCKS).write_bytes(b"".join(data.log_blocks(readings)))
-        rows = [_row(step, folder, readings.values) for step in steps.STEPS]
-        rows += _pandas(folder, readings.values)
+        rows = [
+            _row(step, _measured(step, folder), folder, readings.values) for step in steps.STEPS if step != _PARQUET
+        ]
+        compared, ratios = _against_pandas(folder, readings.values)
     title = f"## Archive: {frames} readings of {len(readings.columns)} channels"
-    return f"{title}\n\n{markdown(HEAD, rows)}\n"
+    return f"{title}\n\n{markdown(HEAD, [*rows, *compared])}\n\n{ratios}\n"
 
 
-def _row(step: str, folder: Path, values: int) -> list[str]:
+def _measured(step: str, folder: Path) -> Measured:
     command = [sys.executable, "-m", "tools.bench.steps", step, str(folder)]
-    found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return Measured(**json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout))
+
+
+def _row(step: str, found: Measured, folder: Path, values: int) -> list[str]:
     made = _FILES.get(step)
     size = number(_size(folder / made) / 1e6) if made else ""
-    return [*_timed(step, found["seconds"], found["cpu"], values), number(found["peak"] / 1e6), size]
+    return [*_timed(step, found.seconds, found.cpu, values), number(found.peak / 1e6), size]
 
 
 def _timed(what: str, seconds: float, cpu_s: float, values: int) -> list[str]:
@@ -51,11 +72,21 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else sum(_size(found) for found in path.iterdir())
 
 
-def _pandas(folder: Path, values: int) -> list[list[str]]:
-    """Beside it, how long pandas needs to read what was exported."""
-    rows: list[list[str]] = []
-    for what, name in (("the export", steps.CSV), ("the export --clock", steps.CLOCK_CSV)):
-        watch = peers.pandas_reads(folder / name)
-        if watch is not None:
-            rows.append([*_timed(f"pandas.read_csv of {what}", watch.seconds, watch.cpu_s, values), "", ""])
-    return rows
+def _against_pandas(folder: Path, values: int) -> tuple[list[list[str]], str]:
+    """Rows for the Parquet files and for each export as pandas reads it, and a sentence with the ratios."""
+    written: list[Measured] = []
+    read: dict[str, list[Stopwatch]] = {}
+    for _ in range(_TURNS):
+        written.append(_measured(_PARQUET, folder))
+        for what, name in (("the export", steps.CSV), ("the export --clock", steps.CLOCK_CSV)):
+            watch = peers.pandas_reads(folder / name)
+            if watch is not None:
+                read.setdefault(what, []).append(watch)
+    best = min(written, key=lambda found: found.seconds)
+    rows = [_row(_PARQUET, best, folder, values)]
+    ratios: list[str] = []
+    for what, watches in read.items():
+        watch = min(watches, key=lambda one: one.seconds)
+        rows.append([*_timed(f"pandas.read_csv of {what}", watch.seconds, watch.cpu_s, values), "", ""])
+        ratios.append(f"{times(watch.seconds / best.seconds)} ({what})")
+    return rows, f"SQLite to Parquet against pandas.read_csv: {', '.join(ratios) or 'pandas is not installed'}"

@@ -73,7 +73,8 @@ def unpack(types: Types, batch: Batch) -> list[Column]:
     groups = _walk(types, batch)
     series = _residuals(types, batch, groups)
     _integrate(series, heads, groups.predictors.transpose(2, 0, 1), _slopes(batch.data, groups))
-    return [_cut(series[column], heads[column], batch.counts, type_.dtype) for column, type_ in enumerate(types)]
+    there = np.arange(1 + series[0, 0].size) < batch.counts[:, None]
+    return [_cut(series[column], heads[column], there, type_.dtype) for column, type_ in enumerate(types)]
 
 
 def _heads(types: Types, batch: Batch) -> Values:
@@ -254,10 +255,9 @@ def _accumulate(values: Values, rows: npt.NDArray[np.bool_]) -> None:
         values[rows] = np.cumsum(values[rows], axis=1, dtype=np.int32)
 
 
-def _cut(series: Values, heads: Values, counts: Indices, dtype: str) -> Column:
+def _cut(series: Values, heads: Values, there: npt.NDArray[np.bool_], dtype: str) -> Column:
     """One column's values with the first frames before them, each block only as long as it is."""
-    blocks = len(series)
-    table = np.empty((blocks, 1 + series[0].size), dtype)
+    table = np.empty(there.shape, dtype)
     table[:, 0] = heads
-    table[:, 1:] = series.reshape(blocks, -1)
-    return table[np.arange(table.shape[1]) < counts[:, None]]
+    table[:, 1:] = series.reshape(len(series), -1)
+    return table[there]
