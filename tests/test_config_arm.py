@@ -132,6 +132,7 @@ b = ?
     ("line", "problem"),
     [
         ('streams = ["sky", "mud"]', "2:11: there is no stream 'sky' and no 'mud'. Streams of this device: "),
+        ('streams = ["sky"]\nperiod = "1us"', "2:11: there is no stream 'sky'"),
         ('streams = ["environment=1us"]', "2:11: stream 'environment' cannot be sampled every 1 us"),
         ('period = "1us"', "2:10: stream 'environment' cannot be sampled"),
         ('above = "depth=3 m"', "2:9: there is no channel 'depth'"),
