@@ -132,7 +132,7 @@ class BootLoader:
             return None
         for wanted in decision.area.secondary(decision.job.kind).dependencies:
             found = _version_to_run(decisions[wanted.image]) if wanted.image < len(decisions) else None
-            if found is None or found < wanted.version:
+            if found is None or _without_build(found) < _without_build(wanted.version):
                 return (
                     f"the image in slot 1 waits: it needs image {wanted.image} at version {wanted.version} or later, "
                     f"and that is {found or 'missing'}"
@@ -151,6 +151,11 @@ class BootLoader:
             self.policy.keep(image, area.number)
         reason = _REASONS[swap] if area.strategy.reverts or swap is Swap.NONE else _OVERWRITTEN
         return BootReport(image.version, image.hash, swap, decision.resumed, reason, decision.refused)
+
+
+def _without_build(version: ImageVersion) -> tuple[int, int, int]:
+    """MCUboot compares build numbers only where it was built to."""
+    return version.major, version.minor, version.revision
 
 
 def _running(area: ImageArea) -> Image | None:

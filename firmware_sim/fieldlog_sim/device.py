@@ -275,11 +275,11 @@ class Device:
         finally:
             self._now_s = None
 
-    def after_reply(self, now: float) -> None:
-        """A pending restart happens now, and a change of the links."""
+    def after_reply(self, now: float) -> bool:
+        """A pending restart happens now, and a change of the links. Answers whether it restarted."""
         self._follow_links()
         if not self._restart_pending:
-            return
+            return False
         self._restart_pending = False
         self._now_s = now
         try:
@@ -290,6 +290,7 @@ class Device:
             self.power_on("brownout")
         finally:
             self._now_s = None
+        return True
 
     def take_console(self) -> bytes:
         """What the firmware printed since the last call."""

@@ -41,8 +41,8 @@ class Server(Protocol):
         """The payload of the reply to a request that arrived at `arrived` and is worked on at `now`; None: power went."""
         ...
 
-    def after_reply(self, now: float) -> None:
-        """The reply has left the line: a pending restart happens now."""
+    def after_reply(self, now: float) -> bool:
+        """The reply has left the line: a pending restart happens now. Answers whether there was one."""
         ...
 
     def take_console(self) -> bytes:
@@ -155,7 +155,8 @@ class SmpPort:
         """The last bytes of `serve` have left the line."""
         if self._reply_out:
             self._reply_out = False
-            self._server.after_reply(now)
+            if self._server.after_reply(now):
+                self._waiting.clear()  # as RAM is by a restart
 
     def wake_at(self) -> float | None:
         """When the device wants to be served without a request."""
