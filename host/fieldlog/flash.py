@@ -169,6 +169,7 @@ class _Update:
             return await self.trial.prove(None)
         if self.plan.survey.recording:
             await stop_session(self.link, self.tell)
+            self.left.text = "The session was stopped, and nothing was installed. Repeat the command"
         before = await self.link.ask(lambda: look(self.device))
         slots = await self._start_new()
         if missing := self._not_running(slots):

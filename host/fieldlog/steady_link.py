@@ -44,11 +44,12 @@ class Known:
 
         `running`: nor may its boot loader serve in place of its firmware.
         """
-        uid, slots = await _uid(device), await _slots(device)
+        slots = await _slots(device)
         active = [slot for slot in slots if slot.active]
         if any(slot.hash in self.new and not slot.confirmed for slot in active):
             return
-        if self.uid is not None and uid is not None:
+        uid = None if self.uid is None else await _uid(device)
+        if uid is not None:
             if uid != self.uid:
                 raise OtherDevice(self._stranger(device, f"device {uid.hex()}"))
             return
