@@ -100,12 +100,15 @@ def attempt(bench: Bench, folder: Path, transport: CutTransport, kill_at: int | 
 
 
 def killing(keep: Callable[[Any], None], at: int) -> Callable[[Any], None]:
+    """The host dies at the end of write `at`, or before it, where that is negative."""
     count = 0
 
     def work(record: Any) -> None:
         nonlocal count
-        keep(record)
         count += 1
+        if count == -at:
+            raise Killed
+        keep(record)
         if count == at:
             raise Killed
 
@@ -221,19 +224,20 @@ def test_the_link_goes_at_every_message(
     record_property("counted", f"provisioning cut at {cuts} messages, {stops} attempts stopped by it and gone on with")
 
 
-def test_the_host_is_killed_after_every_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("side", [1, -1], ids=["after", "before"])
+def test_the_host_is_killed_at_every_write_of_its_state(tmp_path: Path, side: int) -> None:
     killed = 0
     for at in range(1, 40):
         folder = tmp_path / str(at)
         folder.mkdir()
         bench = Bench()
         try:
-            attempt(bench, folder, CutTransport(bench, FAST), kill_at=at)
+            attempt(bench, folder, CutTransport(bench, FAST), kill_at=side * at)
         except Killed:
             killed += 1
             bench.wait(90)
-            assert attempt(bench, folder, CutTransport(bench, FAST)).error is None, f"killed after write {at}"
-        assert_prepared(bench, folder, f"killed after write {at}")
+            assert attempt(bench, folder, CutTransport(bench, FAST)).error is None, f"killed at write {side * at}"
+        assert_prepared(bench, folder, f"killed at write {side * at}")
         if killed < at:
             break
     assert killed >= 6
