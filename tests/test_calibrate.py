@@ -299,6 +299,7 @@ def test_from_points_to_the_exported_value(run: Any, tmp_path: Path, monkeypatch
         assert json.loads(run("calibrate", "temperature", "--json")[1])["channels"][0]["coefficients"] == [0, 1]
         assert run("calibrate", "temperature", "--clear")[0] == 0
         assert run("pull")[0] == 0
+    assert run("archive", "check")[0] == 0, "the Parquet files hold calibrated values too"
     assert run("export", "-o", str(tmp_path / "values.csv"))[0] == 0
     assert run("export", "--uncalibrated", "-o", str(tmp_path / "raw.csv"))[0] == 0
     constant, slope = done["coefficients"]

@@ -332,6 +332,22 @@ def test_what_records_already_is_left_alone_unless_told(bench: Bench) -> None:
         assert "precious" in bench.out
 
 
+def test_a_row_that_says_something_else_is_done_again(bench: Bench) -> None:
+    with simulator() as running:
+        serial = running.ready[0]["serial"]
+        bench.write(f"serial,site,alarm/low\n{serial},Ridge,-5\n", "[settings]\n")
+        assert bench.provision("-d", running.url) == 0
+        assert bench.status(running.url)["state"] == "idle", "no [log], nothing to record"
+        bench.write(f"serial,site,alarm/low\n{serial},Ridge,-6\n", "[settings]\n")
+        for skipped in (False, True):
+            assert bench.provision("-d", running.url, "--json") == 0
+            assert bench.events[0]["skipped"] is skipped
+            assert bench.values(running.url, "alarm/low") == [-6]
+        bench.write(f"serial,site,alarm/low\n{serial},Ridge,-6\n", '[settings]\n"alarm/high" = 40\n')
+        assert bench.provision("-d", running.url) == 0
+        assert bench.values(running.url, "alarm/high") == [40]
+
+
 def test_firmware_and_what_takes_effect_after_a_restart(bench: Bench) -> None:
     (bench.folder / "fw.bin").write_bytes(firmware("2.0.0"))
     with simulator("--history", "1h") as running:
