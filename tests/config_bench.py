@@ -106,11 +106,17 @@ FORMER, NEW = expected(0), expected(1)
 @dataclass
 class Cut:
     """When the link goes, and for how long: at the request of this number (from 0), before it arrives, or at the
-    answer of this number. `away_s` None: this host never sees the device again."""
+    answer of this number. `away_s` None: this host never sees the device again.
+
+    `restart`: power fails for a moment when the request of this number is on its way, which then finds the device again,
+    or is lost with the power (`and_lost`).
+    """
 
     request: int | None = None
     reply: int | None = None
     away_s: float | None = None
+    restart: int | None = None
+    and_lost: bool = False
 
 
 @dataclass
@@ -131,8 +137,13 @@ class CutTransport(VirtualTransport):
         for frame in filter(None, _FRAME_START.split(data)):
             if self.requests == self.cut.request:
                 self._go_away()
+            lost = False
+            if self.requests == self.cut.restart:
+                self.bench.power_cycle()
+                lost = self.cut.and_lost
             self.requests += 1
-            super().send(frame)
+            if not lost:
+                super().send(frame)
 
     def _go_away(self) -> None:
         self.cut = replace(self.cut, request=None, reply=None)

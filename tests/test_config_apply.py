@@ -177,6 +177,19 @@ def test_a_lost_reply_to_confirm_is_asked_for_again() -> None:
     assert held(again) == NEW
 
 
+def test_a_link_that_is_back_soon_is_gone_on_with_once_the_change_is_on_trial() -> None:
+    """Before that nothing was changed, and it says so at once."""
+    bench = bench_with_former()
+    transport = CutTransport(bench, FAST)
+    assert outcome(bench, transport) is None
+    completed: list[bool] = []
+    for number in range(transport.requests):
+        bench = bench_with_former()
+        completed.append(outcome(bench, CutTransport(bench, FAST, cut=Cut(request=number, away_s=3.0))) is None)
+    assert completed == sorted(completed)
+    assert completed.count(True) > len(NEW.settings) + 2, "commit, all that is read back, confirm"
+
+
 def test_a_host_that_never_sees_the_device_again_says_what_is_not_known() -> None:
     bench = bench_with_former()
     transport = CutTransport(bench, FAST)

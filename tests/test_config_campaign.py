@@ -6,6 +6,7 @@ restart; what the user was told is true; and applying again completes.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ def check_truth(bench: Bench, error: FieldlogError | None, case: Case) -> None:
         assert "former values" in str(error) or "settings transaction" not in str(error), f"{error}: {case}"
 
 
+@functools.cache
 def messages() -> tuple[int, int]:
     """Of an apply that nothing disturbs: requests and answers."""
     bench = bench_with_former()
@@ -77,6 +79,12 @@ def link_cuts() -> Iterator[Case]:
     for away_s in AWAY_S:
         yield from (Case(Cut(request=number, away_s=away_s)) for number in range(requests))
         yield from (Case(Cut(reply=number, away_s=away_s)) for number in range(replies))
+
+
+def restarts() -> Iterator[Case]:
+    requests, _ = messages()
+    for lost in (False, True):
+        yield from (Case(Cut(restart=number, and_lost=lost)) for number in range(requests))
 
 
 def power_cuts(*, recording: bool, seed: int = 0) -> int:
@@ -101,10 +109,10 @@ def run_all(cases: Iterable[Case]) -> int:
 
 
 def test_cuts_leave_all_or_nothing() -> None:
-    cases = random.Random(5).sample(list(link_cuts()), 30)
+    cases = random.Random(5).sample(list(link_cuts()), 16) + random.Random(6).sample(list(restarts()), 24)
     assert run_all(cases) == len(cases)
     assert power_cuts(recording=False) >= 2
-    for seed in range(5):
+    for seed in range(4):
         run_case(both(seed))
 
 
@@ -113,6 +121,14 @@ def test_link_cuts_at_every_message_leave_all_or_nothing(request: pytest.Fixture
     cuts = run_all(link_cuts())
     request.node.user_properties.append(
         ("counted", f"link cut at {cuts} messages of applied configurations, no mixture")
+    )
+
+
+@pytest.mark.faults
+def test_restarts_at_every_message_leave_all_or_nothing(request: pytest.FixtureRequest) -> None:
+    cuts = run_all(restarts())
+    request.node.user_properties.append(
+        ("counted", f"power cut at {cuts} messages of applied configurations, no mixture")
     )
 
 
