@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from fieldlog_protocol.blocks.metadata import decode_metadata
 from fieldlog_protocol.commands import logger, settings
 from fieldlog_protocol.errors import FieldlogError, LinkError
 from fieldlog_protocol.framing import ConsoleFraming
+from fieldlog_protocol.wire import Packet, iter_packets
 from virtual_link import LinkKind, VirtualTransport, run
 
 T = TypeVar("T")
@@ -119,6 +120,11 @@ class Cut:
     and_lost: bool = False
 
 
+def _packets(frame: bytes) -> Iterator[Packet]:
+    for message in ConsoleFraming().feed(frame, 0.0):
+        yield from iter_packets(message)
+
+
 @dataclass
 class CutTransport(VirtualTransport):
     """Counts requests and answers; is cut once."""
@@ -126,6 +132,8 @@ class CutTransport(VirtualTransport):
     cut: Cut = field(default_factory=Cut)
     requests: int = 0
     replies: int = 0
+    asked: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """Group and id of each request."""
     _back_at: float | None = 0.0
 
     async def open(self, sink: Sink) -> None:
@@ -137,6 +145,7 @@ class CutTransport(VirtualTransport):
         for frame in filter(None, _FRAME_START.split(data)):
             if self.requests == self.cut.request:
                 self._go_away()
+            self.asked += [(packet.group, packet.id) for packet in _packets(frame)]
             lost = False
             if self.requests == self.cut.restart:
                 self.bench.power_cycle()
