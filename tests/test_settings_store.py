@@ -9,7 +9,7 @@ import pytest
 
 from fieldlog_protocol.errors import UsageError
 from fieldlog_sim.nor_flash import KIB, NorFlash, Partition, PowerCut
-from fieldlog_sim.settings_store import MAX_KEY, MAX_VALUE, SettingsStore
+from fieldlog_sim.settings_store import MAX_KEY, MAX_VALUE, Section, SettingsStore
 from fieldlog_sim.store_errors import StoreFull
 
 SECTOR = 4096
@@ -58,12 +58,15 @@ def test_what_changes_nothing_writes_nothing() -> None:
     assert part.flash.operations == operations
 
 
-def test_clear_empties_the_store() -> None:
+def test_a_section_sees_and_clears_its_own_keys_alone() -> None:
     part = partition()
     store = SettingsStore(part)
-    store.put_many({"a": b"1", "b": b"2"})
-    store.clear()
-    assert store.items() == SettingsStore(part).items() == {}
+    store.put_many({"set/a": b"1", "a": b"of others"})
+    section = Section(store, "set/")
+    section.put_many({"b": b"2"})
+    assert (section.get("a"), section.get("b"), section.get("set/a")) == (b"1", b"2", None)
+    section.clear()
+    assert store.items() == SettingsStore(part).items() == {"a": b"of others"}
 
 
 @pytest.mark.parametrize("key", ["", "k" * (MAX_KEY + 1), "ü" * (MAX_KEY // 2 + 1)])

@@ -91,9 +91,6 @@ class SettingsStore:
             self._rewrite(values)
         self._values = values
 
-    def clear(self) -> None:
-        self.put_many(dict.fromkeys(self._values))
-
     def _append(self, end: int, record: bytes) -> None:
         self._partition.program(self._active * self._half_size + end, record)
         self._end = end + len(record)
