@@ -281,6 +281,7 @@ class _Update:
         if self._left(part, await self._slots()) not in (Action.MARK, Action.UPLOAD):
             self.left.text = self._waiting
             return
+        await self.link.ask(self.link.check)
         try:
             await self.link.ask(lambda: self.device.set_image(part.hash, confirm=self.options.permanent))
         except RefusedError as error:

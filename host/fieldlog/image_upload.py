@@ -73,9 +73,8 @@ class _ImageTarget:
     sent: int = 0
 
     async def begin(self) -> None:
-        """The first piece itself begins an upload; who has forgotten all of it may be another."""
-        if self.sent:
-            await self.link.check()
+        """The first piece itself begins an upload; who wants it, at first or again, may be another device by now."""
+        await self.link.check()
 
     def empty(self, offset: int) -> commands.ImageUploadRequest:
         return self._request(offset, b"")

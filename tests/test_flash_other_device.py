@@ -1,0 +1,105 @@
+"""An update never goes on with another device that was put in the place of the one it began with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from device_bench import Bench
+from fieldlog.flash import FlashOptions
+from fieldlog.steady_link import OtherDevice
+from fieldlog_protocol.commands import logger
+from fieldlog_protocol.error_texts import Rc
+from fieldlog_protocol.errors import RefusedError, VerificationError
+from fieldlog_protocol.wire import Packet, encode_error
+from flash_bench import FAST, FlashBench, firmware, install, runs, slots
+from virtual_link import VirtualTransport
+
+NEW = firmware("2.0.0", 30_000)
+
+
+class TwinBench(FlashBench):
+    """Both live in the same time."""
+
+    def __init__(self, seed: int, clock: list[float]) -> None:
+        self.clock = clock
+        super().__init__(seed=seed)
+
+    @property  # type: ignore[override]
+    def now(self) -> float:
+        return self.clock[0]
+
+    @now.setter
+    def now(self, value: float) -> None:
+        self.clock[0] = max(value, self.clock[0])
+
+
+@dataclass
+class Swapped(VirtualTransport):
+    """When the link is gone, the other device is put to its end."""
+
+    other: Bench | None = field(default=None)
+
+    async def open(self, sink: Any) -> None:
+        if self.seen["cut off"] and self.other is not None:
+            self.bench, self._left = self.other, None
+        await super().open(sink)
+
+
+def two() -> tuple[TwinBench, TwinBench]:
+    clock = [0.0]
+    first, second = TwinBench(1, clock), TwinBench(2, clock)
+    second.arm(label="precious", wrap=True)
+    second.wait(120, 2)
+    return first, second
+
+
+def without_logger(bench: FlashBench) -> None:
+    asked = bench.device.handle
+
+    def handle(packet: Packet, arrived: float, now: float) -> bytes | None:
+        if packet.group == logger.INFO.group:
+            return encode_error(packet.version, Rc.NOT_SUPPORTED, None)
+        return asked(packet, arrived, now)
+
+    bench.device.handle = handle  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("pieces", [12, 25, 33, 40, 47, 50, 60, 70])
+def test_another_device_at_the_same_port_is_left_alone(pieces: int) -> None:
+    first, second = two()
+    transport = Swapped(first, replace(FAST, deliveries=pieces), other=second)
+    boots, held = second.device.boot_id, slots(second)
+    with pytest.raises(OtherDevice, match=r"another device is at the bench.*Nothing was done to it"):
+        install(first, NEW, FlashOptions(return_s=60), transport=transport)
+    assert (second.device.boot_id, slots(second), second.state()) == (boots, held, logger.State.LOGGING)
+
+
+def test_a_device_without_uid_is_known_by_what_it_runs() -> None:
+    first, second = two()
+    without_logger(first)
+    without_logger(second)
+    transport = Swapped(first, replace(FAST, deliveries=30), other=second)
+    with pytest.raises(OtherDevice, match=r"runs 1\.0\.0, which was never on this one"):
+        install(first, NEW, FlashOptions(return_s=60), transport=transport)
+    assert set(slots(second)) == {0}
+
+
+@pytest.mark.parametrize("asked", range(1, 60, 4))
+def test_a_line_that_does_not_break_may_lead_to_another_device_too(asked: int) -> None:
+    """As a plug that is moved on a serial adapter: nothing hangs up."""
+    first, second = two()
+    honest, left = first.device.handle, [asked]
+
+    def handle(packet: Packet, arrived: float, now: float) -> bytes | None:
+        left[0] -= 1
+        return honest(packet, arrived, now) if left[0] > 0 else second.device.handle(packet, arrived, now)
+
+    first.device.handle = handle  # type: ignore[method-assign]
+    boots = second.device.boot_id
+    with pytest.raises((VerificationError, RefusedError)):
+        install(first, NEW, FlashOptions(return_s=20))
+    assert (second.device.boot_id, second.state(), runs(second)) == (boots, logger.State.LOGGING, ("1.0.0", True))
+    assert not any(slot.pending for slot in slots(second).values()), "it would be started some day"
