@@ -73,6 +73,9 @@ class _Watch:
 @click.option("--allow-downgrade", is_flag=True, help="Install an older version too.")
 @click.option("--stop-logging", is_flag=True, help="End a session that is being recorded; its readings stay.")
 @click.option(
+    "--allow-changed-settings", is_flag=True, help="Keep new firmware that has not all settings as they were chosen."
+)
+@click.option(
     "--min-battery",
     "least_battery",
     type=click.IntRange(0, 100),
