@@ -14,7 +14,7 @@ import fieldlog
 from fieldlog.block_reader import chunk_size, read_blocks
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Kind, block_format, build_block
 from fieldlog_protocol.commands import logger
-from fieldlog_protocol.errors import FieldlogError, ProtocolError
+from fieldlog_protocol.errors import FieldlogError, ProtocolError, RefusedError
 from fieldlog_protocol.wire import HEADER_SIZE, encode_body
 from smp_peer import Peer, PtyPeer, UdpPeer, pty_peer, udp_peer
 
@@ -173,6 +173,27 @@ async def test_a_ring_that_is_faster_than_the_link_is_told_with_what_it_cost() -
     assert f"blocks {came[-1] + 1} to " in text
     assert "What had arrived is in the archive. Stop the logging, or use a faster link" in text
     assert liar.asked < 500
+
+
+async def test_what_comes_before_a_refusal_counts() -> None:
+    def refuse(asked: int, answer: dict[str, Any], n: int) -> None:
+        if asked > 4:
+            answer.clear()
+            answer["rc"] = 1
+
+    came: list[bytes] = []
+
+    async def read(device: fieldlog.Device) -> None:
+        async for batch in read_blocks(device.client, 0, 40):
+            came.extend(batch.blocks)
+
+    with pty_peer() as port:
+        Liar(port.peer, refuse)
+        async with fieldlog.connect(url_of(port, raw=False)) as device:
+            with pytest.raises(RefusedError):
+                await read(device)
+            given = sum(body["n"] for body in port.peer.asked(logger.BLOCKS)[:4])
+    assert came == LOG[: given // len(LOG[0])]
 
 
 def spoiled_once(asked: int, answer: dict[str, Any], n: int) -> None:

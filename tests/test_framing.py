@@ -397,3 +397,12 @@ def test_a_message_of_endless_fragments_is_held_in_bounds() -> None:
     tracemalloc.stop()
     assert held < 10_000
     assert framing.feed(ECHO_LINE, 0.0) == [ECHO]
+
+
+def test_a_raw_message_of_no_operation_is_no_message_though_its_length_fits() -> None:
+    framing = RawFraming()
+    wrong = bytes([ECHO[0] | 7]) + ECHO[1:]
+    assert framing.feed(wrong, 0.0) == []
+    assert framing.dropped == 1
+    assert framing.feed(ECHO, 0.0) == [], "what follows cannot be told apart until the line has been silent"
+    assert framing.feed(ECHO, IDLE_S * 1.01) == [ECHO]

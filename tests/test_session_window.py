@@ -305,3 +305,17 @@ def test_a_number_is_never_in_use_twice_while_others_rest() -> None:
     for at in range(200):
         number = _overtaken(bench, at / 1000)
         assert number not in under_way
+
+
+def test_a_late_reply_ends_a_request_that_waits_to_be_sent_again() -> None:
+    """So many were overtaken that the window shrinks: some wait, and what waits is not sent once it is answered."""
+    bench = Bench(window=6)
+    first = bench.ask_many(6)
+    bench.answer(first[5], 0.1)
+    again = bench.sent()
+    assert numbers(again) == [0, 1, 2], "the others wait for room"
+    bench.answer(first[4], 0.2)
+    for request in again:
+        bench.answer(request, 0.3)
+    assert numbers(bench.sent()) == [3]
+    assert sorted(bench.answered()) == [0, 1, 2, 4, 5]
