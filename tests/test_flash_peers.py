@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,16 +14,29 @@ from fieldlog.firmware_package import load_package
 from fieldlog.flash import Flashed, Outcome, flash
 from fieldlog_protocol.image import parse_image
 from flash_bench import firmware
-from peers import Place
+from peers import Peer, Place
 from peers_smpclient import SmpclientPeer
+from peers_smpmgr import Shell, SmpmgrPeer
 from peers_toolkit import ToolkitPeer
 from simulator import simulator
 
 pytestmark = pytest.mark.timeout(200)
-CLIENTS = {"smpclient": SmpclientPeer, "mcumgr-toolkit": ToolkitPeer}
+
+
+@contextmanager
+def _smpmgr(place: Place) -> Generator[Peer]:
+    with closing(Shell()) as shell:
+        yield SmpmgrPeer(place, shell)
+
+
+CLIENTS: dict[str, Callable[[Place], AbstractContextManager[Peer]]] = {
+    "smpclient": SmpclientPeer.connect,
+    "mcumgr-toolkit": ToolkitPeer.connect,
+    "smpmgr": _smpmgr,
+}
 NEW, OTHER = firmware("2.0.0", 9000), firmware("1.5.0", 9000)
 LEFT = ("uploaded", "marked", "on trial")
-_USUAL = (("smpclient", "uploaded"), ("mcumgr-toolkit", "on trial"))
+_USUAL = (("smpclient", "uploaded"), ("mcumgr-toolkit", "on trial"), ("smpmgr", "marked"))
 WITH_OWN = [
     pytest.param(client, how, marks=() if (client, how) in _USUAL else pytest.mark.faults)
     for client in CLIENTS
@@ -31,7 +46,7 @@ WITH_OWN = [
 
 def leave(client: str, place: Place, file: Path, how: str) -> None:
     """Go so far with the client, and no further."""
-    with CLIENTS[client].connect(place) as peer:
+    with CLIENTS[client](place) as peer:
         peer.upload_image(file)
         if how != "uploaded":
             peer.mark_image(parse_image(file.read_bytes()).hash or b"", permanent=False)
@@ -77,7 +92,7 @@ def test_what_a_client_has_updated_needs_nothing(client: str, tmp_path: Path) ->
     file.write_bytes(NEW)
     with simulator() as device:
         place = Place("pty", device.port, 384)
-        with CLIENTS[client].connect(place) as peer:
+        with CLIENTS[client](place) as peer:
             peer.upload_image(file)
             peer.mark_image(parse_image(NEW).hash or b"", permanent=True)
             peer.reset()
