@@ -206,7 +206,7 @@ async def test_udp_keeps_datagrams_whole(host: str, family: socket.AddressFamily
             data, sender = await asyncio.to_thread(peer.recvfrom, 2000)
             assert data == b"a" * 1400
             peer.sendto(b"answer", sender)
-            await catcher.until(lambda: catcher.data == b"answer")
+            await catcher.until(lambda: bytes(catcher.data) == b"answer")
 
 
 async def test_udp_takes_what_has_arrived_at_once_and_in_order() -> None:

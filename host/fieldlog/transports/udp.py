@@ -11,7 +11,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from fieldlog.transports.base import Sink, Tuning
 from fieldlog_protocol.errors import DeviceNotFound, LinkError
@@ -100,8 +100,8 @@ class EndpointChannel(asyncio.DatagramProtocol):
         self._failed = failed
         self._transport: asyncio.DatagramTransport | None = None
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
-        self._transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)  # which by inheritance not every loop's is
 
     def datagram_received(self, data: bytes, addr: tuple[str | int, int]) -> None:  # noqa: ARG002 - the socket is connected
         if self._transport is not None:
