@@ -93,7 +93,7 @@ def test_an_image_for_another_slot_is_refused(bench: Bench) -> None:
 
 
 def test_an_image_for_another_number_is_refused(bench: Bench) -> None:
-    refused(bench, NEW, "for image number 1, and the device has only 0", FlashOptions(number=1))
+    refused(bench, NEW, "for image number 1, and the device has only image 0", FlashOptions(number=1))
 
 
 def test_of_builds_for_each_slot_that_for_the_free_one_is_chosen(bench: Bench) -> None:

@@ -6,10 +6,11 @@ Rule: what cannot be known is no reason against it, but is said.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fieldlog.device import Device
 from fieldlog.firmware_package import FirmwarePackage, PackagedImage
+from fieldlog.flash_fit import check_firmware_runs, check_fit
 from fieldlog.flash_listing import check_listing
 from fieldlog.flash_plan import (
     Action,
@@ -53,12 +54,17 @@ def check_file(package: FirmwarePackage) -> None:
             raise ImageError(f"{entry.name!r} is marked as not bootable: no boot loader starts it. Give another image")
 
 
-async def make_plan(device: Device, package: FirmwarePackage, options: FlashOptions) -> FlashPlan:
-    """See what the device is and what is to be done; raises for everything that speaks against it, and changes nothing."""
+async def make_plan(
+    device: Device, package: FirmwarePackage, options: FlashOptions, *, recovery: bool = False
+) -> FlashPlan:
+    """See what the device is and what is to be done; raises for everything that speaks against it, and changes nothing.
+
+    `recovery`: its boot loader shall write the images over what runs.
+    """
     check_file(package)
     seen = await survey(device)
     pin = None if options.pins is None else options.pins.find(seen.identity)
-    return _Judge(seen, options, pin).plan(package)
+    return _Judge(seen, options, pin, recovery).plan(package)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +72,29 @@ class _Judge:
     seen: Survey
     options: FlashOptions
     pin: Pin | None
+    recovery: bool = False
 
     def plan(self, package: FirmwarePackage) -> FlashPlan:
         chosen = self._choose(package)
         parts = tuple(self._part(entry, self._number(entry, package)) for entry in chosen)
-        plan = FlashPlan(self.seen, parts, (), self._in_the_way(parts))
+        plan = FlashPlan(self.seen, parts, (), None if self.recovery else self._in_the_way(parts), self.recovery)
+        for part in parts:
+            if part.action is not Action.NOTHING:
+                check_version(part, part.before, self.seen, self.options)
         if plan.restarts:
+            self._check_restart(parts)
+        return replace(plan, notes=tuple(self._notes(plan)))
+
+    def _check_restart(self, parts: tuple[Part, ...]) -> None:
+        if not self.recovery:
+            check_firmware_runs(self.seen)
             check_listing(self.seen, parts)
-            for part in parts:
-                self._check_fit(part)
-                if part.action is not Action.NOTHING:
-                    check_version(part, part.before, self.seen, self.options)
+        for part in parts:
+            check_fit(part, self.seen, self.options, recovery=self.recovery)
+        if not self.seen.waits_in_boot_loader:
             _check_dependencies(self.seen, parts)
-            self._check_battery()
-            self._check_recording()
-        return FlashPlan(self.seen, parts, tuple(self._notes(plan)), plan.blocked_by)
+        self._check_battery()
+        self._check_recording()
 
     # which images, and where to
 
@@ -90,6 +104,11 @@ class _Judge:
         left_out = next((e for e in package.images if all(e.number != other.number for other in chosen)), None)
         if left_out is None:
             return chosen
+        if self.recovery:
+            raise VerificationError(
+                f"{left_out.name!r} is built for slot {left_out.slot}, and recovery writes slot 0. {_UNCHANGED}; give the "
+                "build for slot 0"
+            )
         raise VerificationError(
             f"{left_out.name!r} is built for slot {left_out.slot}, which is the one that runs. {_UNCHANGED}; give the "
             "build for the other slot"
@@ -97,6 +116,8 @@ class _Judge:
 
     def _fits(self, entry: PackagedImage, package: FirmwarePackage) -> bool:
         now = running(self.seen.slots, entry.number)
+        if self.recovery:
+            return entry.slot in (None, 0)
         if entry.slot is None or now is None:
             return True
         if any(now.hash == other.image.hash for other in package.images if other.number == entry.number):
@@ -118,6 +139,8 @@ class _Judge:
             verify_target(image, logger.product, logger.hardware)
         slots = self.seen.slots
         action = action_for(slots, number, image.hash or b"", permanent=self.options.permanent)
+        if self.recovery and action is not Action.NOTHING:
+            action = Action.UPLOAD
         return Part(entry, number, action, former_version(slots, number), signature)
 
     def _in_the_way(self, parts: tuple[Part, ...]) -> str | None:
@@ -130,10 +153,22 @@ class _Judge:
         key = self._key()
         if key is None:
             return "not verified" if signatures(image) else "not signed"
-        proof = verify_signature(image, key)
+        try:
+            proof = verify_signature(image, key)
+        except ImageError as error:
+            raise ImageError(f"{error}{self._whose_key()}. {_UNCHANGED}") from error
         self._check_counter(image)
         over = "" if proof is Proof.IMAGE else ", over the hash of what is encrypted"
         return f"verified with the key {key.hash().hex()[:16]}...{over}"
+
+    def _whose_key(self) -> str:
+        """What to do where no key was given and the pinned one does not fit."""
+        if self.options.key is not None:
+            return ""
+        return (
+            ". The key wanted is the one that is pinned for this device on this computer: if the device's key has changed, "
+            "give the new one with --key and --pin-key"
+        )
 
     def _key(self) -> PublicKey | None:
         """The key given, which must be the one that is pinned unless a new one is to be pinned."""
@@ -155,40 +190,6 @@ class _Judge:
             raise VerificationError(
                 f"the image's security counter is {shown}, and this device has run firmware with {known}: its boot loader "
                 f"never goes back. {_UNCHANGED}; build the image with --security-counter {known} or more"
-            )
-
-    # whether it fits
-
-    def _check_fit(self, part: Part) -> None:
-        if not self.seen.sizes:
-            return
-        entry = next((entry for entry in self.seen.sizes if entry.image == part.number), None)
-        if entry is None:
-            there = ", ".join(str(entry.image) for entry in self.seen.sizes)
-            raise VerificationError(
-                f"the image is for image number {part.number}, and the device has only {there}. {_UNCHANGED}; give an "
-                "image for this device, or another --image"
-            )
-        sizes = [slot.size for slot in entry.slots if slot.size is not None]
-        most = entry.max_image_size or min(sizes, default=None)
-        if most is not None and part.packaged.image.size > most:
-            raise VerificationError(
-                f"the image has {part.packaged.image.size} bytes and the device's slot takes {most}. Nothing was sent; "
-                "build a smaller image"
-            )
-        self._check_slot(part, [slot.slot for slot in entry.slots])
-
-    def _check_slot(self, part: Part, there: list[int]) -> None:
-        wanted, now = self.options.slot, running(self.seen.slots, part.number)
-        if wanted is None:
-            return
-        if wanted not in there:
-            raise VerificationError(
-                f"image {part.number} has no slot {wanted}, only {', '.join(map(str, there))}. {_UNCHANGED}"
-            )
-        if now is not None and now.slot == wanted:
-            raise VerificationError(
-                f"slot {wanted} is the one that runs: it cannot be written to. {_UNCHANGED}; leave --slot out"
             )
 
     # whether the moment is right
@@ -220,7 +221,14 @@ class _Judge:
             yield "--pin-key would remember this key for the device, and every later update would be held against it"
         if not plan.restarts:
             return
-        if not self.seen.reverts:
+        if self.seen.waits_in_boot_loader:
+            yield (
+                "the boot loader answers, and it cannot say what the device is: product, version, battery, and what is "
+                "pinned for a logger, were not compared"
+            )
+        if self.recovery:
+            yield "slot 0, which the device runs, is written over: there is no trial and no way back"
+        elif not self.seen.reverts:
             yield "the boot loader keeps no former firmware: there is no trial and no way back"
         for part in plan.parts:
             counter = part.packaged.image.security_counter

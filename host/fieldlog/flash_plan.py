@@ -76,6 +76,11 @@ class Survey:
         return self.logger is not None and self.logger.state in (State.LOGGING, State.ARMED)
 
     @property
+    def waits_in_boot_loader(self) -> bool:
+        """Whether it is its boot loader that answers, MCUboot's serial recovery, and no firmware."""
+        return self.logger is None and self.mode is None and not any(slot.active for slot in self.slots)
+
+    @property
     def reverts(self) -> bool:
         """Whether the boot loader takes back what is not confirmed, as far as it is known."""
         return self.mode not in _NO_WAY_BACK
@@ -139,12 +144,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class FlashPlan:
-    """An update that nothing speaks against. `notes` are sentences that its user should know before."""
+    """An update that nothing speaks against. `notes` are sentences that its user should know before.
+
+    `recovery`: the boot loader writes the images over what runs.
+    """
 
     survey: Survey
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
     blocked_by: str | None
+    recovery: bool = False
 
     @property
     def nothing_to_do(self) -> bool:
@@ -158,6 +167,8 @@ class FlashPlan:
         """What carrying it out would do, in words."""
         if self.nothing_to_do:
             return []
+        if self.recovery:
+            return self._steps_in_recovery()
         found: list[str] = []
         if self.restarts:
             found += ["stop the session"] if self.survey.recording else []
@@ -167,6 +178,14 @@ class FlashPlan:
             found += ["mark for a test" if trial else "mark for good", "restart and wait for the device"]
         found.append("see whether the new firmware works")
         return [*found, "confirm"] if options.confirm else found
+
+    def _steps_in_recovery(self) -> list[str]:
+        found = ["stop the session"] if self.survey.recording else []
+        found += [] if self.survey.waits_in_boot_loader else ["restart into the boot loader's recovery"]
+        found += [
+            f"write image {part.number} over what runs: {part.version} ({part.size} bytes)" for part in self.uploads
+        ]
+        return [*found, "restart and wait for the device", "see whether the new firmware works"]
 
     @property
     def uploads(self) -> list[Part]:

@@ -1,27 +1,32 @@
 """Firmware for a device whose boot loader serves by itself: MCUboot's serial recovery (SMP.md section 6).
 
 Rule: it knows echo, reset, the list of images and uploads, and writes slot 0, so there is no trial and no way back. What
-the device is, it cannot say: file and signature are all that can be checked.
+the device is, it cannot say: where firmware runs, that is asked before it makes way.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
 from fieldlog.device import Device
-from fieldlog.firmware_package import FirmwarePackage, PackagedImage
-from fieldlog.flash import Flashed, Installed, Outcome, Tell
-from fieldlog.flash_checks import check_file
-from fieldlog.flash_plan import FlashOptions, of_image, running
+from fieldlog.firmware_package import FirmwarePackage
+from fieldlog.flash import Flashed, Installed, Outcome
+from fieldlog.flash_checks import make_plan
+from fieldlog.flash_fit import check_fit
+from fieldlog.flash_plan import FlashOptions, FlashPlan, Part, of_image, running
 from fieldlog.flash_probe import problems
 from fieldlog.flash_restart import restart
+from fieldlog.flash_trial import Left, Tell, stop_session
 from fieldlog.image_upload import send_image
-from fieldlog.steady_link import SteadyLink
+from fieldlog.steady_link import Known, OtherDevice, SteadyLink
 from fieldlog.transfer import OnProgress, ignore_progress
 from fieldlog_protocol.commands.image import ImageSlot, ImageSlots
-from fieldlog_protocol.errors import LinkError, RefusedError, VerificationError
-from fieldlog_protocol.image import verify_signature
+from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError, VerificationError
 
 _RECOVERY = 1
 """The boot mode of a restart that ends there (SMP.md section 3)."""
+_WAITS = "The device waits in its boot loader's recovery"
 
 
 async def recover(
@@ -34,93 +39,194 @@ async def recover(
 ) -> Flashed:
     """Write the images into the slots that run, restart, and see that they work. Enters recovery where firmware runs."""
     options = options or FlashOptions()
-    check_file(package)
-    if options.key is not None:
-        for entry in package.images:
-            verify_signature(entry.image, options.key)
-    work = _Recovery(device, SteadyLink(device, options.reconnect_s), options, tell)
-    slots = await work.enter()
-    sizes = await work.sizes()
-    chosen = [(entry, _number(entry, options)) for entry in package.images if entry.slot in (None, 0)]
-    for entry, number in chosen:
-        _check_size(entry, number, sizes)
-    sent = 0
-    for entry, number in chosen:
-        tell(f"uploading {entry.image.version.dotted} ({entry.image.size} bytes)")
-        name = _upload_id(number, sizes)
-        sent += await send_image(device, entry.image.data, name, progress, reconnect_s=options.reconnect_s, named=False)
-    await work.check_written(chosen)
-    images = await work.start(chosen)
-    former = {number: _held(slots, number) for _, number in chosen}
-    done = [Installed(number, slot.version, former[number]) for (_, number), slot in zip(chosen, images, strict=True)]
-    return Flashed(Outcome.CONFIRMED, tuple(done), sent)
+    link = SteadyLink(device, options.reconnect_s)
+    plan = await link.ask(lambda: make_plan(device, package, options, recovery=True))
+    return await carry_out_recovery(device, plan, options, tell=tell, progress=progress)
 
 
+async def carry_out_recovery(
+    device: Device,
+    plan: FlashPlan,
+    options: FlashOptions,
+    *,
+    tell: Tell = lambda _: None,
+    progress: OnProgress = ignore_progress,
+) -> Flashed:
+    """Do what `make_plan` found for recovery."""
+    if plan.nothing_to_do:
+        done = tuple(Installed(part.number, part.version, part.before) for part in plan.parts)
+        return Flashed(Outcome.ALREADY, done)
+    work = _Recovery(device, plan, options, tell, progress)
+    return Flashed(Outcome.CONFIRMED, tuple(await work.run()), work.sent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Known):
+    """A boot loader in its recovery: of the device it says nothing, but firmware that runs is none."""
+
+    async def check(self, device: Device, *, running: bool = False) -> None:
+        del running
+        slots = await device.images()
+        active = [slot.version for slot in slots if slot.active]
+        if active:
+            raise OtherDevice(
+                f"{device.name} has left its boot loader's recovery and runs {' and '.join(active)}. Nothing more was sent; "
+                "repeat the command"
+            )
+
+
+_IN_RECOVERY = _Waiting(None, frozenset(), frozenset(), runs=False)
+
+
+@dataclass(slots=True)
 class _Recovery:
-    def __init__(self, device: Device, link: SteadyLink, options: FlashOptions, tell: Tell) -> None:
-        self.device = device
-        self.link = link
-        self.options = options
-        self.tell = tell
+    """`written`: whether the boot loader has taken anything, from when on what it held is gone."""
 
-    async def enter(self) -> tuple[ImageSlot, ...]:
-        """What lies in the slots, as the boot loader lists them. Firmware that runs is asked to make way."""
-        slots = await self.link.ask(self.device.images)
-        if not any(slot.active for slot in slots):
-            return slots
-        self.tell("restarting into the boot loader's recovery")
+    device: Device
+    plan: FlashPlan
+    options: FlashOptions
+    tell: Tell
+    progress: OnProgress
+    sent: int = 0
+    written: bool = False
+    left: Left = field(default_factory=Left)
+
+    async def run(self) -> list[Installed]:
+        """Errors end with the state that they leave the device in."""
         try:
-            slots = await restart(self.device, slots, self.options.return_s, boot_mode=_RECOVERY)
+            return await self._run()
+        except (RefusedError, LinkError, ProtocolError) as error:
+            if not self.left.text:
+                raise
+            raise self.left.added_to(error) from error
+
+    async def _run(self) -> list[Installed]:
+        if self.plan.survey.recording:
+            await stop_session(self._link(self._firmware), self.tell)
+            self.left.text = "The session was stopped, and nothing was sent. Repeat the command"
+        former = self.plan.survey.slots
+        if not self.plan.survey.waits_in_boot_loader:
+            former = await self._enter()
+        try:
+            await self._write()
+        except (VerificationError, RefusedError) as error:
+            raise await self._undone(error) from error
+        images = await self._start()
+        return [
+            Installed(part.number, slot.version, _held(former, part.number))
+            for part, slot in zip(self.plan.parts, images, strict=True)
+        ]
+
+    @property
+    def _firmware(self) -> Known:
+        """What the device is known by while firmware runs."""
+        seen = self.plan.survey
+        new = frozenset(part.hash for part in self.plan.parts)
+        held = frozenset(slot.hash for slot in seen.slots if slot.hash is not None)
+        return Known(None if seen.logger is None else seen.logger.uid, held | new, new, runs=False)
+
+    def _link(self, known: Known = _IN_RECOVERY) -> SteadyLink:
+        return SteadyLink(self.device, self.options.reconnect_s, known)
+
+    async def _enter(self) -> tuple[ImageSlot, ...]:
+        """Firmware that runs is asked to make way; what lies in the slots then, as the boot loader lists it."""
+        self.tell("restarting into the boot loader's recovery")
+        before = await self._link(self._firmware).ask(self.device.images)
+        try:
+            slots = await restart(self.device, before, self.options.return_s, _RECOVERY, known=self._firmware)
+            runs = [slot.version for slot in slots if slot.active]
         except LinkError as error:
-            raise LinkError(
-                f"{self.device.name} did not enter its boot loader's recovery. It was not changed; hold the button that "
-                "starts it there, or flash without --recovery"
-            ) from error
-        await self.link.ask(self.device.reopen)  # the boot loader's buffers are not the firmware's
+            raise self._not_entered("") from error
+        if runs:
+            raise self._not_entered(f" and runs {' and '.join(runs)}")
+        self.left.text = f"{_WAITS} with what it ran. Repeat the command, or start that with `fieldlog reset`"
+        await self._link().ask(self.device.reopen)  # the boot loader's buffers are not the firmware's
         return slots
 
-    async def sizes(self) -> tuple[ImageSlots, ...]:
+    def _not_entered(self, state: str) -> LinkError:
+        return LinkError(
+            f"{self.device.name} did not enter its boot loader's recovery{state}. It was not changed; hold the button that "
+            "starts it there, or flash without --recovery"
+        )
+
+    async def _write(self) -> None:
+        sizes = await self._sizes()
+        seen = replace(self.plan.survey, sizes=sizes or self.plan.survey.sizes)
+        for part in self.plan.parts:
+            check_fit(part, seen, self.options, recovery=True)
+        for part in self.plan.parts:
+            await self._send(part, sizes)
+        await self._check_written()
+
+    async def _sizes(self) -> tuple[ImageSlots, ...]:
         try:
-            return await self.link.ask(self.device.slots)
-        except RefusedError:
+            return await self._link().ask(self.device.slots)
+        except (RefusedError, ProtocolError):
             return ()
 
-    async def check_written(self, chosen: list[tuple[PackagedImage, int]]) -> None:
+    async def _send(self, part: Part, sizes: tuple[ImageSlots, ...]) -> None:
+        self.tell(f"uploading {part.version} ({part.size} bytes)")
+        data, name, wait_s = part.packaged.image.data, _upload_id(part.number, sizes), self.options.reconnect_s
+        self.sent += await send_image(
+            self.device, data, name, self._moved, reconnect_s=wait_s, known=_IN_RECOVERY, named=False
+        )
+
+    def _moved(self, done: int, total: int) -> None:
+        if done and not self.written:
+            self.written = True
+            self.left.text = f"{_WAITS} and has nothing whole to run. Repeat the command"
+        self.progress(done, total)
+
+    async def _check_written(self) -> None:
         """A boot loader lists what it would start, some without the hash."""
-        slots = await self.link.ask(self.device.images)
-        for entry, number in chosen:
-            there = [slot.hash for slot in of_image(slots, number) if slot.slot == 0]
-            if entry.image.hash not in there and None not in there:
+        slots = await self._link(_IN_RECOVERY).ask(self.device.images)
+        for part in self.plan.parts:
+            there = [slot.hash for slot in of_image(slots, part.number) if slot.slot == 0]
+            if part.hash not in there and None not in there:
                 raise VerificationError(
-                    f"the boot loader does not accept {entry.image.version.dotted} (signature, key or version) and will not "
-                    "start it. The device stays in recovery; send an image that is signed with its key"
+                    f"the boot loader does not accept {part.version} (signature, key or version) and will not start it. The "
+                    "device stays in recovery; send an image that is signed with its key"
                 )
 
-    async def start(self, chosen: list[tuple[PackagedImage, int]]) -> list[ImageSlot]:
+    async def _undone(self, error: VerificationError | RefusedError) -> FieldlogError:
+        """Firmware that made way for what is not to be written is started again."""
+        if self.written or isinstance(error, OtherDevice) or self.plan.survey.waits_in_boot_loader:
+            return error
+        slots: tuple[ImageSlot, ...] = ()
+        with suppress(LinkError, RefusedError):
+            before = await self._link().ask(self.device.images)
+            slots = await restart(self.device, before, self.options.return_s, known=self._firmware)
+        runs = [slot.version for slot in slots if slot.active]
+        if not runs:
+            return self.left.added_to(error)
+        self.left.text = ""
+        return Left(f"It was restarted and runs {' and '.join(runs)} again").added_to(error)
+
+    async def _start(self) -> list[ImageSlot]:
         """Leave recovery; the images that run then."""
+        self.left.text = (
+            "The image was written. Switch the device off and on; if it does not come up, repeat the command"
+        )
         self.tell("restarting")
-        before = await self.link.ask(self.device.images)
-        slots = await restart(self.device, before, self.options.return_s)
-        await self.link.ask(self.device.reopen)
-        found: list[ImageSlot] = []
-        for entry, number in chosen:
-            now = running(slots, number)
-            if now is None or now.hash != entry.image.hash:
-                shown = "nothing" if now is None else now.version
-                raise VerificationError(
-                    f"{entry.image.version.dotted} was written, but {shown} runs. Send the image again, or another"
-                )
-            found.append(now)
-        if wrong := await self.link.ask(lambda: problems(self.device, None)):
+        before = await self._link().ask(self.device.images)
+        slots = await restart(self.device, before, self.options.return_s, known=self._firmware)
+        link = self._link(self._firmware)
+        await link.ask(self.device.reopen)
+        found = [self._require_running(part, slots) for part in self.plan.parts]
+        self.left.text = f"{found[0].version} was written and runs. See with `fieldlog info` whether it works"
+        if wrong := await link.ask(lambda: problems(self.device, None)):
             raise VerificationError(
                 f"{found[0].version} runs but does not work: {'; '.join(wrong)}. There is no former firmware to go back to; "
                 "flash another"
             )
         return found
 
-
-def _number(entry: PackagedImage, options: FlashOptions) -> int:
-    return entry.number if options.number is None else options.number
+    def _require_running(self, part: Part, slots: tuple[ImageSlot, ...]) -> ImageSlot:
+        now = running(slots, part.number)
+        if now is None or now.hash != part.hash:
+            shown = "nothing" if now is None else now.version
+            raise VerificationError(f"{part.version} was written, but {shown} runs. Send the image again, or another")
+        return now
 
 
 def _upload_id(number: int, sizes: tuple[ImageSlots, ...]) -> int:
@@ -130,15 +236,6 @@ def _upload_id(number: int, sizes: tuple[ImageSlots, ...]) -> int:
             if (entry.image, slot.slot) == (number, 0) and slot.upload_image_id is not None:
                 return slot.upload_image_id
     return number
-
-
-def _check_size(entry: PackagedImage, number: int, sizes: tuple[ImageSlots, ...]) -> None:
-    for known in sizes:
-        if known.image == number and known.max_image_size is not None and entry.image.size > known.max_image_size:
-            raise VerificationError(
-                f"the image has {entry.image.size} bytes and the device's slot takes {known.max_image_size}. Nothing was "
-                "sent; build a smaller image"
-            )
 
 
 def _held(slots: tuple[ImageSlot, ...], number: int) -> str | None:

@@ -113,7 +113,7 @@ def _other_key(found: tuple[Signature, ...], key: PublicKey, stated: Tlv) -> Ima
     named = " and ".join(f"{_key_text(signature)} ({signature.name})" for signature in found)
     wanted = _short(key.hash(stated.kind))
     return ImageError(
-        f"the image is signed with another key: it names {named}, the key given has the hash {wanted} ({key.kind.value}). "
+        f"the image is signed with another key: it names {named}, the key wanted has the hash {wanted} ({key.kind.value}). "
         "Give the key that signed it, or get an image that is signed for this device"
     )
 
