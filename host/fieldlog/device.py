@@ -21,6 +21,8 @@ from fieldlog_protocol.errors import RefusedError
 
 _USUAL_PARTS = 2
 """So many parts of a logger's description are asked for at once; a device may have fewer, or more."""
+_SLOW_TRIES = 2
+"""What may take most of a minute is not asked for as often as what takes no time."""
 
 
 class Device:
@@ -91,7 +93,7 @@ class Device:
 
     async def erase_image(self, slot: int | None = None) -> None:
         """Erase a slot; without one, that which does not run."""
-        await self.client.request(image.ERASE, image.ImageEraseRequest(slot=slot))
+        await self.client.request(image.ERASE, image.ImageEraseRequest(slot=slot), tries=_SLOW_TRIES)
 
     async def slots(self) -> tuple[image.ImageSlots, ...]:
         """Sizes of all slots; older devices refuse it (rc 8)."""

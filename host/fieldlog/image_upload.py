@@ -5,15 +5,17 @@ Rule: where to go on is the device's word alone. What it still holds is not sent
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 
 from fieldlog.client import Reply
 from fieldlog.device import Device
 from fieldlog.steady_link import Known, SteadyLink
-from fieldlog.transfer import OnProgress, ignore_progress, upload
+from fieldlog.transfer import Lost, OnProgress, ignore_progress, room, upload
+from fieldlog_protocol.commands import Empty, os
 from fieldlog_protocol.commands import image as commands
-from fieldlog_protocol.errors import LinkError, ProtocolError, VerificationError
+from fieldlog_protocol.errors import LinkError, ProtocolError, RequestTimeout, VerificationError
 
 _FIRST_CHUNK_S = 40.0
 _LAST_CHUNK_S = 20.0
@@ -22,6 +24,12 @@ _WRITE_UNIT = 8
 """Boot loaders in recovery take whole units of their flash only, of which this is the usual largest."""
 _MOST_BREAKS = 6
 """So often may a link break without anything getting further in between."""
+_MOST_SILENCES = 1
+"""So often may a device that answers other things leave pieces unanswered without anything getting further."""
+_PROBES_S = (2.0, 4.0)
+"""After so long a wait for what may take long, something quick is asked behind it."""
+_LEAST_FIRST = 32
+"""Bytes of data that the first piece must carry: devices look for MCUboot's header in it (SMP.md section 6)."""
 
 
 async def send_image(
@@ -52,7 +60,12 @@ async def send_image(
             if not reconnect_s or breaks > _MOST_BREAKS:
                 raise
             await link.reconnect(error)
-    if target.match is False and named:
+            if isinstance(error, RequestTimeout) and breaks > _MOST_SILENCES:
+                raise RequestTimeout(
+                    f"{device.name} answers, but not to the upload any more, at byte {furthest} of {len(data)}. Restart the "
+                    "device, then repeat the command"
+                ) from error
+    if target.match is False and target.named:
         raise VerificationError(
             "the device says that what it received differs from the image file. It still runs what it ran; "
             "erase the slot with `fieldlog image erase` and flash again"
@@ -71,24 +84,35 @@ class _ImageTarget:
     match: bool | None = None
     furthest: int = 0
     sent: int = 0
+    _first_s: float = _FIRST_CHUNK_S
 
     async def begin(self) -> None:
         """The first piece itself begins an upload; who wants it, at first or again, may be another device by now."""
         await self.link.check()
 
+    @property
+    def named(self) -> bool:
+        """Whether the file's hash is told: small messages have no room for it beside what a first piece must carry."""
+        if self.sha is None:
+            return False
+        return room(self.link.device.client.max_request, self._first(b"", self.sha)) >= _LEAST_FIRST
+
     def empty(self, offset: int) -> commands.ImageUploadRequest:
         return self._request(offset, b"")
 
     def send(self, offset: int, size: int) -> Reply[commands.ImageUploadResponse]:
+        """Pieces that may take long are sent once: before one is sent again, it is looked who is there."""
         last = offset + size == len(self.data)
-        work_s = _FIRST_CHUNK_S if offset == 0 else _LAST_CHUNK_S if last else _CHUNK_S
+        work_s = self._first_s if offset == 0 else _LAST_CHUNK_S if last else _CHUNK_S
+        if offset == 0:
+            self._first_s = _LAST_CHUNK_S  # whatever is to be erased is erased by then
         self.sent += size
-        return self.link.device.client.start(
-            commands.UPLOAD, self._request(offset, self.data[offset : offset + size]), service_s=work_s
-        )
+        request = self._request(offset, self.data[offset : offset + size])
+        tries = None if work_s == _CHUNK_S else 1
+        return self.link.device.client.start(commands.UPLOAD, request, service_s=work_s, tries=tries)
 
     async def wanted(self, reply: Reply[commands.ImageUploadResponse]) -> int:
-        answer = await reply
+        answer = await self._answer(reply)
         if answer.off > len(self.data):
             raise ProtocolError(
                 f"the device wants byte {answer.off} of an image of {len(self.data)}. It still runs what it ran; erase "
@@ -98,9 +122,34 @@ class _ImageTarget:
         self.furthest = max(self.furthest, answer.off)
         return answer.off
 
+    async def _answer(self, reply: Reply[commands.ImageUploadResponse]) -> commands.ImageUploadResponse:
+        """Requests are answered in order: where a later one is, this one was lost."""
+        if reply.ask.tries > 1:
+            return await reply
+        try:
+            for pause_s in _PROBES_S:
+                if (await asyncio.wait((reply,), timeout=pause_s))[0] or await self._was_lost(reply):
+                    break
+            return await reply
+        finally:
+            reply.cancel()
+
+    async def _was_lost(self, reply: Reply[commands.ImageUploadResponse]) -> bool:
+        client = self.link.device.client
+        probe = client.start(os.PARAMS, Empty(), tries=1)
+        try:
+            await asyncio.wait((reply, probe), return_when=asyncio.FIRST_COMPLETED)
+            answered = probe.done() and not isinstance(probe.exception(), LinkError)
+        finally:
+            probe.cancel()
+        if answered and not reply.done():
+            client.give_up(reply, Lost("a later request was answered first"))
+        return reply.done()
+
     def _request(self, offset: int, piece: bytes) -> commands.ImageUploadRequest:
         if offset:
             return commands.ImageUploadRequest(off=offset, data=piece)
-        return commands.ImageUploadRequest(
-            image=self.number or None, len=len(self.data), off=0, sha=self.sha, data=piece
-        )
+        return self._first(piece, self.sha if self.named else None)
+
+    def _first(self, piece: bytes, sha: bytes | None) -> commands.ImageUploadRequest:
+        return commands.ImageUploadRequest(image=self.number or None, len=len(self.data), off=0, sha=sha, data=piece)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from fieldlog.device import Device
 from fieldlog_protocol.commands.image import ImageSlot
-from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, VerificationError
+from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, RequestTimeout, VerificationError
 
 T = TypeVar("T")
 
@@ -20,6 +20,8 @@ _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 4.0
 _MOST_BREAKS = 6
 """So often may a link break while one thing is done."""
+_MOST_SILENCES = 1
+"""So often may a device that answers other things leave it unanswered, after all repetitions."""
 
 
 class OtherDevice(VerificationError):
@@ -99,11 +101,15 @@ class SteadyLink:
 
     async def ask(self, work: Callable[[], Awaitable[T]]) -> T:
         """The result of `work`, which may safely be done twice."""
+        silences = 0
         for _ in range(_MOST_BREAKS):
             try:
                 return await work()
             except LinkError as error:
                 await self.reconnect(error)
+                silences += isinstance(error, RequestTimeout)
+                if silences > _MOST_SILENCES:
+                    raise
         return await work()
 
     async def reconnect(self, error: LinkError) -> None:
