@@ -19,6 +19,7 @@ from fieldlog_protocol.image import ImageVersion, build_image, parse_image
 from fieldlog_sim.boot_config import BootConfig
 from fieldlog_sim.device import Device, DeviceConfig
 from fieldlog_sim.handlers import register_all
+from fieldlog_sim.port import Buffers
 from fieldlog_sim.profiles import PROFILES
 from fieldlog_sim.sensors import default_sensors
 from fieldlog_sim.sim_time import SimTime
@@ -28,13 +29,15 @@ from virtual_link import LinkKind, VirtualTransport, run
 class FlashBench(Bench):
     """A logger whose boot loader was built as `boot` says."""
 
-    def __init__(self, boot: BootConfig | None = None, seed: int = 0, log_sectors: int = 24) -> None:
+    def __init__(
+        self, boot: BootConfig | None = None, seed: int = 0, log_sectors: int = 24, buffers: Buffers = ROOMY
+    ) -> None:
         self.now = 0.0
         self.request_ids = count(1000)
         self.sensors = default_sensors(seed)
         self._sequence = cycle(range(256))
         size = flash_with_log_of(log_sectors)
-        config = DeviceConfig(PROFILES["logger"], ROOMY, seed, flash_size=size, boot=boot or BootConfig())
+        config = DeviceConfig(PROFILES["logger"], buffers, seed, flash_size=size, boot=boot or BootConfig())
         time = SimTime(START_US, monotonic=lambda: self.now)
         self.device = Device(config, time, self.sensors, register_all)
 

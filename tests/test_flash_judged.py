@@ -16,6 +16,7 @@ from fieldlog_protocol.image import ImageVersion, Tlv, TlvType, build_image, par
 from fieldlog_sim.boot_config import BootConfig
 from fieldlog_sim.boot_swap import BootMode
 from fieldlog_sim.faults import Faults
+from fieldlog_sim.port import Buffers
 from flash_bench import FAST, FlashBench, Told, firmware, install, mark, planned, restart, runs, slots, upload
 from flash_lies import Answer, lying, lying_when_new, refuse, runs_new
 from virtual_link import LinkKind
@@ -253,6 +254,14 @@ def test_an_image_on_trial_goes_back_before_others_need_a_restart() -> None:
     assert "takes it back" in planned(bench, pair()).steps(FlashOptions())[0]
     done = install(bench, pair())
     assert (done.sent, runs(bench), runs(bench, 1)) == (len(OTHER), ("2.0.0", True), ("1.5.0", True))
+
+
+def test_two_images_are_updated_through_the_buffers_that_most_devices_have() -> None:
+    """A list of four slots fits only without the flags that are not set."""
+    bench = FlashBench(BootConfig(images=2), buffers=Buffers())
+    for first, second in (("2.0.0", "1.5.0"), ("2.1.0", "1.6.0")):
+        done = install(bench, pair(firmware(first), firmware(second)))
+        assert (done.outcome, runs(bench), runs(bench, 1)) == (Outcome.CONFIRMED, (first, True), (second, True))
 
 
 # boot loaders that do not start what they were given

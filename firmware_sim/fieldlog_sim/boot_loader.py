@@ -41,6 +41,12 @@ class BootReport:
     others: tuple[BootReport, ...] = ()
 
     @property
+    def told(self) -> str:
+        """What happened, of all images, and what did not."""
+        reports = (self, *self.others)
+        return "; ".join([self.reason, *(report.refused for report in reports if report.refused is not None)])
+
+    @property
     def runs(self) -> bool:
         """Whether every image may run."""
         return self.version is not None and all(other.runs for other in self.others)

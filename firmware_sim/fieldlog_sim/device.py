@@ -196,7 +196,7 @@ class Device:
         self.logger = self._make_logger(partitions) if self.config.profile.has_logger else None
         self.dispatcher = Dispatcher(Limits(self.config.buffers.size, self.config.profile.indefinite))
         self._register(self.dispatcher, self)
-        self._console += f"*** fieldlog simulator {self.firmware_version} ({self.boot_report.reason}) ***\r\n".encode()
+        self._console += f"*** fieldlog simulator {self.firmware_version} ({self.boot_report.told}) ***\r\n".encode()
         if self.logger is not None:
             self.logger.boot(reason)
 

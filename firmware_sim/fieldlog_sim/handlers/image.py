@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+import msgspec
+
 from fieldlog_protocol.commands import Empty, Group, image
 from fieldlog_protocol.errors import ImageError
 from fieldlog_protocol.image import IMAGE_MAGIC, parse_header
@@ -18,7 +20,7 @@ _FIRST_CHUNK_LEAST = 32
 
 def register(dispatcher: Dispatcher, device: Device) -> None:
     """Serve the group."""
-    handlers = _Images(device)
+    handlers = _Images(device, dispatcher)
     dispatcher.on(image.STATE_READ, handlers.state)
     dispatcher.on(image.STATE_WRITE, handlers.set_state)
     dispatcher.on(image.UPLOAD, handlers.upload)
@@ -37,16 +39,21 @@ class _Upload:
 
 
 class _Images:
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, dispatcher: Dispatcher) -> None:
         self._device = device
+        self._dispatcher = dispatcher
         self._upload: _Upload | None = None
 
     def state(self, _: Empty) -> image.ImageStateResponse:
+        """Where it does not fit otherwise, flags that are not set are left out, as Zephyr's frugal list does."""
         boot_loader = self._device.boot_loader
         many = len(boot_loader.areas) > 1
-        return image.ImageStateResponse(
+        whole = image.ImageStateResponse(
             images=tuple(image_slot(slot, many=many) for slot in boot_loader.slots()), split_status=0
         )
+        if self._dispatcher.limits.fits(whole):
+            return whole
+        return image.ImageStateResponse(images=tuple(map(_frugal, whole.images)))
 
     def set_state(self, request: image.ImageStateRequest) -> image.ImageStateResponse:
         boot_loader = self._device.boot_loader
@@ -186,3 +193,8 @@ def image_slot(slot: SlotInfo, *, many: bool) -> image.ImageSlot:
         active=slot.active,
         permanent=slot.permanent,
     )
+
+
+def _frugal(slot: image.ImageSlot) -> image.ImageSlot:
+    flags = {name: getattr(slot, name) or None for name in ("bootable", "pending", "confirmed", "active", "permanent")}
+    return msgspec.structs.replace(slot, **flags)
