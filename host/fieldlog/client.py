@@ -97,7 +97,7 @@ class Client:
         self._make_framing = framing
         self._options = options or LinkOptions()
         first = framing()
-        self._checked = first.checked
+        self._checked, self._joinable = first.checked, first.joinable
         self._session = Session(first, timeouts=self._options.timeouts)
         self._replies: dict[int, Reply[Any]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -188,7 +188,7 @@ class Client:
         self._keep_text()
         self._seen.clear()
         framing = self._make_framing()
-        self._checked = framing.checked
+        self._checked, self._joinable = framing.checked, framing.joinable
         self._session = Session(framing, timeouts=self._options.timeouts, version=version)
 
     def _keep_text(self) -> None:
@@ -321,7 +321,7 @@ class Client:
         frames = self._session.outgoing()
         if not frames and self._timer is not None:
             return
-        if len(frames) > 1 and self._transport.mtu is None:
+        if len(frames) > 1 and self._joinable:
             frames = [b"".join(frames)]  # a stream's frames delimit themselves, and a system call costs more than they
         for frame in frames:
             self._transport.send(frame)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from fieldlog_protocol.framing.console import ConsoleFraming
 from fieldlog_protocol.framing.datagram import DatagramFraming, fragments
+from fieldlog_protocol.framing.pieces import PieceFraming
 from fieldlog_protocol.framing.raw import RawFraming
 
 
@@ -17,12 +18,14 @@ class Framing(Protocol):
     """What a session needs of a framing.
 
     `in_flight_limit`: how many requests may be under way on this framing at all, None for no limit of its own.
-    `checked`: whether a check value keeps damaged messages out. `ordered`: whether replies keep the order of their requests. `dropped`: frames given up so far.
+    `checked`: whether a check value keeps damaged messages out. `ordered`: whether replies keep the order of their requests.
+    `joinable`: whether several frames may be handed to the link as one. `dropped`: frames given up so far.
     """
 
     in_flight_limit: int | None
     checked: bool
     ordered: bool
+    joinable: bool
     dropped: int
 
     def encode(self, message: bytes) -> bytes:
@@ -38,4 +41,4 @@ class Framing(Protocol):
         ...
 
 
-__all__ = ["ConsoleFraming", "DatagramFraming", "Framing", "RawFraming", "fragments"]
+__all__ = ["ConsoleFraming", "DatagramFraming", "Framing", "PieceFraming", "RawFraming", "fragments"]

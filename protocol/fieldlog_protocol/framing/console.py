@@ -29,6 +29,7 @@ class ConsoleFraming:
     in_flight_limit: int | None = None
     checked = True
     ordered = True
+    joinable = True
 
     def __init__(self, max_message: int = _MAX_MESSAGE, max_line: int = 1024) -> None:
         self.dropped = 0

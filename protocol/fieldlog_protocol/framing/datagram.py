@@ -11,6 +11,7 @@ class DatagramFraming:
     in_flight_limit: int | None = None
     checked = True
     ordered = False
+    joinable = False
 
     def __init__(self, max_message: int = MAX_MESSAGE) -> None:
         self.dropped = 0

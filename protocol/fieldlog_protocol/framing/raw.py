@@ -1,7 +1,7 @@
-"""Raw serial and BLE: bare messages, delimited only by the length in their header (SMP.md section 4).
+"""Raw serial: bare messages, delimited only by the length in their header (SMP.md section 4).
 
 There is no marker and no CRC, so one torn header would swallow what follows. Silence heals it: bytes that arrive more
-than `idle_s` after the last ones begin a new message. On BLE the same decoder rebuilds messages from notifications.
+than `idle_s` after the last ones begin a new message.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ class RawFraming:
     in_flight_limit: int | None = 1
     checked = False
     ordered = True
+    joinable = True
 
     def __init__(self, max_message: int = MAX_MESSAGE, idle_s: float = 0.2, *, exact: bool = False) -> None:
         self.dropped = 0
