@@ -185,6 +185,25 @@ def test_firmware_on_trial_that_fails_is_not_restarted_while_it_records() -> Non
     assert [session.stop is not None for session in bench.sessions()] == [True]
 
 
+def test_a_clock_that_the_restart_has_cost_is_told() -> None:
+    bench, told = FlashBench(), Told()
+    bench.ask(os.DATETIME_WRITE, os.DatetimeRequest(datetime="2026-01-02T03:04:05"))
+    install(bench, NEW, told=told)
+    assert any("`fieldlog clock sync`" in step for step in told.steps)
+    told = Told()
+    install(bench, OTHER, FlashOptions(allow_downgrade=True), told=told)
+    assert not any("clock" in step for step in told.steps)
+
+
+def test_what_the_next_restart_starts_is_told_where_there_is_nothing_to_do() -> None:
+    bench, told = FlashBench(), Told()
+    install(bench, NEW)
+    upload(bench, OTHER)
+    mark(bench, OTHER, permanent=True)
+    assert install(bench, NEW, told=told).outcome is Outcome.ALREADY
+    assert told.steps == ["note: 1.5.0 waits in slot 1 to be started: the next restart does that"]
+
+
 # what cannot be judged is not begun
 
 

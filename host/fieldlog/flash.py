@@ -24,6 +24,7 @@ from fieldlog.flash_plan import (
     idle_slot,
     in_the_way,
     running,
+    standing_in_the_way,
 )
 from fieldlog.flash_probe import look
 from fieldlog.flash_restart import restart
@@ -112,6 +113,9 @@ async def carry_out(
     outcome = Outcome.ALREADY
     if not plan.nothing_to_do:
         outcome = await work.run()
+    for part in plan.parts if plan.nothing_to_do else ():
+        if waiting := standing_in_the_way(plan.survey.slots, part.number, part.hash):
+            tell(f"note: {waiting}: the next restart does that")
     if outcome is not Outcome.TESTING:
         _remember(plan, options)
     return Flashed(outcome, tuple(Installed(p.number, p.version, p.before) for p in plan.parts), work.sent)

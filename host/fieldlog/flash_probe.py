@@ -49,10 +49,14 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is wrong with new firmware, in a few words each. `settings`: with those that people have chosen."""
+    """What is wrong with new firmware, in a few words each. `settings`: with those that people have chosen.
+
+    `cost`: what any restart costs, to be told.
+    """
 
     faults: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    cost: tuple[str, ...] = ()
 
 
 async def look(device: Device) -> Snapshot:
@@ -150,7 +154,7 @@ async def judge(device: Device, before: Snapshot | None) -> Judgement:
     elif "logger" not in now.troubles:
         faults.append("it has no logger any more")
     known = now.info is not None and "settings" not in now.troubles and "settings" not in before.troubles
-    return Judgement(tuple(faults), tuple(_lost_settings(before, now)) if known else ())
+    return Judgement(tuple(faults), tuple(_lost_settings(before, now)) if known else (), tuple(_cost(before, now)))
 
 
 async def problems(device: Device, before: Snapshot | None) -> list[str]:
@@ -189,6 +193,12 @@ def _better(state: State | int) -> set[State]:
 
 def _name(state: State | int) -> str:
     return state.name.lower() if isinstance(state, State) else f"in state {state}"
+
+
+def _cost(before: Snapshot, now: Snapshot) -> Iterator[str]:
+    clocks = [None if at.info is None else at.info.utc_s for at in (before, now)]
+    if clocks[0] is not None and clocks[1] is None:
+        yield "the restart has cost the device its clock: set it with `fieldlog clock sync`"
 
 
 def _lost_settings(before: Snapshot, now: Snapshot) -> Iterator[str]:

@@ -63,11 +63,14 @@ class Trial:
         """Whether the new firmware is confirmed at the end, or left on trial as was wished; raises VerificationError if
         it does not work, or no longer runs."""
         self.left.text = self._on_trial
-        found = self._held_against(await self.link.ask(lambda: judge(self.link.device, before)))
+        judged = await self.link.ask(lambda: judge(self.link.device, before))
+        found = self._held_against(judged)
         slots = await self._slots()
         self._require_running(slots)
         if found:
             raise await self._rejected(found, slots)
+        for cost in judged.cost:
+            self.tell(f"note: {cost}")
         if self._kept(slots):
             return True
         if not self.options.confirm:

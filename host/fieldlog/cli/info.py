@@ -111,7 +111,8 @@ def _logger_fields(info: dict[str, Any]) -> list[tuple[str, object]]:
     return [
         ("name", info["name"]),
         ("serial", info["serial"]),
-        ("product", " ".join(filter(None, (info["product"], info["hardware"])))),
+        ("product", info["product"]),
+        ("hardware", info["hardware"]),
         ("firmware", info["firmware"]),
         ("uid", info["uid"]),
         ("state", info["state"]),
