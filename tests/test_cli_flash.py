@@ -57,6 +57,7 @@ def test_a_key_is_pinned_and_then_asked_for(device: Simulator, tmp_path: Path, s
     done = json.loads(out)
     assert (done["outcome"], done["images"]) == ("confirmed", [{"image": 0, "version": "2.0.0", "before": "1.0.0"}])
     assert done["sent_bytes"] > 0
+    assert [words.startswith("verified with the key") for words in done["signatures"]] == [True]
     (tmp_path / "fw.bin").write_bytes(firmware("3.0.0"))
     code, _, err = flash(device, tmp_path, tmp_path / "fw.bin")
     assert (code, "carries no signature" in err) == (5, True)

@@ -333,7 +333,14 @@ class _Update:
         if len(missing) < len(self.plan.parts) and self.plan.survey.reverts:
             with suppress(LinkError):
                 slots = await self._restart(slots)
-        return not_started(missing[0], slots)
+        return not_started(missing[0], slots, await self._last_restart())
+
+    async def _last_restart(self) -> str | None:
+        """What the device says it was last restarted by; None where it does not tell."""
+        try:
+            return (await self.link.ask(self.device.logger_info)).reset_reason or None
+        except (RefusedError, ProtocolError, LinkError):
+            return None
 
 
 def _known(plan: FlashPlan) -> Known:

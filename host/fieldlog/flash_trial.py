@@ -177,8 +177,8 @@ class Trial:
         )
 
 
-def not_started(part: Part, slots: tuple[ImageSlot, ...]) -> VerificationError:
-    """Why an image does not run after a restart into it, as far as the slots tell."""
+def not_started(part: Part, slots: tuple[ImageSlot, ...], last_restart: str | None = None) -> VerificationError:
+    """Why an image does not run after a restart into it, as far as the slots and the reason of the last restart tell."""
     now, idle = running(slots, part.number), idle_slot(slots, part.number, part.hash)
     if now is None:
         return VerificationError(
@@ -196,10 +196,11 @@ def not_started(part: Part, slots: tuple[ImageSlot, ...]) -> VerificationError:
             f"{again}: {part.version} still waits in slot {idle.slot}, its boot loader does not start it. The device works as "
             "before; see with `fieldlog image inspect` whether it needs another image, and give a package that holds both"
         )
+    cause = "" if last_restart is None else f"By what it was last restarted, the device calls {last_restart!r}. "
     return VerificationError(
         f"{again}: its boot loader took it back because it did not come up, or because the device lost its power or was "
-        "restarted once more before it was confirmed; or the boot loader did not accept it (signature, key or header). The "
-        "device works as before. Repeat the command; should it end like this again, check with `fieldlog image inspect` "
+        "restarted once more before it was confirmed; or the boot loader did not accept it (signature, key or header). "
+        f"{cause}The device works as before. Repeat the command; should it end like this again, check with `fieldlog image inspect` "
         "that the image is signed with the device's key"
     )
 

@@ -144,18 +144,19 @@ async def _plan(common: Common, package: FirmwarePackage, wanted: FlashOptions) 
 def _install(common: Common, name: str, package: FirmwarePackage, wanted: FlashOptions) -> None:
     watch = _Watch(common)
 
-    async def work() -> Flashed:
+    async def work() -> tuple[FlashPlan, Flashed]:
         async with common.connect(lasting(choose(common.url))) as device:
             plan = await SteadyLink(device, wanted.reconnect_s).ask(lambda: make_plan(device, package, wanted))
             if not plan.nothing_to_do:
                 for note in plan.notes:
                     common.output.note(f"note: {note}")
             with common.output.progress(f"uploading {name}") as show:
-                return await carry_out(device, plan, wanted, tell=watch.tell, progress=watch.progress(show))
+                return plan, await carry_out(device, plan, wanted, tell=watch.tell, progress=watch.progress(show))
 
     with on_interrupt(watch.state):
-        done = run(work())
-    common.output.result(_result_json(done), lambda: _show_result(common.output, done))
+        plan, done = run(work())
+    judged = {"signatures": [part.signature for part in plan.parts], "notes": list(plan.notes)}
+    common.output.result({**_result_json(done), **judged}, lambda: _show_result(common.output, done))
 
 
 def _recover(common: Common, name: str, package: FirmwarePackage, wanted: FlashOptions) -> None:
