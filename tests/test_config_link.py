@@ -64,7 +64,7 @@ def test_a_new_baud_rate_is_followed_and_the_old_one_is_noise(baud: int) -> None
 def test_a_serial_line_that_cannot_be_followed_comes_back_within_the_stated_time() -> None:
     with simulator("--pty") as device:
         began = time.monotonic()
-        with pytest.raises(LinkError, match="by itself: .* time limit of 2 s.*were read back"):
+        with pytest.raises(LinkError, match=r"by itself: .* time limit of 2 s.*were read back"):
             change(f"{device.url}?timeout=0.5", timeout_s=2, serial_parity="even", log_led=False)
         assert time.monotonic() - began < 10
         assert (read(device.url, "log/led"), read(device.url, "serial/parity")) == (b"\1", b"\0")
@@ -73,7 +73,7 @@ def test_a_serial_line_that_cannot_be_followed_comes_back_within_the_stated_time
 def test_a_new_udp_port_is_followed_and_one_that_cannot_be_had_is_given_up() -> None:
     with simulator("--udp", "127.0.0.1:0") as device, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(LinkError, match="by itself: .* time limit of 2 s.*were read back"):
+        with pytest.raises(LinkError, match=r"by itself: .* time limit of 2 s.*were read back"):
             change(f"{device.url}?timeout=0.5", timeout_s=2, udp_port=taken.getsockname()[1], log_led=False)
         assert read(device.url, "log/led") == b"\1"
         free = _free_port()

@@ -16,6 +16,7 @@ from fieldlog_sim.device import Device
 from fieldlog_sim.device_clock import MAX_UTC_S
 from fieldlog_sim.dispatch import Dispatcher, Limits, Refusal
 from fieldlog_sim.handlers.admission import admit, transaction_refusals
+from fieldlog_sim.handlers.metadata import MetadataPages
 from fieldlog_sim.logger import Logger
 from fieldlog_sim.plan import refuse
 from fieldlog_sim.settings_transaction import Staged
@@ -67,7 +68,7 @@ def register(dispatcher: Dispatcher, device: Device) -> None:
     serve(logger.IDENTIFY, actions.identify)
     serve(logger.SEAL, actions.seal)
     serve(logger.TRANSACTION, actions.transaction)
-    metadata = _Metadata(device, recorder, dispatcher.limits)
+    metadata = MetadataPages(device, recorder, dispatcher.limits)
     serve(logger.METADATA_READ, metadata.read)
     serve(logger.METADATA_WRITE, metadata.write)
 
@@ -362,42 +363,3 @@ class _Actions:
             else:
                 raise refuse(LoggerError.OUT_OF_RANGE)
         return Empty()
-
-
-class _Metadata:
-    """The deployment's metadata, written page by page and stored when the last page has come."""
-
-    def __init__(self, device: Device, recorder: Logger, limits: Limits) -> None:
-        self._device = device
-        self._logger = recorder
-        self._limits = limits
-        self._incoming = b""
-
-    def read(self, request: logger.MetadataRequest) -> logger.MetadataResponse:
-        trial = self._device.transactions.trial
-        new = trial.metadata if trial else None
-        stored, offset = self._logger.metadata if new is None else new, request.o or 0
-        if offset > len(stored):
-            raise refuse(LoggerError.OUT_OF_RANGE)
-        head = logger.MetadataResponse(o=offset, len=len(stored), d=b"")
-        page = stored[offset : offset + self._limits.room_for_blob(head)]
-        return logger.MetadataResponse(o=offset, len=len(stored), d=page)
-
-    def write(self, request: logger.MetadataWriteRequest) -> logger.MetadataWriteResponse:
-        admit(self._device, request.t)
-        if request.o == 0:
-            self._incoming = b""
-        if request.o != len(self._incoming) or request.o + len(request.d) > request.len:
-            if request.o + len(request.d) == len(self._incoming):  # a repetition of the last page
-                return logger.MetadataWriteResponse(o=len(self._incoming))
-            raise refuse(LoggerError.OFFSET)
-        self._incoming += request.d
-        if len(self._incoming) == request.len:
-            self._take()
-        return logger.MetadataWriteResponse(o=len(self._incoming))
-
-    def _take(self) -> None:
-        if (staging := self._device.transactions.staging) is not None:
-            staging.metadata = self._incoming
-        else:
-            self._logger.keep(Staged(metadata=self._incoming), {})
