@@ -216,7 +216,10 @@ class Terminal:
     def until(self, text: str) -> None:
         """Wait for a text; an empty one: for the end."""
         while not text or text not in self.seen:
-            assert select.select([self._master], [], [], PATIENCE_S)[0], self.seen
+            if not select.select([self._master], [], [], PATIENCE_S)[0]:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError(self.seen)
             try:
                 data = os.read(self._master, 65536)
             except OSError:
@@ -225,6 +228,14 @@ class Terminal:
                 assert not text, self.seen
                 return
             self.seen += data.decode()
+
+    def until_it_waits(self) -> None:
+        """Until it does nothing but wait for a key: a signal that comes just before is seen with the next key only."""
+        deadline = time.monotonic() + PATIENCE_S
+        state = Path(f"/proc/{self.process.pid}/stat")
+        while state.read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < deadline
+            os.sched_yield()
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
@@ -256,7 +267,8 @@ def test_an_interrupted_question_leaves_everything_as_it_was(cli: Cli, loggers: 
     Path("a.toml").write_text(toml(48))
     before = cli.values(loggers.url, "alarm/high")
     terminal = Terminal("config", "apply", "a.toml", "--device", loggers.url)
-    terminal.until("[y/N]")
+    terminal.until("[y/N]: ")
+    terminal.until_it_waits()
     started = time.monotonic()
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 130
