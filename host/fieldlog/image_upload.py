@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 
 from fieldlog.client import Reply
 from fieldlog.device import Device
 from fieldlog.steady_link import Known, SteadyLink
-from fieldlog.transfer import Lost, OnProgress, ignore_progress, room, upload
+from fieldlog.transfer import OnProgress, ignore_progress, room, upload
 from fieldlog_protocol.commands import Empty, os
 from fieldlog_protocol.commands import image as commands
 from fieldlog_protocol.errors import LinkError, ProtocolError, RequestTimeout, VerificationError
@@ -108,11 +109,15 @@ class _ImageTarget:
             self._first_s = _LAST_CHUNK_S  # whatever is to be erased is erased by then
         self.sent += size
         request = self._request(offset, self.data[offset : offset + size])
-        tries = None if work_s == _CHUNK_S else 1
-        return self.link.device.client.start(commands.UPLOAD, request, service_s=work_s, tries=tries)
+        client = self.link.device.client
+        if work_s == _CHUNK_S:
+            return client.start(commands.UPLOAD, request, service_s=work_s)
+        reply = client.start(commands.UPLOAD, request, service_s=work_s, tries=1)
+        asyncio.get_running_loop().call_later(_PROBES_S[0], self._probe, reply, _PROBES_S[1:])
+        return reply
 
     async def wanted(self, reply: Reply[commands.ImageUploadResponse]) -> int:
-        answer = await self._answer(reply)
+        answer = await reply
         if answer.off > len(self.data):
             raise ProtocolError(
                 f"the device wants byte {answer.off} of an image of {len(self.data)}. It still runs what it ran; erase "
@@ -122,29 +127,25 @@ class _ImageTarget:
         self.furthest = max(self.furthest, answer.off)
         return answer.off
 
-    async def _answer(self, reply: Reply[commands.ImageUploadResponse]) -> commands.ImageUploadResponse:
-        """Requests are answered in order: where a later one is, this one was lost."""
-        if reply.ask.tries > 1:
-            return await reply
-        try:
-            for pause_s in _PROBES_S:
-                if (await asyncio.wait((reply,), timeout=pause_s))[0] or await self._was_lost(reply):
-                    break
-            return await reply
-        finally:
-            reply.cancel()
+    def _probe(self, reply: Reply[commands.ImageUploadResponse], later_s: tuple[float, ...]) -> None:
+        """Requests are answered in order: where one is that was asked behind it, the piece was lost."""
+        if reply.done():
+            return
+        probe = self.link.device.client.start(os.PARAMS, Empty(), tries=1)
+        probe.add_done_callback(partial(self._probed, reply, later_s))
 
-    async def _was_lost(self, reply: Reply[commands.ImageUploadResponse]) -> bool:
-        client = self.link.device.client
-        probe = client.start(os.PARAMS, Empty(), tries=1)
-        try:
-            await asyncio.wait((reply, probe), return_when=asyncio.FIRST_COMPLETED)
-            answered = probe.done() and not isinstance(probe.exception(), LinkError)
-        finally:
-            probe.cancel()
-        if answered and not reply.done():
-            client.give_up(reply, Lost("a later request was answered first"))
-        return reply.done()
+    def _probed(
+        self,
+        reply: Reply[commands.ImageUploadResponse],
+        later_s: tuple[float, ...],
+        probe: Reply[os.ParamsResponse],
+    ) -> None:
+        if reply.done() or probe.cancelled():
+            return
+        if not isinstance(probe.exception(), LinkError):
+            self.link.device.client.give_up(reply, RequestTimeout("a later request was answered first"))
+        elif later_s:
+            asyncio.get_running_loop().call_later(later_s[0], self._probe, reply, later_s[1:])
 
     def _request(self, offset: int, piece: bytes) -> commands.ImageUploadRequest:
         if offset:

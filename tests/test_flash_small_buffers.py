@@ -1,0 +1,72 @@
+"""Uploads to devices that take little at once, say nothing of what they take, or never answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fieldlog.flash import FlashOptions
+from fieldlog_protocol.commands import image, os
+from fieldlog_protocol.errors import LinkError
+from flash_bench import FlashBench, firmware, install, runs
+from flash_lies import Answer, lying, refuse
+from virtual_link import LinkKind
+
+NEW = firmware("2.0.0", 6000)
+
+
+def _sized(bench: FlashBench, size: int | None) -> FlashBench:
+    """A device that says that its buffers are so large, or nothing of them."""
+    return lying(bench, os.PARAMS, lambda _, asked: refuse(8) if size is None else {"buf_size": size, "buf_count": 2})
+
+
+@pytest.mark.parametrize("size", [None, 93, 100, 110, 65_535])
+def test_an_upload_fits_whatever_a_device_says_of_its_buffers(size: int | None) -> None:
+    bench, pieces = _sized(FlashBench(), size), list[int]()
+
+    def watch(request: dict[str, Any], asked: Any) -> Answer:
+        if not request["off"]:
+            pieces.append(len(request["data"]))
+        return asked()
+
+    lying(bench, image.UPLOAD, watch)
+    assert install(bench, NEW).version == "2.0.0"
+    assert min(pieces) >= 32, "MCUboot's header must be in the first piece"
+    assert runs(bench) == ("2.0.0", True)
+
+
+@pytest.mark.parametrize("at", [0, 2000])
+def test_a_device_that_answers_all_but_uploads_is_given_up_in_minutes(at: int) -> None:
+    bench = FlashBench()
+    lying(bench, image.UPLOAD, lambda request, asked: None if request["off"] >= at else asked())
+    with pytest.raises(LinkError, match=r"answers, but not to the upload any more.*runs what it ran"):
+        install(bench, NEW, kind=LinkKind())
+    assert bench.now < 400
+
+
+def test_an_erase_that_is_never_answered_is_given_up_in_minutes() -> None:
+    bench = FlashBench()
+    lying(bench, image.ERASE, lambda request, asked: None)
+    with pytest.raises(LinkError):
+        install(bench, NEW, FlashOptions(erase=True))
+    assert bench.now < 240
+
+
+@pytest.mark.parametrize("framing", ["console", "datagrams"])
+@pytest.mark.parametrize("which", ["first", "last"])
+def test_a_lost_first_or_last_piece_costs_seconds(framing: str, which: str) -> None:
+    """They may take long, so that waiting for them alone would cost 40 s, or 20."""
+    bench, seen = FlashBench(), list[int]()
+
+    def lose_once(request: dict[str, Any], asked: Any) -> Answer:
+        at, end = request["off"], request["off"] + len(request["data"])
+        if (at == 0) if which == "first" else (end >= len(NEW)):
+            seen.append(at)
+            return None if len(seen) == 1 else asked()
+        return asked()
+
+    lying(bench, image.UPLOAD, lose_once)
+    install(bench, NEW, kind=LinkKind(framing, baud=None))
+    assert len(seen) > 1
+    assert bench.now < 10
