@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from fieldlog.device import Device
 from fieldlog.steady_link import Known
-from fieldlog.transports.ports import serial_ports
-from fieldlog.url import DeviceUrl
+from fieldlog.transports.ports import lasting_url, serial_ports
+from fieldlog.url import DeviceUrl, parse
 from fieldlog_protocol.commands import Empty
 from fieldlog_protocol.commands import image as commands
 from fieldlog_protocol.commands.image import ImageSlot
@@ -27,10 +27,13 @@ def lasting(url: DeviceUrl) -> DeviceUrl:
     """The same device by its USB serial number where it has one: its port may come back under another name."""
     if url.scheme != "serial":
         return url
-    for port in serial_ports():
-        if port.path == url.target and port.vid is not None and port.pid is not None and port.serial:
-            return replace(url, scheme="usb", usb=(port.vid, port.pid, port.serial))
-    return url
+    there = serial_ports()
+    port = next((port for port in there if port.path == url.target), None)
+    text = None if port is None else lasting_url(port, there)
+    if text is None:
+        return url
+    found = parse(text)
+    return replace(url, scheme="usb", usb=found.usb, interface=found.interface)
 
 
 async def restart(

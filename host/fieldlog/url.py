@@ -3,6 +3,7 @@
     /dev/ttyACM0  COM3                      a serial port
     serial:PORT?baud=115200&framing=raw     the same with its settings (framing console or raw)
     usb:VID:PID[:SERIAL]                    the serial port of a USB device, whatever it is called today
+    usb:VID:PID:SERIAL?interface=1.2        the same of a device with several ports
     udp:HOST[:1337]  udp:[::1]:1337         a network address
     sim:  sim:PROFILE?history=30d&seed=7    a simulated device; what follows ? are options of `fieldlog sim`
 
@@ -43,6 +44,7 @@ class DeviceUrl:
     arguments: tuple[str, ...] = ()
     baud: int | None = None
     framing: str = "console"
+    interface: str | None = None
     timeout_s: float = DEFAULT_TIMEOUT_S
     window: int | None = None
     buffer: int | None = None
@@ -110,7 +112,7 @@ def _usb(text: str, rest: str) -> DeviceUrl:
     if match is None:
         raise UsageError(f"{text!r} is no USB device: write usb:VID:PID or usb:VID:PID:SERIAL, such as usb:2fe3:0100")
     usb = (int(match[1], 16), int(match[2], 16), match[3])
-    return DeviceUrl(text, "usb", ids, usb=usb, **_take(text, query, "baud", "framing", *_COMMON))
+    return DeviceUrl(text, "usb", ids, usb=usb, **_take(text, query, "baud", "framing", "interface", *_COMMON))
 
 
 def _udp(text: str, rest: str) -> DeviceUrl:
@@ -178,9 +180,16 @@ def _framing(text: str, _key: str, value: str) -> str:
     return value
 
 
+def _interface(text: str, _key: str, value: str) -> str:
+    if not re.fullmatch(r"[0-9a-z]{1,3}\.[0-9]{1,3}", value):
+        raise UsageError(f"{text!r}: interface={value} is none: see `fieldlog devices`; it is like 1.2")
+    return value
+
+
 _OPTIONS: dict[str, tuple[str, Callable[[str, str, str], Any]]] = {
     "baud": ("baud", lambda text, key, value: _number(text, key, value, 50, 50_000_000)),
     "framing": ("framing", _framing),
+    "interface": ("interface", _interface),
     "timeout": ("timeout_s", _seconds),
     "window": ("window", lambda text, key, value: _number(text, key, value, 1, 64)),
     "buffer": ("buffer", lambda text, key, value: _number(text, key, value, 64, 65_535)),
@@ -208,4 +217,4 @@ def _link(number: int, url: DeviceUrl) -> tuple[object, ...]:
     """What two URLs of the same link have in common. Each `sim:` starts a device of its own."""
     if url.scheme == "serial":
         return "serial", os.path.realpath(url.target)
-    return ("sim", number) if url.scheme == "sim" else (url.scheme, url.target, url.port)
+    return ("sim", number) if url.scheme == "sim" else (url.scheme, url.target, url.port, url.interface)

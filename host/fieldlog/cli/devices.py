@@ -18,13 +18,17 @@ def devices(output: Output) -> None:
     The URL of a USB port names the device itself, whatever its port is called today.
     """
     from fieldlog.transports import serial_ports
+    from fieldlog.transports.ports import port_url
 
     ports = serial_ports()
-    entries = [asdict(port) | {"url": f"usb:{port.usb}" if port.usb else port.path} for port in ports]
+    urls = [port_url(port, ports) for port in ports]
+    entries = [asdict(port) | {"url": url} for port, url in zip(ports, urls, strict=True)]
 
     def show() -> None:
         if ports:
-            rows = [(port.path, f"usb:{port.usb}" if port.usb else "", port.description) for port in ports]
+            rows = [
+                (port.path, url if port.usb else "", port.description) for port, url in zip(ports, urls, strict=True)
+            ]
             output.table(["port", "url", "description"], rows)
         else:
             output.note("no serial port is present: plug a device in, or use udp:HOST or sim:")

@@ -16,7 +16,7 @@ from fieldlog.logger_info import LoggerInfo
 from fieldlog.provision.fleet import Fleet, Row
 from fieldlog.provision.one_device import Options, Work, until_logger
 from fieldlog.provision.progress import Progress, Record
-from fieldlog.transports.ports import serial_ports
+from fieldlog.transports.ports import port_url, serial_ports
 from fieldlog.url import DeviceUrl, parse
 from fieldlog_protocol.errors import FieldlogError, LinkError, UsageError
 
@@ -231,7 +231,8 @@ class Line:
 
 def present_devices() -> list[DeviceUrl]:
     """Every USB serial port that is present now; by its serial number where it has one, as its path may change."""
-    return [parse(f"usb:{port.usb}" if port.serial else port.path) for port in serial_ports() if port.usb]
+    there = serial_ports()
+    return [parse(port_url(port, there) if port.serial else port.path) for port in there if port.usb]
 
 
 def _now() -> str:

@@ -20,7 +20,7 @@ def _usb(url: DeviceUrl) -> Transport:
     from fieldlog.transports.serial import DEFAULT_BAUD, SerialTransport
 
     vid, pid, serial = url.usb
-    return SerialTransport(lambda: usb_port(vid, pid, serial), url.baud or DEFAULT_BAUD)
+    return SerialTransport(lambda: usb_port(vid, pid, serial, url.interface), url.baud or DEFAULT_BAUD)
 
 
 def _udp(url: DeviceUrl) -> Transport:
