@@ -129,7 +129,7 @@ class Device:
         self.time = time
         self.hurried = False
         self._register = register
-        self._now_s: float | None = None
+        self._moment_us: int | None = None
         self._restart_pending = self._recovery_pending = False
         self._bites_us: int | None = None
         self._console = bytearray()
@@ -191,7 +191,8 @@ class Device:
         confirmed = self._nv.get(_CONFIRMED)
         self.transactions = Transactions(None if confirmed is None else int.from_bytes(confirmed, "little"))
         self.settings = SettingsModel(self.config.profile.settings, self._settings_section, self.transactions, serial)
-        self.links = LinkSettings.of(self.settings)
+        self._links_revision = -1
+        self._follow_links()
         self.files = FileStore(partitions.files)
         self.logger = self._make_logger(partitions) if self.config.profile.has_logger else None
         self.dispatcher = Dispatcher(Limits(self.config.buffers.size, self.config.profile.indefinite))
@@ -262,8 +263,8 @@ class Device:
 
     def handle(self, packet: Packet, arrived: float, now: float) -> bytes | None:
         """The payload of a reply, or None when power went before there was one, or nothing runs that could give it."""
-        self._now_s = now
-        self.arrived_us = self.time.utc_us(arrived)
+        self._moment_us = self.time.utc_us(now)
+        self.arrived_us = self._moment_us if arrived == now else self.time.utc_us(arrived)
         self.counters.requests += 1
         hung = self._hangs
         try:
@@ -273,7 +274,7 @@ class Device:
             self.power_on("brownout")
             return None
         finally:
-            self._now_s = None
+            self._moment_us = None
 
     def after_reply(self, now: float) -> bool:
         """A pending restart happens now, and a change of the links. Answers whether it restarted."""
@@ -281,7 +282,7 @@ class Device:
         if not self._restart_pending:
             return False
         self._restart_pending = False
-        self._now_s = now
+        self._moment_us = self.time.utc_us(now)
         try:
             if self.logger is not None:
                 self.logger.seal()
@@ -289,7 +290,7 @@ class Device:
         except PowerCut:
             self.power_on("brownout")
         finally:
-            self._now_s = None
+            self._moment_us = None
         return True
 
     def take_console(self) -> bytes:
@@ -300,20 +301,21 @@ class Device:
 
     def advance(self, now: float | None = None) -> None:
         """Let the firmware do what is due by now: samples, ages, time limits."""
-        self._now_s = now
+        self._moment_us = self.time.utc_us(now)
         try:
             self._advance()
             self._follow_links()
         except PowerCut:
             self.power_on("brownout")
         finally:
-            self._now_s = None
+            self._moment_us = None
 
     def wake_at(self, now: float) -> float | None:
         """When the firmware next has something to do, in monotonic seconds."""
-        due = [self._bites_us, None if self.logger is None else self.logger.next_due_us()]
-        due += [] if self._serves_nothing else [self.transactions.ends_us]
-        due_us = min((at for at in due if at is not None), default=None)
+        due_us = self._bites_us if self._serves_nothing else self.transactions.ends_us
+        if self.logger is not None:
+            frame_us = self.logger.next_due_us()
+            due_us = frame_us if due_us is None else min(due_us, frame_us)
         return None if due_us is None else now + max(self.time.until_s(due_us, now), _LEAST_SLEEP_S)
 
     @property
@@ -322,7 +324,8 @@ class Device:
         return self.recovery or self._hangs
 
     def _follow_links(self) -> None:
-        if not self._serves_nothing:
+        if not self._serves_nothing and self._links_revision != self.settings.revision:
+            self._links_revision = self.settings.revision
             self.links = LinkSettings.of(self.settings)
 
     @property
@@ -350,7 +353,7 @@ class Device:
 
     def now_us(self) -> int:
         """True UTC in microseconds: of the request being worked on, or of this moment."""
-        return self.time.utc_us(self._now_s)
+        return self.time.utc_us() if self._moment_us is None else self._moment_us
 
     def set_clock(self, utc_us: int, error_us: int, source: str) -> None:
         """Believe that it is `utc_us` now."""

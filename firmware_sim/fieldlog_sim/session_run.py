@@ -250,9 +250,11 @@ class SessionRun:
             moment_us = self._moment(self.plan, now_us)
             if moment_us is not None:
                 self._begin(self.plan, moment_us, {})
-        if self.sessions.running is not None:
-            if now_us >= self._due_us:  # most requests come between two readings
-                self._record(now_us)
+        running = self.sessions.running
+        if running is not None and now_us >= self._due_us:  # most requests come between two readings
+            self._record(now_us)
+            self._note_progress()
+        elif running is not None and running.last != self.recorder.last_seq:  # sealed on request
             self._note_progress()
         self._seen_us = max(self._seen_us, now_us)
 
@@ -261,6 +263,8 @@ class SessionRun:
         now_us = self._clock.true_us
         latest_us = now_us + IDLE_US
         if self.sessions.running is not None:
+            if now_us < self._due_us:
+                return self._due_us
             due = [self.sampling.next_at(stream.id, stream.period_us) for stream in self._recorded]
             return min([*due, latest_us, self._moment_of(self._end_tick(), latest_us)])
         if self.plan is None:

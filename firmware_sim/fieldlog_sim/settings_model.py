@@ -82,7 +82,13 @@ class SettingsModel:
         self._transactions = transactions
         self._fixed = fixed
         self._settled: dict[str, bytes] = {}
+        self._changes = 0
         self.load()
+
+    @property
+    def revision(self) -> int:
+        """As long as it stays the same, so does what `read` answers."""
+        return self._changes + self._transactions.turns
 
     def read(self, key: str) -> bytes:
         """The present value."""
@@ -96,7 +102,7 @@ class SettingsModel:
         if (staging := self._transactions.staging) is not None:
             staging.settings[key] = value
         else:
-            self._settled[key] = value
+            self._settle({key: value})
 
     def delete(self, key: str) -> None:
         """Forget the stored value; the default holds again, at once, or staged."""
@@ -105,13 +111,12 @@ class SettingsModel:
             staging.settings[key] = None
         else:
             self._store.put_many({key: None})
-            self._settled[key] = info.d or b""
+            self._settle({key: info.d or b""})
 
     def load(self) -> None:
         """Take the stored values, and defaults where there are none."""
-        for info in self.table:
-            stored = self._fixed.get(info.k, self._store.get(info.k))
-            self._settled[info.k] = _valid(info, stored)
+        stored = {info.k: self._fixed.get(info.k, self._store.get(info.k)) for info in self.table}
+        self._settle({info.k: _valid(info, stored[info.k]) for info in self.table})
 
     def save(self, subtree: str) -> None:
         """Store the settled values of a key or subtree, "" for all, in one record; what is on trial is none of them."""
@@ -127,7 +132,11 @@ class SettingsModel:
 
     def take(self, staged: Staged) -> None:
         """They are stored, and are the settled values now."""
-        self._settled |= {key: self._new(self._info(key), value) for key, value in staged.settings.items()}
+        self._settle({key: self._new(self._info(key), value) for key, value in staged.settings.items()})
+
+    def _settle(self, values: Mapping[str, bytes]) -> None:
+        self._settled |= values
+        self._changes += 1
 
     def _differing(self, values: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
         writable = {key: value for key, value in values.items() if key not in self._fixed}

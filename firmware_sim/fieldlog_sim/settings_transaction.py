@@ -52,6 +52,7 @@ class Transactions:
 
     def __init__(self, confirmed: int | None) -> None:
         self.confirmed = confirmed
+        self.turns = 0  # how often something was put on trial, or taken off it
         self._given_up: int | None = None
         self._open: _Open | None = None
 
@@ -93,6 +94,7 @@ class Transactions:
         """Put on trial what is staged; its time begins now. Without a transaction there is nothing to do."""
         if self._open is not None and self._open.phase is _Phase.STAGING:
             self._open.phase = _Phase.TRIAL
+            self.turns += 1
             self._open.ends_us = now_us + self._open.limit_us
 
     def on_trial(self, transaction_id: int) -> Staged | None:
@@ -107,6 +109,7 @@ class Transactions:
     def stored(self, transaction_id: int) -> None:
         """What was on trial is stored: the transaction is over."""
         self._open = None
+        self.turns += 1
         self.confirmed = transaction_id
 
     def abort(self, transaction_id: int) -> None:
@@ -131,6 +134,7 @@ class Transactions:
     def _give_up(self, opened: _Open) -> None:
         self._given_up = opened.id
         self._open = None
+        self.turns += 1
 
     @staticmethod
     def _left_s(opened: _Open, now_us: int) -> int:
