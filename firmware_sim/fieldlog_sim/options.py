@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from fieldlog_protocol import __version__
 from fieldlog_protocol.durations import parse_duration_us
 from fieldlog_protocol.errors import UsageError
+from fieldlog_sim.ble_options import BleOptions, add_ble_options, ble_options
 from fieldlog_sim.boot_config import BootConfig
 from fieldlog_sim.boot_options import add_boot_options, boot_config
 from fieldlog_sim.faults import Faults
@@ -42,6 +43,7 @@ class Options:
     profile: Profile
     pty: str | None
     udp: tuple[str, int] | None
+    ble: BleOptions | None
     count: int
     framing: str
     baud: int | None
@@ -77,12 +79,14 @@ def parse_options(arguments: list[str] | None) -> Options:
 
 def _options(words: argparse.Namespace) -> Options:
     udp = _udp(words.udp, words.count) if words.udp is not None else None
+    ble = ble_options(words)
     if words.replay is not None and words.history is not None:
         raise UsageError("--replay brings its own history: leave --history out")
     return Options(
         profile=PROFILES[words.profile],
-        pty="" if words.pty is None and udp is None else words.pty,
+        pty="" if words.pty is None and udp is None and ble is None else words.pty,
         udp=udp,
+        ble=ble,
         count=words.count,
         framing=words.framing,
         baud=words.baud or None,
@@ -178,7 +182,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="fieldlog sim",
-        description="Simulated devices on a pseudo-terminal or UDP, in the foreground.",
+        description="Simulated devices on a pseudo-terminal, UDP or BLE, in the foreground.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -188,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--profile", choices=sorted(PROFILES), default="logger", help="kind of device (default: logger)")
     add("--pty", nargs="?", const="", metavar="PATH", help="serve on a pty; PATH becomes a link to it, removed at exit")
     add("--udp", metavar="[HOST:]PORT", help="serve on UDP; port 0 takes any free one")
+    add_ble_options(parser)
     add("--count", type=positive, default=1, metavar="N", help="number of devices; PATH and PORT are then numbered")
     add("--framing", choices=("console", "raw"), default="console", help="framing on the pty (default: console)")
     add(

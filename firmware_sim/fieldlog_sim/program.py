@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from fieldlog_protocol.commands.logger import LABEL_MAX, StreamPeriod
 from fieldlog_protocol.errors import FieldlogError, UsageError
@@ -31,9 +31,18 @@ from fieldlog_sim.sensors import Sensor, default_sensors
 from fieldlog_sim.sim_time import SimTime
 
 if TYPE_CHECKING:
+    from fieldlog_sim.links.ble.site import Site
     from fieldlog_sim.replay import Replay
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@runtime_checkable
+class _WithDisplay(Protocol):
+    """A link whose users need what the device shows them."""
+
+    @property
+    def passkey(self) -> int | None: ...
 
 
 def run(options: Options) -> None:
@@ -176,6 +185,7 @@ def _claim(folder: Path) -> None:
 
 async def _serve(options: Options, devices: list[Device], paths: list[LinkPath]) -> None:
     links: list[Link] = []
+    site = await _open_site(options)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     _stop_on_signals(loop, stop)
@@ -183,13 +193,15 @@ async def _serve(options: Options, devices: list[Device], paths: list[LinkPath])
         threading.Thread(target=_wait_for_eof, args=(loop, stop), daemon=True).start()
     try:
         for index, device in enumerate(devices):
-            for link in await _open_links(options, index, device, paths[index] if paths else None):
+            for link in await _open_links(options, index, device, paths[index] if paths else None, site):
                 links.append(link)
                 _announce(options, index, device, link)
         await _run_until(stop, links)
     finally:
         for link in links:
             link.close()
+        if site is not None:
+            site.close()
 
 
 def _stop_on_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
@@ -218,7 +230,22 @@ async def _run_until(stop: asyncio.Event, links: list[Link]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _open_links(options: Options, index: int, device: Device, path: LinkPath | None) -> list[Link]:
+async def _open_site(options: Options) -> Site | None:
+    """Where BLE links are, if there are any."""
+    if options.ble is None:
+        return None
+    try:
+        from fieldlog_sim.links.ble.site import Site
+    except ModuleNotFoundError as error:
+        raise UsageError("--ble needs the extra `sim`: pip install 'fieldlog[sim]'. Nothing was started") from error
+    site = Site(options.ble, options.faults)
+    await site.open()
+    return site
+
+
+async def _open_links(
+    options: Options, index: int, device: Device, path: LinkPath | None, site: Site | None
+) -> list[Link]:
     links: list[Link] = []
     if options.pty is not None:
         links.append(_open_pty(options, index, device, path))
@@ -234,7 +261,14 @@ async def _open_links(options: Options, index: int, device: Device, path: LinkPa
         await udp.open(host, port + index if port else 0)
         await udp.follow()
         links.append(udp)
+    if site is not None:
+        end = _port(options, device, raw_framing(options.buffers))
+        links.append(await site.add(device, end, index, _bonds_file(options.state, index)))
     return links
+
+
+def _bonds_file(folder: Path | None, index: int) -> Path | None:
+    return None if folder is None else folder / f"device{index}.bonds.json"
 
 
 def _open_pty(options: Options, index: int, device: Device, path: LinkPath | None) -> Link:
@@ -260,11 +294,13 @@ def _announce(options: Options, index: int, device: Device, link: Link) -> None:
     """The line that says that a link is ready; raw framing is part of the URL, because the host cannot guess it."""
     raw = options.framing == "raw" and link.address.startswith("serial:")
     url = link.address + ("?framing=raw" if raw else "")
+    shown = f"{link.passkey:06}" if isinstance(link, _WithDisplay) and link.passkey is not None else None
     if options.json:
         ready = {"url": url, "device": index, "serial": device.identity.serial, "uid": device.identity.uid.hex()}
-        print(json.dumps(ready), flush=True)
+        print(json.dumps(ready if shown is None else ready | {"passkey": shown}), flush=True)
     else:
-        print(f"{device.identity.serial} ready at {url}", flush=True)
+        shows = "" if shown is None else f", and shows the passkey {shown}"
+        print(f"{device.identity.serial} ready at {url}{shows}", flush=True)
 
 
 def _wait_for_eof(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
