@@ -72,7 +72,7 @@ def counting(counter: int) -> list[str]:
         (lambda: firmware("0.9.0"), "1.0.0, which is newer.*--allow-downgrade"),
         (lambda: made_for(TlvType.FIELDLOG_PRODUCT, "toaster"), "made for another product"),
         (lambda: made_for(TlvType.FIELDLOG_HARDWARE, "rev Z"), "made for another hardware"),
-        (lambda: depending(0, 3), "needs image 0 at 3.0.0 or later, and the device would have 2.0.0"),
+        (lambda: depending(0, 3), "needs image 0, which is itself, at 3.0.0 or later"),
         (lambda: depending(1, 1), "needs image 1 at 1.0.0 or later, and the device has none"),
         (lambda: build_image(b"x" * 2000, ImageVersion(2), flags=ImageFlag.NON_BOOTABLE), "not bootable"),
     ],

@@ -5,13 +5,13 @@ Rule: what cannot be known is no reason against it, but is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from fieldlog.device import Device
 from fieldlog.firmware_package import FirmwarePackage, PackagedImage
 from fieldlog.flash_fit import check_firmware_runs, check_fit
 from fieldlog.flash_listing import check_listing
+from fieldlog.flash_notes import notes_on
 from fieldlog.flash_plan import (
     Action,
     FlashOptions,
@@ -20,9 +20,11 @@ from fieldlog.flash_plan import (
     Survey,
     action_for,
     in_the_way,
+    known_version,
     of_image,
     running,
     survey,
+    waiting_for_good,
 )
 from fieldlog.pinned_keys import Pin
 from fieldlog_protocol.commands.image import ImageSlot
@@ -46,12 +48,25 @@ _UNCHANGED = "The device was not changed"
 def check_file(package: FirmwarePackage) -> None:
     """What can be said without a device: raises ImageError unless all images are whole, and devices can know them."""
     for entry in package.images:
-        if not lacks_plain_text(entry.image):
-            verify_hash(entry.image)
-        if entry.image.hash is None:
-            raise ImageError("the image carries no hash, and devices know images by their hash. Sign it with imgtool")
-        if ImageFlag.NON_BOOTABLE in entry.image.flags:
-            raise ImageError(f"{entry.name!r} is marked as not bootable: no boot loader starts it. Give another image")
+        try:
+            _check_entry(entry)
+        except ImageError as error:
+            raise ImageError(f"{error}. {_UNCHANGED}") from error
+
+
+def _check_entry(entry: PackagedImage) -> None:
+    if not lacks_plain_text(entry.image):
+        verify_hash(entry.image)
+    if entry.image.hash is None:
+        raise ImageError("the image carries no hash, and devices know images by their hash. Sign it with imgtool")
+    if ImageFlag.NON_BOOTABLE in entry.image.flags:
+        raise ImageError(f"{entry.name!r} is marked as not bootable: no boot loader starts it. Give another image")
+    own = [wanted for wanted in entry.image.dependencies if wanted.image == entry.number]
+    if any(_without_build(wanted.version) > _without_build(entry.image.version) for wanted in own):
+        raise ImageError(
+            f"{entry.name!r} is {entry.image.version} and says that it needs image {entry.number}, which is itself, at "
+            f"{own[0].version} or later: no boot loader can start it. Sign it anew with the right --dependencies"
+        )
 
 
 async def make_plan(
@@ -81,9 +96,16 @@ class _Judge:
         for part in parts:
             if part.action is not Action.NOTHING:
                 check_version(part, part.before, self.seen, self.options)
+                self._check_what_comes_first(part)
         if plan.restarts:
             self._check_restart(parts)
-        return replace(plan, notes=tuple(self._notes(plan)))
+        return replace(plan, notes=tuple(notes_on(plan, self.options, self.pin, self._key())))
+
+    def _check_what_comes_first(self, part: Part) -> None:
+        """What waits for good is installed by the restart that clears the way, and may be the newer one."""
+        for number, other in waiting_for_good(self.seen.slots, [(part.number, part.hash)]):
+            if number == part.number:
+                check_version(part, other.version, self.seen, self.options)
 
     def _check_restart(self, parts: tuple[Part, ...]) -> None:
         if not self.recovery:
@@ -186,9 +208,9 @@ class _Judge:
         known = None if self.pin is None else self.pin.security_counter
         found = image.security_counter
         if known is not None and (found is None or found < known):
-            shown = "none" if found is None else str(found)
+            shown = "the image has no security counter" if found is None else f"the image's security counter is {found}"
             raise VerificationError(
-                f"the image's security counter is {shown}, and this device has run firmware with {known}: its boot loader "
+                f"{shown}, and this device has run firmware with {known}: its boot loader "
                 f"never goes back. {_UNCHANGED}; build the image with --security-counter {known} or more"
             )
 
@@ -210,45 +232,10 @@ class _Judge:
                 f"{_UNCHANGED}; add --stop-logging: the session ends, and what it recorded stays in the log"
             )
 
-    # what should be known
-
-    def _notes(self, plan: FlashPlan) -> Iterator[str]:
-        if self._key() is None:
-            yield (
-                "whose firmware this is was not verified: no key was given with --key and none is pinned for this device"
-            )
-        elif self.pin is None and not self.options.pin:
-            yield "--pin-key would remember this key for the device, and every later update would be held against it"
-        if not plan.restarts:
-            return
-        if self.seen.waits_in_boot_loader:
-            yield (
-                "the boot loader answers, and it cannot say what the device is: product, version, battery, and what is "
-                "pinned for a logger, were not compared"
-            )
-        if self.recovery:
-            yield "slot 0, which the device runs, is written over: there is no trial and no way back"
-        elif not self.seen.reverts:
-            yield "the boot loader keeps no former firmware: there is no trial and no way back"
-        for part in plan.parts:
-            counter = part.packaged.image.security_counter
-            if counter is not None and (self.pin is None or self.pin.security_counter is None):
-                yield f"the image's security counter is {counter}; how far the device's is, it does not tell"
-        yield from self._moment()
-
-    def _moment(self) -> Iterator[str]:
-        if self.seen.logger is not None and self.seen.logger.battery_percent is None:
-            yield "the device does not tell how full its battery is"
-        if self.seen.recording and self.seen.logger is not None:
-            yield (
-                f"session {self.seen.logger.session} will be stopped. What it recorded stays in the log; `fieldlog log arm` "
-                "begins another"
-            )
-
 
 def check_version(part: Part, before: str | None, seen: Survey, options: FlashOptions) -> None:
     """Raise VerificationError if the image is older than what it replaces, unless that is wanted and possible."""
-    new, former = part.packaged.image.version, _version(before)
+    new, former = part.packaged.image.version, known_version(before)
     if former is None or new >= former:
         return
     if seen.no_downgrade:
@@ -269,7 +256,7 @@ def _check_dependencies(seen: Survey, parts: tuple[Part, ...]) -> None:
     for part in parts:
         for wanted in part.packaged.image.dependencies:
             now = running(seen.slots, wanted.image)
-            found = brought.get(wanted.image) or (None if now is None else _version(now.version))
+            found = brought.get(wanted.image) or (None if now is None else known_version(now.version))
             if found is None or _without_build(found) < _without_build(wanted.version):
                 there = "has none" if found is None else f"would have {found}"
                 raise VerificationError(
@@ -284,13 +271,6 @@ def former_version(slots: tuple[ImageSlot, ...], number: int) -> str | None:
     confirmed = [slot for slot in of_image(slots, number) if slot.confirmed]
     kept = now if now is not None and now.confirmed else next(iter(confirmed), now)
     return None if kept is None else kept.version
-
-
-def _version(text: str | None) -> ImageVersion | None:
-    try:
-        return None if text is None else ImageVersion.of(text)
-    except UsageError:
-        return None
 
 
 def _without_build(version: ImageVersion) -> tuple[int, int, int]:

@@ -17,8 +17,8 @@ from fieldlog.logger_info import LoggerInfo, NoLogger
 from fieldlog.pinned_keys import PinnedKeys
 from fieldlog_protocol.commands.image import ImageSlot, ImageSlots
 from fieldlog_protocol.commands.logger import State
-from fieldlog_protocol.errors import ProtocolError, RefusedError, RequestTimeout
-from fieldlog_protocol.image import PublicKey
+from fieldlog_protocol.errors import ProtocolError, RefusedError, RequestTimeout, UsageError
+from fieldlog_protocol.image import ImageVersion, PublicKey
 
 T = TypeVar("T")
 
@@ -169,15 +169,40 @@ class FlashPlan:
             return []
         if self.recovery:
             return self._steps_in_recovery()
-        found: list[str] = []
-        if self.restarts:
-            found += ["stop the session"] if self.survey.recording else []
-            found += [f"restart, because {self.blocked_by}"] if self.blocked_by else []
-            found += [f"upload image {part.number}: {part.version} ({part.size} bytes)" for part in self.uploads]
-            trial = self.survey.reverts and not options.permanent
-            found += ["mark for a test" if trial else "mark for good", "restart and wait for the device"]
-        found.append("see whether the new firmware works")
-        return [*found, "confirm"] if options.confirm else found
+        return [*self._until_it_runs(options), "see whether the new firmware works", *self._confirming(options)]
+
+    def trial(self, options: FlashOptions) -> bool:
+        """Whether the new firmware is tried out first, and taken back unless it is confirmed."""
+        for_good = [
+            slot
+            for part in self.parts
+            if (slot := idle_slot(self.survey.slots, part.number, part.hash)) is not None and slot.permanent
+        ]
+        return self.survey.reverts and not options.permanent and not self.recovery and not for_good
+
+    def _until_it_runs(self, options: FlashOptions) -> list[str]:
+        if not self.restarts:
+            return []
+        found = ["stop the session"] if self.survey.recording else []
+        found += self._clearing()
+        found += [f"erase the slot of image {part.number}" for part in self.uploads if options.erase]
+        found += [f"upload image {part.number}: {part.version} ({part.size} bytes)" for part in self.uploads]
+        if any(part.action is not Action.RESTART for part in self.parts):
+            found.append("mark for a test" if self.trial(options) else "mark for good")
+        return [*found, "restart and wait for the device"]
+
+    def _clearing(self) -> list[str]:
+        """Another image that waits runs on trial after the restart, and goes back by a second one."""
+        if not self.blocked_by:
+            return []
+        wanted = [(part.number, part.hash) for part in self.parts]
+        waits = any(waiting_image(self.survey.slots, number, digest) for number, digest in wanted)
+        again = waits and self.survey.reverts and not waiting_for_good(self.survey.slots, wanted)
+        return [f"restart, because {self.blocked_by}", *(["restart once more, to take it back"] if again else [])]
+
+    def _confirming(self, options: FlashOptions) -> list[str]:
+        tried = not self.restarts or self.trial(options)
+        return ["confirm"] if options.confirm and tried else []
 
     def _steps_in_recovery(self) -> list[str]:
         found = ["stop the session"] if self.survey.recording else []
@@ -237,14 +262,34 @@ def in_the_way(slots: tuple[ImageSlot, ...], wanted: Sequence[tuple[int, bytes]]
 
 def standing_in_the_way(slots: tuple[ImageSlot, ...], number: int, hash: bytes) -> str | None:
     """Why the slot for uploads is not free: another image waits in it, or is what the device would go back to."""
-    others = [slot for slot in of_image(slots, number) if not slot.active and slot.hash != hash]
-    if waiting := next((slot for slot in others if slot.pending), None):
+    if waiting := waiting_image(slots, number, hash):
         return f"{waiting.version} waits in slot {waiting.slot} to be started"
     trial = on_trial(slots, number)
     now = running(slots, number)
     if trial is None or now is None or hash in (now.hash, trial.hash):
         return None
     return f"{now.version} runs on trial and {trial.version} would come back"
+
+
+def waiting_image(slots: tuple[ImageSlot, ...], number: int, hash: bytes) -> ImageSlot | None:
+    """Another image that the next restart starts."""
+    others = [slot for slot in of_image(slots, number) if not slot.active and slot.hash != hash]
+    return next((slot for slot in others if slot.pending), None)
+
+
+def waiting_for_good(slots: tuple[ImageSlot, ...], wanted: Sequence[tuple[int, bytes]]) -> list[tuple[int, ImageSlot]]:
+    """Other images that the next restart installs, with their numbers. MCUboot's marks cannot be taken away again: while
+    one is there, the slot can neither be erased nor written to."""
+    found = [(number, waiting_image(slots, number, digest)) for number, digest in wanted]
+    return [(number, slot) for number, slot in found if slot is not None and slot.permanent]
+
+
+def known_version(text: str | None) -> ImageVersion | None:
+    """None where the device tells none, or something that is none."""
+    try:
+        return None if text is None else ImageVersion.of(text)
+    except UsageError:
+        return None
 
 
 def on_trial(slots: tuple[ImageSlot, ...], number: int) -> ImageSlot | None:
