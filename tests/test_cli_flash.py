@@ -81,8 +81,23 @@ def test_a_device_in_recovery(tmp_path: Path) -> None:
         assert (code, out, "was not verified" in err) == (0, "2.0.0 runs and is confirmed\n", True)
         code, out, _ = flash(waiting, tmp_path, tmp_path / "fw.bin")
         assert (code, out) == (0, "2.0.0 runs already and is confirmed: nothing to do\n")
-        code, _, err = flash(waiting, tmp_path, tmp_path / "fw.bin", "--recovery", "--dry-run")
-        assert (code, "leave those options out" in err) == (2, True)
+        for option, says in (
+            ("--no-confirm", "no trial: leave it out"),
+            ("--pin-key", "pin the key with a later update"),
+        ):
+            key = ("--key", str(image_tool.public("ed25519"))) if option == "--pin-key" else ()
+            code, _, err = flash(waiting, tmp_path, tmp_path / "fw.bin", "--recovery", option, *key)
+            assert (code, says in err) == (2, True)
+        (tmp_path / "newer.bin").write_bytes(firmware("2.1.0"))
+        code, out, err = flash(waiting, tmp_path, tmp_path / "newer.bin", "--recovery", "--dry-run")
+        assert (code, "1. restart into the boot loader's recovery\n2. write image 0 over what runs" in out) == (0, True)
+        assert "no trial and no way back" in err
+
+
+def test_a_file_that_is_none_leaves_the_device_as_it_is(device: Simulator, tmp_path: Path) -> None:
+    (tmp_path / "fw.bin").write_bytes(b"hello")
+    code, _, err = flash(device, tmp_path, tmp_path / "fw.bin")
+    assert (code, "The device was not changed" in err) == (5, True)
 
 
 def test_firmware_that_is_not_well(tmp_path: Path) -> None:

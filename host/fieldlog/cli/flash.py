@@ -15,14 +15,14 @@ from fieldlog.firmware_package import FirmwarePackage, load_package
 from fieldlog.flash import Flashed, Outcome, carry_out
 from fieldlog.flash_checks import check_file, make_plan
 from fieldlog.flash_plan import LEAST_BATTERY, RETURN_S, FlashOptions, FlashPlan, Part
-from fieldlog.flash_recovery import recover
+from fieldlog.flash_recovery import carry_out_recovery
 from fieldlog.flash_restart import lasting
 from fieldlog.keys import load_key
 from fieldlog.pinned_keys import default_pins
 from fieldlog.steady_link import SteadyLink
 from fieldlog.url import choose
 from fieldlog_protocol.commands.os import BOOTLOADER_MODES
-from fieldlog_protocol.errors import UsageError
+from fieldlog_protocol.errors import ImageError, UsageError
 
 _SAYINGS = {
     Outcome.ALREADY: "{version} runs already and is confirmed: nothing to do",
@@ -113,12 +113,11 @@ def flash(
         raise UsageError("--no-confirm and --permanent exclude each other")
     if more["pin"] and key is None:
         raise UsageError("--pin-key remembers the key that --key names: give both")
-    if recovery and (dry_run or no_confirm or more["pin"]):
-        raise UsageError(
-            "in recovery there are no plan, no trial and no device to pin a key to: leave those options out"
-        )
-    package = load_package(file)
-    check_file(package)  # refused before a device is bothered
+    if recovery and no_confirm:
+        raise UsageError("--no-confirm does not go with --recovery, where there is no trial: leave it out")
+    if recovery and more["pin"]:
+        raise UsageError("--pin-key does not go with --recovery: leave it out, and pin the key with a later update")
+    package = _load(file)
     wanted = FlashOptions(
         confirm=not no_confirm,
         return_s=wait,
@@ -126,19 +125,28 @@ def flash(
         pins=default_pins(),
         **more,
     )
-    if recovery:
-        _recover(common, file.name, package, wanted)
-        return
     if dry_run:
-        plan = run(_plan(common, package, wanted))
+        plan = run(_plan(common, package, wanted, recovery=recovery))
         common.output.result(_plan_json(plan, wanted), lambda: _show_plan(common.output, plan, wanted))
-        return
-    _install(common, file.name, package, wanted)
+    elif recovery:
+        _recover(common, file.name, package, wanted)
+    else:
+        _install(common, file.name, package, wanted)
 
 
-async def _plan(common: Common, package: FirmwarePackage, wanted: FlashOptions) -> FlashPlan:
+def _load(file: Path) -> FirmwarePackage:
+    """What is wrong with the file itself is told before a device is bothered."""
+    try:
+        package = load_package(file)
+    except ImageError as error:
+        raise ImageError(f"{error}. The device was not changed") from error
+    check_file(package)
+    return package
+
+
+async def _plan(common: Common, package: FirmwarePackage, wanted: FlashOptions, *, recovery: bool) -> FlashPlan:
     async with common.connect() as device:
-        return await make_plan(device, package, wanted)
+        return await make_plan(device, package, wanted, recovery=recovery)
 
 
 def _install(common: Common, name: str, package: FirmwarePackage, wanted: FlashOptions) -> None:
@@ -147,30 +155,38 @@ def _install(common: Common, name: str, package: FirmwarePackage, wanted: FlashO
     async def work() -> tuple[FlashPlan, Flashed]:
         async with common.connect(lasting(choose(common.url))) as device:
             plan = await SteadyLink(device, wanted.reconnect_s).ask(lambda: make_plan(device, package, wanted))
-            if not plan.nothing_to_do:
-                for note in plan.notes:
-                    common.output.note(f"note: {note}")
+            _tell_notes(common.output, plan)
             with common.output.progress(f"uploading {name}") as show:
                 return plan, await carry_out(device, plan, wanted, tell=watch.tell, progress=watch.progress(show))
 
     with on_interrupt(watch.state):
         plan, done = run(work())
-    judged = {"signatures": [part.signature for part in plan.parts], "notes": list(plan.notes)}
-    common.output.result({**_result_json(done), **judged}, lambda: _show_result(common.output, done))
+    _show_done(common.output, plan, done)
 
 
 def _recover(common: Common, name: str, package: FirmwarePackage, wanted: FlashOptions) -> None:
-    if wanted.key is None:
-        common.output.note("note: whose firmware this is was not verified: no key was given with --key")
-
-    async def work() -> Flashed:
+    async def work() -> tuple[FlashPlan, Flashed]:
         async with common.connect(lasting(choose(common.url))) as device:
+            link = SteadyLink(device, wanted.reconnect_s)
+            plan = await link.ask(lambda: make_plan(device, package, wanted, recovery=True))
+            _tell_notes(common.output, plan)
             with common.output.progress(f"uploading {name}") as show:
-                return await recover(device, package, wanted, tell=common.output.note, progress=show)
+                return plan, await carry_out_recovery(device, plan, wanted, tell=common.output.note, progress=show)
 
     with on_interrupt("the device may hold half an image and wait in its boot loader. Repeat the command"):
-        done = run(work())
-    common.output.result(_result_json(done), lambda: _show_result(common.output, done))
+        plan, done = run(work())
+    _show_done(common.output, plan, done)
+
+
+def _tell_notes(output: Output, plan: FlashPlan) -> None:
+    if not plan.nothing_to_do:
+        for note in plan.notes:
+            output.note(f"note: {note}")
+
+
+def _show_done(output: Output, plan: FlashPlan, done: Flashed) -> None:
+    judged = {"signatures": [part.signature for part in plan.parts], "notes": list(plan.notes)}
+    output.result({**_result_json(done), **judged}, lambda: _show_result(output, done))
 
 
 def _show_result(output: Output, done: Flashed) -> None:
