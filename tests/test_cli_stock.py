@@ -195,7 +195,7 @@ def test_devices_lists_ports(cli: Cli) -> None:
         (("echo", "--nope"), 2, "No such option"),
         (("fs", "get"), 2, "Missing argument"),
         (("echo", "-d", "ttyX"), 2, "names no device"),
-        (("echo", "-d", "ble:x"), 2, "not in this version"),
+        (("echo", "-d", "ble:"), 2, "ble:NAME"),
         (("echo", "-d", "sim:", "-d", "sim:"), 2, "takes one --device"),
         (("echo", "-d", "/dev/ttyNONE9"), 3, "no serial port"),
         (("echo", "-d", "/dev/null"), 3, "not a serial port"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldlog.transports.ports import SerialPort
-from fieldlog.url import choose, only_port, parse
+from fieldlog.url import choose, distinct, only_port, parse, with_passkey
 from fieldlog_protocol.errors import DeviceNotFound, UsageError
 
 
@@ -81,7 +81,11 @@ def test_options_of_the_simulator_become_its_command_line() -> None:
         ("serial:COM3?window=0", "from 1 to 64"),
         ("serial:COM3?baud=1&baud=2", "twice"),
         ("sim:?--state=x", "no option of the simulated device"),
-        ("ble:logger", "not in this version"),
+        ("ble:", "ble:NAME"),
+        ("ble:hut?passkey=12a", "six digits"),
+        ("ble:hut?passkey=1234567", "six digits"),
+        ("ble:hut?at=127.0.0.1:1", "no option 'at'"),
+        ("ble:hut?backend=virtual&window=0", "from 1 to 64"),
     ],
 )
 def test_a_wrong_url_is_told_what_is_right(text: str, says: str) -> None:
@@ -91,12 +95,62 @@ def test_a_wrong_url_is_told_what_is_right(text: str, says: str) -> None:
 
 @given(
     st.one_of(
-        st.text(), st.sampled_from(["serial:", "usb:", "udp:", "sim:"]).flatmap(lambda s: st.text().map(s.__add__))
+        st.text(),
+        st.sampled_from(["serial:", "usb:", "udp:", "sim:", "ble:"]).flatmap(lambda s: st.text().map(s.__add__)),
     )
 )
 def test_any_text_is_a_url_or_a_usage_error(text: str) -> None:
     with suppress(UsageError):
-        assert parse(text).text == text.strip()
+        assert parse(text).text == text.strip() or "passkey=" in text
+
+
+def test_a_ble_device_has_a_name_or_an_address() -> None:
+    assert parse("ble:hut 3").target == "hut 3"
+    assert parse("ble:hut%3F").target == "hut?"
+    url = parse("ble:F0:0D:00:00:00:01?window=2&passkey=012345")
+    assert (url.target, url.window, url.passkey, url.backend) == ("F0:0D:00:00:00:01", 2, 12345, None)
+
+
+def test_what_follows_a_ble_backend_is_for_it() -> None:
+    url = parse("ble:hut?backend=virtual&at=127.0.0.1:4000&timeout=9&bonds=b.json")
+    assert (url.backend, url.timeout_s) == ("virtual", 9.0)
+    assert dict(url.options) == {"at": "127.0.0.1:4000", "bonds": "b.json"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ble:hut?passkey=123456", "ble:hut"),
+        ("ble:hut?passkey=123456&window=2", "ble:hut?window=2"),
+        ("ble:hut?window=2&passkey=123456", "ble:hut?window=2"),
+    ],
+)
+def test_a_passkey_is_not_shown(text: str, shown: str) -> None:
+    assert parse(text).text == shown
+    assert parse(text).passkey == 123456
+
+
+@pytest.mark.parametrize(
+    ("text", "becomes"),
+    [
+        ("ble:hut", "ble:hut?passkey=000042"),
+        ("ble:hut?window=2", "ble:hut?window=2&passkey=000042"),
+        ("ble:hut?passkey=1", "ble:hut?passkey=000042"),
+        ("udp:hut", "udp:hut"),
+    ],
+)
+def test_a_passkey_is_given_to_ble_devices_alone(text: str, becomes: str) -> None:
+    assert with_passkey(text, 42) == becomes
+
+
+def test_only_a_link_over_the_air_is_waited_for() -> None:
+    assert parse("ble:hut").reconnect_s > 0
+    assert parse("udp:hut").reconnect_s == parse("/dev/ttyACM0").reconnect_s == 0
+
+
+def test_ble_urls_of_one_device_and_radio_are_one() -> None:
+    texts = ["ble:hut", "ble:HUT", "ble:hut?backend=virtual&at=a:1", "ble:hut?backend=virtual&at=b:1"]
+    assert [url.text for url in distinct(texts)] == [texts[0], *texts[2:]]
 
 
 _USB = SerialPort("/dev/ttyACM0", "Nordic", 0x1915, 0x520F, "C0FFEE")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fieldlog.silence import explain_silence
-from fieldlog.transports.base import Transport, Tunable, Tuning
+from fieldlog.transports.base import Keeping, Transport, Tunable, Tuning
 from fieldlog_protocol.commands import Command, Empty, Message, os
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError, RequestTimeout
@@ -176,6 +176,12 @@ class Client:
         """Close the link. Requests under way fail; harmless when it is closed already."""
         self.lost(LinkError(f"the link to {self.name} was closed"))
         await self._transport.close()
+
+    async def release(self) -> None:
+        """Close for good, and give back what the transport keeps between openings."""
+        await self.close()
+        if isinstance(self._transport, Keeping):
+            await self._transport.release()
 
     def take_text(self) -> str:
         """What the device printed between messages since the last call: data, not fit for a terminal as it is."""

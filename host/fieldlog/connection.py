@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from fieldlog.client import Client, LinkOptions
 from fieldlog.device import Device
 from fieldlog.transports import Transport, make
+from fieldlog.transports.base import Piecewise
 from fieldlog.url import DeviceUrl, choose
-from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming, Framing, RawFraming
+from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming, Framing, PieceFraming, RawFraming
 
 
 @asynccontextmanager
@@ -19,11 +20,11 @@ async def connect(url: str | DeviceUrl | None = None) -> AsyncGenerator[Device]:
     Raises UsageError, DeviceNotFound, LinkError or, when nobody answers, RequestTimeout.
     """
     client = client_for(url if isinstance(url, DeviceUrl) else choose(url))
-    await client.open()
     try:
+        await client.open()
         yield Device(client)
     finally:
-        await client.close()
+        await client.release()
 
 
 def client_for(url: DeviceUrl) -> Client:
@@ -34,7 +35,9 @@ def client_for(url: DeviceUrl) -> Client:
 
 
 def _framing(url: DeviceUrl, transport: Transport) -> Framing:
-    """Datagrams frame themselves, whichever way the URL led to them."""
+    """Datagrams frame themselves, and so do pieces, whichever way the URL led to them."""
+    if isinstance(transport, Piecewise) and transport.pieces:
+        return PieceFraming()
     if transport.mtu is not None:
         return DatagramFraming()
     return RawFraming() if url.framing == "raw" else ConsoleFraming()

@@ -5,6 +5,8 @@
     usb:VID:PID[:SERIAL]                    the serial port of a USB device, whatever it is called today
     usb:VID:PID:SERIAL?interface=1.2        the same of a device with several ports
     udp:HOST[:1337]  udp:[::1]:1337         a network address
+    ble:NAME  ble:ADDRESS?passkey=123456    a BLE device; ?backend= names another radio than this computer's, and
+                                            what else follows is for it
     sim:  sim:PROFILE?history=30d&seed=7    a simulated device; what follows ? are options of `fieldlog sim`
 
 All take `?timeout=` (seconds until a device counts as silent), `?window=` (requests under way at once) and `?buffer=`
@@ -29,12 +31,16 @@ if TYPE_CHECKING:
 DEFAULT_UDP_PORT = 1337
 DEFAULT_TIMEOUT_S = 6.0
 VARIABLE = "FIELDLOG_DEVICE"
-_SCHEMES = "serial:, usb:, udp: or sim:"
+_SCHEMES = "serial:, usb:, udp:, ble: or sim:"
+RECONNECT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceUrl:
-    """A device URL, taken apart. `target` is the port or host; `arguments` are the simulator's."""
+    """A device URL, taken apart. `target` is the port, host, name or address; `arguments` are the simulator's.
+
+    `backend` and its `options` say which radio is used for BLE, None for this computer's own.
+    """
 
     text: str
     scheme: str
@@ -48,6 +54,14 @@ class DeviceUrl:
     timeout_s: float = DEFAULT_TIMEOUT_S
     window: int | None = None
     buffer: int | None = None
+    backend: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    passkey: int | None = None
+
+    @property
+    def reconnect_s(self) -> float:
+        """How long a command waits for the link to come back by itself: a cable that is unplugged does not."""
+        return RECONNECT_S if self.scheme == "ble" else 0.0
 
 
 def parse(text: str) -> DeviceUrl:
@@ -136,8 +150,19 @@ def _sim(text: str, rest: str) -> DeviceUrl:
     return DeviceUrl(text, "sim", profile, arguments=tuple(arguments), **_take(text, common, "framing", *_COMMON))
 
 
-def _ble(text: str, _rest: str) -> DeviceUrl:
-    raise UsageError(f"{text!r}: BLE is not in this version of fieldlog yet. Use the device's serial port or udp:HOST")
+def _ble(text: str, rest: str) -> DeviceUrl:
+    target, query = _split(text, rest)
+    if not target.strip():
+        raise UsageError(
+            f"{text!r} names no device: write ble:NAME or ble:ADDRESS; `fieldlog devices --ble` lists them"
+        )
+    backend = query.pop("backend", None)
+    known = {key: query.pop(key) for key in ("passkey", *_COMMON) if key in query}
+    if backend is None:
+        _take(text, query, "backend", "passkey", *_COMMON)
+    taken = _take(text, known, "passkey", *_COMMON)
+    shown = _without(text, "passkey") if "passkey" in known else text
+    return DeviceUrl(shown, "ble", unquote(target), backend=backend, options=tuple(query.items()), **taken)
 
 
 _PARSERS: dict[str, Callable[[str, str], DeviceUrl]] = {
@@ -160,6 +185,22 @@ def _split(text: str, rest: str) -> tuple[str, dict[str, str]]:
     if len(options) != len(pairs):
         raise UsageError(f"{text!r} gives an option twice")
     return before, options
+
+
+def _without(text: str, key: str) -> str:
+    """The URL without an option: a secret is not shown."""
+    before, _, query = text.partition("?")
+    return "?".join(
+        filter(None, (before, "&".join(part for part in query.split("&") if not part.startswith(f"{key}="))))
+    )
+
+
+def with_passkey(text: str, passkey: int) -> str:
+    """A BLE URL with this passkey, others as they are."""
+    if not text.strip().lower().startswith("ble:"):
+        return text
+    text = _without(text, "passkey")
+    return f"{text}{'&' if '?' in text else '?'}passkey={passkey:06}"
 
 
 def _number(text: str, key: str, value: str, least: int, most: int) -> int:
@@ -186,12 +227,19 @@ def _interface(text: str, _key: str, value: str) -> str:
     return value
 
 
+def _passkey(text: str, key: str, value: str) -> int:
+    if not re.fullmatch(r"\d{1,6}", value, re.ASCII):
+        raise UsageError(f"{_without(text, key)!r}: a passkey is a number of at most six digits")
+    return int(value)
+
+
 _OPTIONS: dict[str, tuple[str, Callable[[str, str, str], Any]]] = {
     "baud": ("baud", lambda text, key, value: _number(text, key, value, 50, 50_000_000)),
     "framing": ("framing", _framing),
     "interface": ("interface", _interface),
     "timeout": ("timeout_s", _seconds),
     "window": ("window", lambda text, key, value: _number(text, key, value, 1, 64)),
+    "passkey": ("passkey", _passkey),
     "buffer": ("buffer", lambda text, key, value: _number(text, key, value, 64, 65_535)),
 }
 _COMMON = ("timeout", "window", "buffer")
@@ -217,4 +265,6 @@ def _link(number: int, url: DeviceUrl) -> tuple[object, ...]:
     """What two URLs of the same link have in common. Each `sim:` starts a device of its own."""
     if url.scheme == "serial":
         return "serial", os.path.realpath(url.target)
+    if url.scheme == "ble":
+        return "ble", url.target.casefold(), url.backend, url.options
     return ("sim", number) if url.scheme == "sim" else (url.scheme, url.target, url.port, url.interface)

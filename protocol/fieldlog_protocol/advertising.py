@@ -12,10 +12,23 @@ from dataclasses import dataclass
 
 from fieldlog_protocol.commands.logger import State
 from fieldlog_protocol.errors import ProtocolError, UsageError
+from fieldlog_protocol.gatt import SMP_CHARACTERISTIC, SMP_SERVICE
 from fieldlog_protocol.layout import Layout
 
-SMP_SERVICE = "8d53dc1d-1db7-4cd3-868b-8a527460aa84"
-SMP_CHARACTERISTIC = "da2e7828-fbce-4e01-ae9e-261174997c48"
+__all__ = [
+    "COMPANY",
+    "SMP_CHARACTERISTIC",
+    "SMP_SERVICE",
+    "VERSION",
+    "LoggerAdvertisement",
+    "advertising_data",
+    "decode_manufacturer_data",
+    "encode_manufacturer_data",
+    "logger_in",
+    "product_number",
+    "scan_response",
+]
+
 COMPANY = 0xFFFF
 VERSION = 1
 

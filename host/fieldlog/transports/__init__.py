@@ -1,4 +1,4 @@
-"""Transports: serial ports, UDP and simulated devices, each loaded when it is first used."""
+"""Transports: serial ports, UDP, BLE and simulated devices, each loaded when it is first used."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ def _udp(url: DeviceUrl) -> Transport:
     return UdpTransport(url.target, url.port)
 
 
+def _ble(url: DeviceUrl) -> Transport:
+    from fieldlog.transports.ble import BleTransport
+    from fieldlog.transports.radio import Radio
+
+    return BleTransport(url.target, Radio(url.backend, dict(url.options)), url.passkey)
+
+
 def _simulated(url: DeviceUrl) -> Transport:
     from fieldlog.transports.simulated import SimulatedTransport
     from fieldlog.url import parse
@@ -40,6 +47,7 @@ _TABLE: dict[str, Callable[[DeviceUrl], Transport]] = {
     "serial": _serial,
     "usb": _usb,
     "udp": _udp,
+    "ble": _ble,
     "sim": _simulated,
 }
 

@@ -80,3 +80,20 @@ class Tunable(Protocol):
     def tune(self, tuning: Tuning) -> None:
         """Use this from the next opening on."""
         ...
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A transport that keeps something from one opening to the next."""
+
+    async def release(self) -> None:
+        """Close, and give that back; harmless when nothing is kept."""
+        ...
+
+
+@runtime_checkable
+class Piecewise(Protocol):
+    """A transport that carries messages of any length in pieces of its own, each message apart, in order."""
+
+    @property
+    def pieces(self) -> bool: ...

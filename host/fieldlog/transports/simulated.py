@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import IO, Any, cast
 
-from fieldlog.transports.base import Sink, Transport, Tunable, Tuning
+from fieldlog.transports.base import Keeping, Piecewise, Sink, Transport, Tunable, Tuning
 from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, UsageError
 
 _READY_S = 60.0
@@ -40,6 +40,10 @@ class SimulatedTransport:
     @property
     def mtu(self) -> int | None:
         return None if self._link is None else self._link.mtu
+
+    @property
+    def pieces(self) -> bool:
+        return isinstance(self._link, Piecewise) and self._link.pieces
 
     @property
     def tuning(self) -> Tuning:
@@ -67,6 +71,8 @@ class SimulatedTransport:
     async def close(self) -> None:
         if self._link is not None:
             await self._link.close()
+        if isinstance(self._link, Keeping):
+            await self._link.release()
         self._link = None
         child, self._child = self._child, None
         if child is not None:

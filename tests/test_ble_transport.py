@@ -1,0 +1,387 @@
+"""The BLE transport over a fake of bleak's backend: messages in pieces, reconnects, pairing, and what is told when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from bleak.exc import (
+    BleakBluetoothNotAvailableError,
+    BleakBluetoothNotAvailableReason,
+    BleakDBusError,
+    BleakDeviceNotFoundError,
+    BleakError,
+    BleakGATTProtocolError,
+)
+
+from ble_fake import FakeAir, FakeDevice
+from fieldlog.client import Client, LinkOptions
+from fieldlog.device import Device
+from fieldlog.transports import ble, radio
+from fieldlog.transports.ble import ASK_PASSKEY, BleTransport
+from fieldlog.transports.ble_errors import NotPaired
+from fieldlog_protocol.errors import DeviceNotFound, LinkError, RequestTimeout, UsageError
+from fieldlog_protocol.framing import PieceFraming
+
+
+@dataclass
+class Catcher:
+    """A sink that keeps what it gets."""
+
+    data: list[bytes] = field(default_factory=list[bytes])
+    errors: list[LinkError] = field(default_factory=list[LinkError])
+
+    def received(self, data: bytes) -> None:
+        self.data.append(data)
+
+    def lost(self, error: LinkError) -> None:
+        self.errors.append(error)
+
+
+@asynccontextmanager
+async def connected(
+    air: FakeAir, target: str = "hut", *, passkey: int | None = None, timeout_s: float = 6.0
+) -> AsyncGenerator[Device]:
+    client = Client(BleTransport(target, air.radio(), passkey), PieceFraming, LinkOptions(timeout_s))
+    try:
+        await client.open()
+        yield Device(client)
+    finally:
+        await client.release()
+
+
+async def refusal(air: FakeAir, target: str = "hut", *, passkey: int | None = None) -> LinkError:
+    """What is said when the link does not open; nothing stays open behind it."""
+    with pytest.raises(LinkError) as caught:
+        async with connected(air, target, passkey=passkey):
+            pass
+    assert all(device.client is None for device in air.devices)
+    assert air.closed == air.opened
+    return caught.value
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits of seconds become short; what is waited for is told, not timed."""
+    monkeypatch.setattr(radio, "_NAMESAKES_S", 0.05)
+    monkeypatch.setattr(ble, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(radio.Radio.find, "__defaults__", (None, 0.3))
+    for name in ("CONNECT_S", "SUBSCRIBE_S", "PAIR_S", "WRITE_S"):
+        monkeypatch.setattr(ble, name, 0.3)
+
+
+@pytest.mark.parametrize("target", ["hut", "HUT", "F0:0D:00:00:00:01", "f0:0d:00:00:00:01"])
+async def test_a_device_is_found_by_name_and_by_address(target: str) -> None:
+    device = FakeDevice()
+    async with connected(FakeAir([FakeDevice("barn", "F0:0D:00:00:00:02"), device]), target) as found:
+        assert await found.echo("hello") == "hello"
+        assert found.name == f"ble:{target}"
+    assert device.connections == 1
+
+
+@pytest.mark.parametrize("mtu", [23, 65, 185, 247, 517])
+async def test_messages_go_out_in_pieces_that_fit_and_never_interleave(mtu: int) -> None:
+    device = FakeDevice(mtus=[mtu])
+    texts = [f"{number} {'x' * 200}" for number in range(20)]
+    async with connected(FakeAir([device])) as found:
+        assert await asyncio.gather(*map(found.echo, texts)) == texts  # three at a time
+    assert max(map(len, device.writes)) <= mtu - 3
+    assert device.peer._session.dropped == 0
+
+
+async def test_the_size_of_writes_is_read_anew_after_each_connect() -> None:
+    """BlueZ says 244 at first and 20 after a reconnect."""
+    device = FakeDevice(mtus=[247, 23])
+    async with connected(FakeAir([device])) as found:
+        await found.echo("x" * 200)
+        assert max(map(len, device.writes)) > 200
+        device.writes.clear()
+        await found.reopen()
+        assert await found.echo("y" * 200) == "y" * 200
+    assert max(map(len, device.writes)) == 20
+
+
+async def test_a_device_without_write_commands_is_written_with_responses() -> None:
+    device = FakeDevice(properties=("write", "notify"))
+    async with connected(FakeAir([device])) as found:
+        await found.echo("hello")
+    assert device.answered
+    assert all(device.answered)
+
+
+async def test_a_lost_link_is_told_once_and_opens_again_with_the_same_adapter() -> None:
+    device, sink = FakeDevice(), Catcher()
+    air = FakeAir([device])
+    transport = BleTransport("hut", air.radio())
+    await transport.open(sink)
+    device.drop()
+    device.drop()
+    transport.send(b"into the void")
+    (error,) = sink.errors
+    assert "ble:hut was lost" in str(error)
+    await transport.open(sink)
+    await transport.release()
+    assert len(sink.errors) == 1
+    assert (device.connections, air.opened, air.closed) == (2, 1, 1)
+
+
+async def test_a_request_under_way_fails_at_once_when_the_link_is_lost() -> None:
+    device = FakeDevice()
+    async with connected(FakeAir([device])) as found:
+        arrived = asyncio.Event()
+
+        def swallow(_: list[bytes]) -> list[bytes]:
+            arrived.set()
+            return []
+
+        device.distort = swallow
+        asked = asyncio.create_task(found.echo("anybody?"))
+        await arrived.wait()
+        device.drop()
+        with pytest.raises(LinkError, match="was lost"):
+            async with asyncio.timeout(0.2):
+                await asked
+
+
+async def test_a_write_that_fails_is_a_lost_link() -> None:
+    device = FakeDevice()
+    async with connected(FakeAir([device])) as found:
+        device.write_errors.append(BleakError("Disconnected"))
+        with pytest.raises(LinkError, match="broke off while sending: Disconnected"):
+            await found.echo("hello")
+
+
+async def test_connecting_is_tried_again() -> None:
+    device = FakeDevice(connect_errors=[BleakError("le-connection-abort-by-local"), TimeoutError()])
+    async with connected(FakeAir([device])) as found:
+        assert await found.echo("hello") == "hello"
+
+
+async def test_a_silent_device_is_told_within_the_stated_time() -> None:
+    device = FakeDevice(silent=True)
+    with pytest.raises(RequestTimeout, match="nobody answered on ble:hut"):
+        async with connected(FakeAir([device]), timeout_s=0.3):
+            pass
+    assert device.client is None
+
+
+def once(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[list[bytes]], list[bytes]]:
+    """Distorts the first message of several pieces."""
+    done: list[bool] = []
+
+    def distort(pieces: list[bytes]) -> list[bytes]:
+        if done or len(pieces) < 3:
+            return pieces
+        done.append(True)
+        return change(pieces)
+
+    return distort
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda pieces: pieces[1:],
+        lambda pieces: pieces[:1] + pieces[2:],
+        lambda pieces: pieces[:-1],
+        lambda pieces: [pieces[0], *pieces],
+        lambda pieces: [*pieces[:2], pieces[1], *pieces[2:]],
+        lambda pieces: [pieces[1], pieces[0], *pieces[2:]],
+        lambda pieces: [],
+    ],
+)
+async def test_a_lost_doubled_or_misplaced_notification_is_got_over(
+    change: Callable[[list[bytes]], list[bytes]],
+) -> None:
+    device = FakeDevice(mtus=[65])
+    async with connected(FakeAir([device])) as found:
+        device.distort = once(change)
+        texts = [f"{number}" * 150 for number in range(10)]
+        async with asyncio.timeout(5):
+            assert await asyncio.gather(*map(found.echo, texts)) == texts
+
+
+# which device
+
+
+async def test_a_device_that_is_not_heard_is_told_with_those_that_are() -> None:
+    air = FakeAir([FakeDevice("barn"), FakeDevice("lamp", "F0:0D:00:00:00:02", has_smp=False)])
+    error = await refusal(air)
+    assert isinstance(error, DeviceNotFound)
+    assert "ble:hut was not heard within 0.3 s. Heard instead: barn. Check" in str(error)
+
+
+async def test_two_devices_of_one_name_are_never_guessed_between() -> None:
+    air = FakeAir([FakeDevice(), FakeDevice(address="F0:0D:00:00:00:02")])
+    error = await refusal(air)
+    assert "2 devices are called ble:hut: F0:0D:00:00:00:01, F0:0D:00:00:00:02. Nothing was done" in str(error)
+    assert [device.connections for device in air.devices] == [0, 0]
+    async with connected(air, "F0:0D:00:00:00:02") as found:
+        await found.echo("you")
+    assert [device.connections for device in air.devices] == [0, 1]
+
+
+async def test_a_namesake_that_comes_later_is_not_taken_for_the_device() -> None:
+    device, namesake = FakeDevice(), FakeDevice(address="F0:0D:00:00:00:02", advertises=False)
+    air = FakeAir([namesake, device])
+    async with connected(air) as found:
+        namesake.advertises, device.advertises = True, False
+        asyncio.get_running_loop().call_later(0.1, setattr, device, "advertises", True)
+        await found.reopen()
+    assert (device.connections, namesake.connections) == (2, 0)
+
+
+async def test_a_device_without_the_service_is_told() -> None:
+    assert "ble:hut has no SMP service" in str(await refusal(FakeAir([FakeDevice(has_smp=False)])))
+
+
+# the adapter
+
+_REASON = BleakBluetoothNotAvailableReason
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (BleakBluetoothNotAvailableError("no", _REASON.NO_BLUETOOTH), "no Bluetooth adapter"),
+        (BleakBluetoothNotAvailableError("no", _REASON.POWERED_OFF), "Bluetooth is switched off"),
+        (BleakBluetoothNotAvailableError("no", _REASON.DENIED_BY_USER), "no permission to use Bluetooth"),
+        (BleakBluetoothNotAvailableError("no", _REASON.UNKNOWN), "cannot be used here: no"),
+        (BleakDBusError("org.bluez.Error.NotReady", ["Resource Not Ready"]), "Bluetooth is switched off"),
+        (BleakDBusError("org.freedesktop.DBus.Error.AccessDenied", ["Rejected"]), "no permission to use Bluetooth"),
+        (BleakDBusError("org.freedesktop.DBus.Error.ServiceUnknown", ["no"]), "no Bluetooth service running"),
+        (FileNotFoundError(2, "No such file or directory"), "no Bluetooth service running"),
+        (PermissionError(13, "Permission denied"), "no permission to use Bluetooth"),
+    ],
+)
+async def test_what_is_wrong_with_the_adapter_is_told(error: Exception, says: str) -> None:
+    found = await refusal(FakeAir([FakeDevice()], error))
+    assert isinstance(found, DeviceNotFound)
+    assert says in str(found)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (BleakDeviceNotFoundError("x", "no"), "went out of range"),
+        (TimeoutError(), "was heard but did not answer while connecting"),
+        (BleakError("le-connection-abort-by-local"), "broke off while connecting: le-connection-abort-by-local"),
+        (BleakError("encryption failed: PIN_OR_KEY_MISSING_ERROR"), "no longer share a key"),
+    ],
+)
+async def test_a_connection_that_does_not_come_about_is_explained(error: Exception, says: str) -> None:
+    found = await refusal(FakeAir([FakeDevice(connect_errors=[error] * 3)]))
+    assert says in str(found)
+
+
+async def test_a_backend_that_is_not_installed_is_told() -> None:
+    with pytest.raises(UsageError, match="there is no BLE backend 'nope'; installed: "):
+        await BleTransport("hut", radio.Radio("nope")).open(Catcher())
+
+
+# pairing
+
+Ask = Callable[[], Awaitable[int | None]]
+
+
+def wants(passkey: int | None) -> Callable[[Ask], Awaitable[None]]:
+    """A device that pairs with this passkey, or with none."""
+
+    async def pair(ask: Ask) -> None:
+        if passkey is None:
+            return
+        given = await ask()
+        if given is None:
+            raise BleakError("pair: PASSKEY_ENTRY_FAILED")
+        if given != passkey:
+            raise BleakError("pair: CONFIRM_VALUE_FAILED_ERROR")
+
+    return pair
+
+
+async def test_a_device_that_wants_it_is_paired() -> None:
+    device = FakeDevice(pairing=wants(None))
+    async with connected(FakeAir([device])) as found:
+        assert await found.echo("hello") == "hello"
+        await found.reopen()
+        assert await found.echo("again") == "again"
+    assert device.paired
+
+
+async def test_the_passkey_is_taken_from_the_url_and_nobody_is_asked() -> None:
+    device = FakeDevice(pairing=wants(42))
+    async with connected(FakeAir([device]), passkey=42) as found:
+        assert await found.echo("hello") == "hello"
+
+
+async def test_who_sits_at_the_terminal_is_asked_for_the_passkey() -> None:
+    asked: list[str] = []
+
+    async def ask(name: str) -> int | None:
+        asked.append(name)
+        return 42
+
+    token = ASK_PASSKEY.set(ask)
+    try:
+        async with connected(FakeAir([FakeDevice(pairing=wants(42))])) as found:
+            assert await found.echo("hello") == "hello"
+    finally:
+        ASK_PASSKEY.reset(token)
+    assert asked == ["ble:hut"]
+
+
+@pytest.mark.parametrize(
+    ("passkey", "says"), [(None, "wants a passkey, and none was given"), (43, "did not accept the passkey")]
+)
+async def test_a_wrong_passkey_gets_nothing_and_is_told(passkey: int | None, says: str) -> None:
+    device = FakeDevice(pairing=wants(42))
+    error = await refusal(FakeAir([device]), passkey=passkey)
+    assert isinstance(error, NotPaired)
+    assert says in str(error)
+    assert "Nothing was sent" in str(error)
+    assert device.writes == []
+
+
+def fails(error: Exception) -> Callable[[Ask], Awaitable[None]]:
+    async def pair(_: Ask) -> None:
+        raise error
+
+    return pair
+
+
+async def never(_: Ask) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize(
+    ("pairing", "says"),
+    [
+        (
+            fails(BleakError("pair: PAIRING_NOT_SUPPORTED_ERROR")),
+            "refused to pair: it may be paired with another computer",
+        ),
+        (fails(BleakDBusError("org.bluez.Error.AuthenticationFailed", ["x"])), "pairing with ble:hut failed"),
+        (fails(BleakError("pair: PIN_OR_KEY_MISSING_ERROR")), "no longer share a key"),
+        (fails(BleakError("disconnected")), "pairing with ble:hut failed: disconnected"),
+        (never, "did not finish pairing in time"),
+    ],
+)
+async def test_a_pairing_that_fails_is_explained(pairing: Callable[[Ask], Awaitable[None]], says: str) -> None:
+    device = FakeDevice(pairing=pairing)
+    error = await refusal(FakeAir([device]))
+    assert isinstance(error, NotPaired)
+    assert says in str(error)
+    assert device.writes == []
+
+
+async def test_a_pairing_that_is_not_enough_is_explained() -> None:
+    device = FakeDevice(pairing=wants(None), subscribe_errors=[BleakGATTProtocolError(5), BleakGATTProtocolError(5)])
+    assert "this one's pairing is not enough" in str(await refusal(FakeAir([device])))
+
+
+async def test_a_system_that_hangs_in_want_of_an_agent_is_not_waited_for_without_end() -> None:
+    device = FakeDevice(subscribe_errors=[TimeoutError()])
+    assert "waits to be paired" in str(await refusal(FakeAir([device])))
