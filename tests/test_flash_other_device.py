@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from device_bench import Bench
-from fieldlog.flash import FlashOptions
+from fieldlog.flash import FlashOptions, Outcome
 from fieldlog.steady_link import OtherDevice
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import RefusedError, VerificationError
 from fieldlog_protocol.wire import Packet, encode_error
-from flash_bench import FAST, FlashBench, firmware, install, runs, slots
+from flash_bench import FAST, FlashBench, Told, firmware, install, runs, slots
 from virtual_link import VirtualTransport
 
 NEW = firmware("2.0.0", 30_000)
@@ -75,6 +75,13 @@ def test_another_device_at_the_same_port_is_left_alone(pieces: int) -> None:
     with pytest.raises(OtherDevice, match=r"another device is at the bench.*Nothing was done to it"):
         install(first, NEW, FlashOptions(return_s=60), transport=transport)
     assert (second.device.boot_id, slots(second), second.state()) == (boots, held, logger.State.LOGGING)
+
+
+def test_the_same_device_goes_on_and_its_user_hears_why_it_took_a_while() -> None:
+    first, told = FlashBench(), Told()
+    transport = Swapped(first, replace(FAST, deliveries=33), other=first)
+    assert install(first, NEW, transport=transport, told=told).outcome is Outcome.CONFIRMED
+    assert [step for step in told.steps if "opening it again, for up to 30 s" in step]
 
 
 def test_a_device_without_uid_is_known_by_what_it_runs() -> None:

@@ -152,7 +152,7 @@ class _Update:
 
     @property
     def link(self) -> SteadyLink:
-        return SteadyLink(self.device, self.options.reconnect_s, _known(self.plan))
+        return SteadyLink(self.device, self.options.reconnect_s, _known(self.plan), self.tell)
 
     @property
     def trial(self) -> Trial:
@@ -257,9 +257,15 @@ class _Update:
             await self._erase(part.number, self._target(part, slots))
             self.tell("the slot is erased")
         self.tell(f"uploading {part.version} ({part.size} bytes)")
-        number, data, known = self._upload_number(part), part.packaged.image.data, self.link.known
-        wait_s = self.options.reconnect_s
-        self.sent += await send_image(self.device, data, number, self.progress, reconnect_s=wait_s, known=known)
+        self.sent += await send_image(
+            self.device,
+            part.packaged.image.data,
+            self._upload_number(part),
+            self.progress,
+            reconnect_s=self.options.reconnect_s,
+            known=self.link.known,
+            tell=self.tell,
+        )
 
     def _target(self, part: Part, slots: tuple[ImageSlot, ...]) -> int:
         """The slot that an upload goes to: the one that does not run, where there is no choice."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from fieldlog.client import Reply
 from fieldlog.device import Device
-from fieldlog.steady_link import Known, SteadyLink
+from fieldlog.steady_link import Known, SteadyLink, say_nothing
 from fieldlog.transfer import OnProgress, ignore_progress, room, upload
 from fieldlog_protocol.commands import Empty, os
 from fieldlog_protocol.commands import image as commands
@@ -41,15 +42,16 @@ async def send_image(
     *,
     reconnect_s: float = 0.0,
     known: Known | None = None,
+    tell: Callable[[str], None] = say_nothing,
     named: bool = True,
 ) -> int:
     """Upload an image file; an upload of the same file that broke off goes on where it stopped.
 
     Answers how many bytes were sent. `number` is what the device calls the image; `known` which device it must still be
-    after a break of the link, or where it wants the image from its beginning again. Without `named` the file's hash is not
-    told, as boot loaders in recovery have no use for it.
+    after a break of the link, or where it wants the image from its beginning again; `tell` hears of such breaks. Without
+    `named` the file's hash is not told, as boot loaders in recovery have no use for it.
     """
-    link, breaks, furthest = SteadyLink(device, reconnect_s, known), 0, 0
+    link, breaks, furthest = SteadyLink(device, reconnect_s, known, tell), 0, 0
     target = _ImageTarget(link, number, data, hashlib.sha256(data).digest() if named else None)
     while True:
         try:

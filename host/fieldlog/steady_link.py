@@ -88,16 +88,21 @@ async def _slots(device: Device) -> tuple[ImageSlot, ...]:
         return ()
 
 
+def say_nothing(_: str) -> None:
+    """For callers who do not watch."""
+
+
 @dataclass(frozen=True, slots=True)
 class SteadyLink:
     """A device whose link is opened again when it breaks, each time for at most `reconnect_s`.
 
-    `known`: which device it must be then, None while nothing of it is known.
+    `known`: which device it must be then, None while nothing of it is known. `tell` is called with a loss, in words.
     """
 
     device: Device
     reconnect_s: float
     known: Known | None = None
+    tell: Callable[[str], None] = say_nothing
 
     async def ask(self, work: Callable[[], Awaitable[T]]) -> T:
         """The result of `work`, which may safely be done twice."""
@@ -114,6 +119,9 @@ class SteadyLink:
 
     async def reconnect(self, error: LinkError) -> None:
         """Open the link again, wherever the port is by then; raises `error` if that does not succeed in time."""
+        self.tell(
+            f"the link to {self.device.name} is lost or silent: opening it again, for up to {self.reconnect_s:.0f} s"
+        )
         loop = asyncio.get_running_loop()
         deadline, pause_s = loop.time() + self.reconnect_s, _FIRST_PAUSE_S
         while True:
