@@ -97,8 +97,7 @@ class PtyLink:
         self._attach(loop)
         try:
             while not self._closed:
-                self._pump(loop)
-                await self._waker.wait(self._next_at(loop))
+                await self._waker.wait(self._pump())
         finally:
             self.close()
 
@@ -120,7 +119,12 @@ class PtyLink:
 
     def _attach(self, loop: asyncio.AbstractEventLoop) -> None:
         if (opened := self._open_terminal.opened) is not None:
-            loop.add_reader(opened, self._waker.wake)
+            loop.add_reader(opened, self._host_may_have_come)
+
+    def _host_may_have_come(self) -> None:
+        if self._terminal is not None:
+            self._terminal.forget_openings()
+        self._waker.wake()
 
     def _detach(self) -> None:
         """Let the pty vanish."""
@@ -147,8 +151,9 @@ class PtyLink:
         look_at = loop.time() + _LOOK_S
         return look_at if at is None else min(at, look_at)
 
-    def _pump(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Everything that is due, and then decide what to wait for."""
+    def _pump(self) -> float | None:
+        """Everything that is due, and then decide what to wait for, and until when."""
+        loop = asyncio.get_running_loop()
         inbox, self._inbox = self._inbox, []
         for at, data in inbox:
             self._schedule.advance(at)
@@ -161,9 +166,9 @@ class PtyLink:
         if self._terminal is not None:
             self._look_for_host(loop, self._terminal)
             self._want_readable(loop, self._terminal)
+        return self._next_at(loop)
 
     def _look_for_host(self, loop: asyncio.AbstractEventLoop, terminal: Terminal) -> None:
-        terminal.forget_openings()
         if not self._present and terminal.present:
             self._present = True
             self._schedule.listener(present=True, now=loop.time())
@@ -203,13 +208,15 @@ class PtyLink:
             if data is None:
                 loop.remove_reader(terminal.master)
                 self._reading = False
-        self._waker.wake()
+        self._waker.spare(self._pump)
 
     def _emit(self, data: bytes) -> None:
         if self._terminal is None or not (self._present or self._terminal.present):
             return
         if not self._queue:
             data = data[self._terminal.write(data) :]
+        if not data:
+            return
         room = QUEUE_BYTES - len(self._queue)
         self.lost += max(0, len(data) - room)
         self._queue += data[:room]

@@ -10,27 +10,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeAlias
 
 from fieldlog_protocol.errors import LinkError
 from fieldlog_sim.faults import Faults
+from fieldlog_sim.links.datagram_socket import Address, Datagrams, DatagramSocket, bind
 from fieldlog_sim.links.port import Port
 from fieldlog_sim.links.schedule import Schedule
 from fieldlog_sim.links.waker import Waker
 
-Address: TypeAlias = tuple[Any, ...]  # (host, port), for IPv6 with two more numbers
 _WAITING = 256
-
-
-class _Receiver(asyncio.DatagramProtocol):
-    def __init__(self, link: UdpLink) -> None:
-        self._link = link
-
-    def datagram_received(self, data: bytes, addr: Address) -> None:
-        self._link.receive(data, addr)
-
-    def error_received(self, exc: Exception) -> None:
-        """A sender that is gone answers with ICMP: its own loss."""
 
 
 class UdpLink:
@@ -61,7 +49,7 @@ class UdpLink:
         self._waker = Waker()
         self._waiting: deque[tuple[float, bytes, Address]] = deque()
         self._peer: Address | None = None
-        self._transport: asyncio.DatagramTransport | None = None
+        self._socket: DatagramSocket | None = None
         self._closed = False
         self._wanted = wanted
         self._port_now = 0
@@ -70,9 +58,8 @@ class UdpLink:
 
     async def open(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """LinkError when the address cannot be had."""
-        loop = asyncio.get_running_loop()
         try:
-            self._transport, _ = await loop.create_datagram_endpoint(lambda: _Receiver(self), local_addr=(host, port))
+            self._socket = await bind(host, port, self.receive)
         except OSError as error:
             raise LinkError(
                 f"UDP {host}:{port} cannot be opened: {error.strerror or error}. Nothing was started; name another port."
@@ -82,11 +69,11 @@ class UdpLink:
     @property
     def bound(self) -> tuple[str, int]:
         """Host and port where requests are taken, or would be if the port could be had."""
-        if self._transport is None:
+        if self._socket is None:
             if self._usual is None:
                 raise LinkError("the UDP link is not open")
             return self._usual[0], self._port_now or self._usual[1]
-        host, port = self._transport.get_extra_info("sockname")[:2]
+        host, port = self._socket.bound[:2]
         return str(host), int(port)
 
     @property
@@ -95,53 +82,60 @@ class UdpLink:
         return f"udp:[{host}]:{port}" if ":" in host else f"udp:{host}:{port}"
 
     async def run(self) -> None:
-        if self._transport is None:
+        if self._socket is None:
             await self.open()
-        loop = asyncio.get_running_loop()
         self._port.link_up()
         while not self._closed:
-            self._pump(loop.time())
+            until = self._pump()
             await self.follow()
-            await self._waker.wait(self._schedule.next_at())
+            await self._waker.wait(until)
 
     async def follow(self) -> None:
         """Be where the device is to be, as soon as all that was answered has left from the old port."""
-        port = self._wanted()
-        if port == self._port_now or not self._schedule.idle:
+        if not self._is_to_move:
             return
-        if self._transport is not None:
-            self._transport.close()
-        self._transport, self._peer, self._port_now = None, None, port
+        if self._socket is not None:
+            self._socket.close()
+        self._socket, self._peer, self._port_now = None, None, self._wanted()
         await asyncio.sleep(0)  # the old socket is closed in the loop's next turn
         host, usual = self._usual or ("127.0.0.1", 0)
         with suppress(OSError):
-            self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: _Receiver(self), local_addr=(host, port or usual)
-            )
+            self._socket = await bind(host, self._port_now or usual, self.receive)
             if self._closed:
-                self._transport.close()
+                self._socket.close()
+
+    @property
+    def _is_to_move(self) -> bool:
+        return self._wanted() != self._port_now and self._schedule.idle
 
     def poke(self) -> None:
         self._waker.wake()
 
     def close(self) -> None:
         self._closed = True
-        if self._transport is not None:
-            self._transport.close()
+        if self._socket is not None:
+            self._socket.close()
         self._waker.wake()
 
-    def receive(self, data: bytes, sender: Address) -> None:
-        if len(self._waiting) >= _WAITING:
-            self.lost += 1
-            return
-        self._waiting.append((asyncio.get_running_loop().time(), data, sender))
-        self._waker.wake()
+    def receive(self, datagrams: Datagrams) -> None:
+        now = asyncio.get_running_loop().time()
+        for data, sender in datagrams:
+            if len(self._waiting) >= _WAITING:
+                self.lost += 1
+            else:
+                self._waiting.append((now, data, sender))
+        self._waker.spare(self._pump)
 
-    def _pump(self, now: float) -> None:
+    def _pump(self) -> float | None:
+        """Everything that is due, and until when to wait then."""
+        now = asyncio.get_running_loop().time()
         while self._waiting and self._may_feed(now):
             at, data, self._peer = self._waiting.popleft()
             self._schedule.feed(data, at)
         self._schedule.advance(now)
+        if self._is_to_move:
+            self._waker.wake()
+        return self._schedule.next_at()
 
     def _may_feed(self, now: float) -> bool:
         """Whether the first of those that wait can be taken: not while another sender has replies to come."""
@@ -153,6 +147,5 @@ class UdpLink:
         return self._schedule.idle
 
     def _emit(self, data: bytes) -> None:
-        if self._transport is None or self._peer is None or self._closed:
-            return
-        self._transport.sendto(data, self._peer)
+        if self._socket is not None and self._peer is not None and not self._closed:
+            self._socket.send(data, self._peer)
