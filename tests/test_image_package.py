@@ -186,7 +186,7 @@ def test_a_locked_package_is_refused() -> None:
         while (start := locked.find(magic, start)) >= 0:
             locked[start + at] |= 1
             start += 4
-    with pytest.raises(ImageError, match="damaged"):
+    with pytest.raises(ImageError, match="protected by a password"):
         parse_package(bytes(locked), "a.zip")
 
 
@@ -259,3 +259,23 @@ def test_damaged_packages_never_crash_the_reader() -> None:
 @pytest.mark.faults
 def test_many_damaged_packages_never_crash_the_reader() -> None:
     fuzz(30_000, seed=6)
+
+
+def test_what_unpacks_to_more_than_any_firmware_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file may be within bounds, and all together not."""
+    monkeypatch.setattr(firmware_package, "_LARGEST_CONTENT", len(APP) + len(NET) - 1)
+    with pytest.raises(ImageError, match="unpacks to"):
+        parse_package(package(APP_ENTRY, NET_ENTRY), "two.zip")
+    assert parse_package(package(APP_ENTRY), "one.zip").images
+
+
+@pytest.mark.parametrize(
+    ("number", "slot", "taken"), [(0, 1, 1), (1, 1, 1), (1, 2, 0), (1, 3, 1), (0, 2, None), (1, 5, None)]
+)
+def test_a_slot_is_one_of_its_image(number: int, slot: int, taken: int | None) -> None:
+    data = package(entry("app.signed.bin", APP, image_index=number, slot=slot))
+    if taken is not None:
+        assert [one.slot for one in parse_package(data, "fw.zip").images] == [taken]
+        return
+    with pytest.raises(ImageError, match=f"slot {slot}, which is none of its slots"):
+        parse_package(data, "fw.zip")

@@ -28,9 +28,11 @@ from fieldlog_protocol.image import Image, parse_image, verify_rest
 MANIFEST = "manifest.json"
 LARGEST_IMAGE = 64 * 1024 * 1024
 _LARGEST_PACKAGE = 4 * LARGEST_IMAGE
+_LARGEST_CONTENT = 2 * LARGEST_IMAGE
 _LARGEST_MANIFEST = 1024 * 1024
 _MOST_IMAGES = 16
 _FORMATS = (0, 1)
+_ENCRYPTED = 1  # in the flags of a zip archive's entry
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _ZIP_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, KeyError),
@@ -89,10 +91,8 @@ def parse_package(data: bytes, name: str) -> FirmwarePackage:
 def _unpacking() -> Generator[None]:
     try:
         yield
-    except _ZIP_ERRORS as error:
-        raise ImageError(
-            f"the package is damaged: {type(error).__name__} while it was unpacked. Get the file again"
-        ) from None
+    except _ZIP_ERRORS:
+        raise ImageError("the package is damaged: it cannot be unpacked. Get the file again") from None
 
 
 def _image(data: bytes) -> Image:
@@ -104,6 +104,7 @@ def _image(data: bytes) -> Image:
 def _read_archive(archive: zipfile.ZipFile) -> FirmwarePackage:
     manifest = _manifest(_read(archive, MANIFEST, _LARGEST_MANIFEST))
     entries = _entries(manifest)
+    _check_whole_size(archive, entries)
     images = tuple(_packaged(archive, entry, alone=len(entries) == 1) for entry in entries)
     _check_unique(images)
     boards = dict.fromkeys(board for entry in entries if (board := _text(entry, "board")) is not None)
@@ -117,6 +118,10 @@ def _read(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
         raise ImageError(_missing(archive, name))
     if len(found) > 1:
         raise ImageError(f"the package holds {name!r} more than once. It was not made by a build; get another")
+    if found[0].flag_bits & _ENCRYPTED:
+        raise ImageError(
+            f"{name!r} in the package is protected by a password. Unpack it, and pack it again without one"
+        )
     if found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ImageError(f"{name!r} in the package is compressed in an unusual way. Pack it again, stored or deflated")
     with _unpacking(), archive.open(found[0]) as file:
@@ -124,6 +129,16 @@ def _read(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     if len(data) > most:
         raise ImageError(f"{name!r} in the package unpacks to more than {most >> 20} MiB: no such firmware is known")
     return data
+
+
+def _check_whole_size(archive: zipfile.ZipFile, entries: list[Mapping[str, object]]) -> None:
+    """Before anything is unpacked. An archive that understates a size fails when that much was unpacked."""
+    named = {_text(entry, "file") for entry in entries}
+    total = sum(info.file_size for info in archive.infolist() if info.filename in named)
+    if total > _LARGEST_CONTENT:
+        raise ImageError(
+            f"the package unpacks to {total >> 20} MiB, more than any device's firmware ({_LARGEST_CONTENT >> 20} MiB)"
+        )
 
 
 def _missing(archive: zipfile.ZipFile, name: str) -> str:
@@ -177,13 +192,13 @@ def _packaged(archive: zipfile.ZipFile, entry: Mapping[str, object], *, alone: b
         image = _image(data)
     except ImageError as error:
         raise ImageError(f"{name!r} in the package: {error}") from None
-    slot = _number(entry, "slot", name)
+    slot, number = _number(entry, "slot", name), _image_number(entry, name, alone=alone)
     return PackagedImage(
-        number=_image_number(entry, name, alone=alone),
+        number=number,
         image=image,
         name=name,
         data=data,
-        slot=None if slot is None else slot % 2,  # numbered through all images, two to each
+        slot=None if slot is None else _slot_of_two(slot, number, name),
         declared_version=next((text for key in _VERSIONS if (text := _text(entry, key)) is not None), None),
     )
 
@@ -198,6 +213,17 @@ def _image_number(entry: Mapping[str, object], name: str, *, alone: bool) -> int
             f"the package does not say which image of the device {name!r} is for (image_index). Build it again"
         )
     return number or 0
+
+
+def _slot_of_two(slot: int, number: int, name: str) -> int:
+    """Slots are numbered for each image, or on through all images, two to each."""
+    if slot in (0, 1):
+        return slot
+    if slot // 2 == number:
+        return slot % 2
+    raise ImageError(
+        f"the package says that {name!r} is for image {number} and slot {slot}, which is none of its slots"
+    )
 
 
 def _number(entry: Mapping[str, object], key: str, name: str) -> int | None:

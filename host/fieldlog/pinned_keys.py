@@ -7,9 +7,11 @@ without it would be to trust in silence.
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from fieldlog.whole_file import whole_file
 from fieldlog_protocol.errors import FieldlogError
@@ -47,8 +49,6 @@ class PinnedKeys:
 
     def keep(self, identity: str, pin: Pin) -> None:
         """Remember a device's key, in place of any that it had."""
-        entries = self._read()
-        entries[identity] = {"key": pin.key.pem, "security_counter": pin.security_counter}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -56,8 +56,35 @@ class PinnedKeys:
                 f"the key cannot be remembered: {self.path.parent} cannot be made ({error.strerror}). The device is not "
                 "concerned; make room for that folder and repeat with --pin-key"
             ) from error
-        with whole_file(self.path) as aside:
-            aside.write_text(json.dumps({"format": _FORMAT, "devices": entries}, indent=1) + "\n", encoding="utf-8")
+        with self._alone():
+            entries = self._read()
+            entries[identity] = {"key": pin.key.pem, "security_counter": pin.security_counter}
+            with whole_file(self.path) as aside:
+                text = json.dumps({"format": _FORMAT, "devices": entries}, indent=1)
+                aside.write_text(text + "\n", encoding="utf-8")
+
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        """Others that pin a key in the same moment wait. Systems without such locks do without."""
+        try:
+            import fcntl
+        except ImportError:
+            yield
+            return
+        with self._lock_file() as lock:
+            with suppress(OSError):  # a file system that cannot lock
+                fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
+            yield
+
+    def _lock_file(self) -> BinaryIO:
+        path = self.path.with_name(f".{self.path.name}.lock")
+        try:
+            return path.open("ab")
+        except OSError as error:
+            raise FieldlogError(
+                f"the key cannot be remembered: {path} cannot be written ({error.strerror}). The device is not concerned; see "
+                "to the permissions of that folder and repeat with --pin-key"
+            ) from error
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
