@@ -36,6 +36,13 @@ def test_an_upload_fits_whatever_a_device_says_of_its_buffers(size: int | None) 
     assert runs(bench) == ("2.0.0", True)
 
 
+@pytest.mark.parametrize("framing", ["console", "raw"])
+def test_buffers_beyond_what_a_message_can_be_are_no_reason_to_fail(framing: str) -> None:
+    """The device says 2 GiB, and takes what it takes."""
+    bench, huge = _sized(FlashBench(), 1 << 31), firmware("2.0.0", 150_000)
+    assert install(bench, huge, kind=LinkKind(framing, baud=None)).version == "2.0.0"
+
+
 @pytest.mark.parametrize("at", [0, 2000])
 def test_a_device_that_answers_all_but_uploads_is_given_up_in_minutes(at: int) -> None:
     bench = FlashBench()

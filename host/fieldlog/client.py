@@ -34,6 +34,8 @@ _CONSOLE_OVERHEAD = 4
 _ONE_LINE = 89
 """The message that one console line of 127 bytes carries: what any device takes (SMP.md section 5)."""
 _SMALL_DATAGRAM = 512
+_LARGEST = 0xFFFF
+"""No more fits the lengths that headers and frames carry, whatever a device says of its buffers."""
 _SEEN_LIMIT = 256
 _TOGETHER_S = 0.01
 _MOST_TOGETHER = 16
@@ -208,6 +210,7 @@ class Client:
         known = self.params
         datagram = self._transport.mtu
         size = self._options.buffer or (known.buf_size if known else _SMALL_DATAGRAM if datagram else 0)
+        size = min(size, _LARGEST)
         self.max_reply = max(size, _ONE_LINE)
         if datagram is not None:
             self.max_request = self.max_reply = min(self.max_reply, datagram)
