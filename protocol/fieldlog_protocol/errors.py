@@ -11,8 +11,8 @@
         ├── DeviceNotFound    no such port, host or device
         └── RequestTimeout    nobody answered in time
 
-Beside these, where they arise: NoLogger (a RefusedError of the host), OtherDevice (a VerificationError of it), ArchiveError and the simulator's StoreFull and
-FlashError (plain FieldlogErrors, exit 1).
+Beside these, where they arise: NoLogger (a RefusedError of the host), OtherDevice (a VerificationError of the host),
+ArchiveError and the simulator's StoreFull and FlashError (plain FieldlogErrors, exit 1).
 
 Rule: a message says what happened, what state things are in and what to do next, in that order, as far as the place
 that raises it knows.
