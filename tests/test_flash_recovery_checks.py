@@ -110,8 +110,10 @@ def test_a_pinned_key_holds_wherever_the_firmware_can_say_who_it_is(tmp_path: Pa
     refused(bench, NEW, "carries no signature.*pinned.*not changed", FlashOptions(pins=pins))
     other = image_tool.public_key("ecdsa-p256", 1)
     refused(bench, NEW, "not the one that is pinned for this device", FlashOptions(pins=pins, key=other))
-    signed = image_tool.sign(tmp_path, "-k", image_tool.key("ecdsa-p256")).read_bytes()
+    signed = image_tool.sign(tmp_path, "-k", image_tool.key("ecdsa-p256"), "-s", "9").read_bytes()
     assert rescue(bench, signed, FlashOptions(pins=pins)).outcome is Outcome.CONFIRMED
+    eighth = image_tool.sign(tmp_path, "-k", image_tool.key("ecdsa-p256"), "-s", "8", version="9.0.0").read_bytes()
+    refused(bench, eighth, "counter is 8, and this device has run firmware with 9", FlashOptions(pins=pins))
 
 
 def test_what_runs_already_is_left_alone() -> None:

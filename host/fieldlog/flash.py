@@ -117,11 +117,11 @@ async def carry_out(
         if waiting := standing_in_the_way(plan.survey.slots, part.number, part.hash):
             tell(f"note: {waiting}: the next restart does that")
     if outcome is not Outcome.TESTING:
-        _remember(plan, options)
+        remember(plan, options)
     return Flashed(outcome, tuple(Installed(p.number, p.version, p.before) for p in plan.parts), work.sent)
 
 
-def _remember(plan: FlashPlan, options: FlashOptions) -> None:
+def remember(plan: FlashPlan, options: FlashOptions) -> None:
     """Pin the key if that was asked for, and count on with what is pinned."""
     if options.pins is None:
         return

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from fieldlog.device import Device
 from fieldlog.firmware_package import FirmwarePackage
-from fieldlog.flash import Flashed, Installed, Outcome
+from fieldlog.flash import Flashed, Installed, Outcome, remember
 from fieldlog.flash_checks import make_plan
 from fieldlog.flash_fit import check_fit
 from fieldlog.flash_plan import FlashOptions, FlashPlan, Part, of_image, running
@@ -57,7 +57,9 @@ async def carry_out_recovery(
         done = tuple(Installed(part.number, part.version, part.before) for part in plan.parts)
         return Flashed(Outcome.ALREADY, done)
     work = _Recovery(device, plan, options, tell, progress)
-    return Flashed(Outcome.CONFIRMED, tuple(await work.run()), work.sent)
+    done = tuple(await work.run())
+    remember(plan, options)
+    return Flashed(Outcome.CONFIRMED, done, work.sent)
 
 
 @dataclass(frozen=True, slots=True)
