@@ -10,9 +10,9 @@ import pytest
 import image_tool
 from fieldlog.flash import FlashOptions, Outcome
 from fieldlog.pinned_keys import Pin, PinnedKeys
-from fieldlog_protocol.commands import image
+from fieldlog_protocol.commands import image, logger
 from fieldlog_protocol.errors import ImageError, VerificationError
-from fieldlog_protocol.image import ImageVersion, Tlv, TlvType, build_image, vendor_uuid
+from fieldlog_protocol.image import ImageVersion, Tlv, TlvType, build_image, class_uuid, vendor_uuid
 from fieldlog_sim.boot_config import BootConfig
 from fieldlog_sim.boot_swap import BootMode
 from flash_bench import FlashBench, Told, firmware, install, mark, planned, restart, runs, upload
@@ -102,6 +102,17 @@ def test_what_cannot_be_compared_is_told() -> None:
     alone = build_image(b"x" * 2000, ImageVersion(2), protected=[vendor])
     assert noted(FlashBench(), alone, "names its vendor by a UUID alone")
     assert not noted(FlashBench(), NEW, "compared")
+    silent = lying(FlashBench(), logger.INFO, lambda _, asked: refuse(8))
+    product = Tlv(TlvType.FIELDLOG_PRODUCT, b"toaster")
+    named = build_image(b"x" * 2000, ImageVersion(2), protected=[product])
+    assert noted(silent, named, "made for toaster, and the device does not say what it is")
+    device_class = Tlv(TlvType.CLASS_UUID, class_uuid(vendor_uuid("acme.org"), "toaster").bytes)
+    classed = build_image(b"x" * 2000, ImageVersion(2), protected=[vendor, device_class])
+    assert noted(silent, classed, "names a device class, and the device does not say what it is")
+    with pytest.raises(
+        ImageError, match=f"another device class.*{class_uuid(vendor_uuid('acme.org'), 'fieldlog-sim')}"
+    ):
+        install(FlashBench(), classed)
 
 
 def test_a_key_that_will_be_pinned_is_told(tmp_path: Path) -> None:

@@ -90,7 +90,12 @@ def test_a_device_that_an_image_is_made_for_passes(
         (PRODUCT, "stone", "rev A", "another product: it says 'paper', the device 'stone'"),
         (HARDWARE, "paper", "rev C", "another hardware: it says 'rev A or rev B', the device 'rev C'"),
         ([*PRODUCT, *HARDWARE], "paper", "rev", "another hardware"),
-        (CLASS, "stone", "rev A", "another device class: it says '[0-9a-f-]{36}', the device 'stone and rev A'"),
+        (
+            CLASS,
+            "stone",
+            "rev A",
+            "another device class: it says '[0-9a-f-]{36}', the device '[0-9a-f-]{36} .stone. or [0-9a-f-]{36} .rev A.'",
+        ),
         ([*PRODUCT, *CLASS], "stone", "paper", "another product"),
     ],
 )

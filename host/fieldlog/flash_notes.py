@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fieldlog.flash_plan import Action, FlashOptions, FlashPlan, Part, idle_slot, known_version, waiting_for_good
+from fieldlog.logger_info import LoggerInfo
 from fieldlog.pinned_keys import Pin
-from fieldlog_protocol.image import PublicKey, lacks_plain_text, target_of
+from fieldlog_protocol.image import PublicKey, Target, lacks_plain_text, target_of
 
 
 def notes_on(plan: FlashPlan, options: FlashOptions, pin: Pin | None, key: PublicKey | None) -> Iterator[str]:
@@ -70,25 +71,36 @@ def _is_marked_for_good(plan: FlashPlan, part: Part) -> bool:
 
 
 def _on_the_part(plan: FlashPlan, part: Part, pin: Pin | None, key: PublicKey | None) -> Iterator[str]:
-    image, logger = part.packaged.image, plan.survey.logger
+    image = part.packaged.image
     if not plan.survey.waits_in_boot_loader:
-        if part.before is None:
-            yield f"what version of image {part.number} the device runs it does not tell, so the new one may be older"
-        elif known_version(part.before) is None:
-            yield f"the device calls its version {part.before!r}, which is none: the new one may be older"
-        target = target_of(image)
-        named = " and ".join(name for name in (target.product, " or ".join(target.hardware)) if name)
-        product, hardware = ("", "") if logger is None else (logger.product, logger.hardware)
-        if named and ((target.product and not product) or (target.hardware and not hardware)):
-            yield f"the image is made for {named}, and the device does not say what it is: that was not compared"
-        if (target.vendor is None) != (target.device_class is None) and not named:
-            kind = "vendor" if target.vendor is not None else "device class"
-            yield f"the image names its {kind} by a UUID alone, which no device tells: that was not compared"
+        yield from _on_the_version(part)
+        yield from _on_the_target(target_of(image), plan.survey.logger)
     if lacks_plain_text(image) and key is None:
         yield "the image is encrypted: whether it is whole only the device can see"
     counter = image.security_counter
     if counter is not None and (pin is None or pin.security_counter is None):
         yield f"the image's security counter is {counter}; how far the device's is, it does not tell"
+
+
+def _on_the_version(part: Part) -> Iterator[str]:
+    if part.before is None:
+        yield f"what version of image {part.number} the device runs it does not tell, so the new one may be older"
+    elif known_version(part.before) is None:
+        yield f"the device calls its version {part.before!r}, which is none: the new one may be older"
+
+
+def _on_the_target(target: Target, logger: LoggerInfo | None) -> Iterator[str]:
+    """What `verify_target` left open."""
+    product, hardware = ("", "") if logger is None else (logger.product, logger.hardware)
+    if target.product is not None or target.hardware:
+        if (target.product and not product) or (target.hardware and not hardware):
+            named = " and ".join(name for name in (target.product, " or ".join(target.hardware)) if name)
+            yield f"the image is made for {named}, and the device does not say what it is: that was not compared"
+    elif (target.vendor is None) != (target.device_class is None):
+        kind = "vendor" if target.vendor is not None else "device class"
+        yield f"the image names its {kind} by a UUID alone, which no device tells: that was not compared"
+    elif target.vendor is not None and not product and not hardware:
+        yield "the image names a device class, and the device does not say what it is: that was not compared"
 
 
 def _on_the_moment(plan: FlashPlan) -> Iterator[str]:

@@ -89,8 +89,10 @@ def verify_target(image: Image, product: str | None, hardware: str | None) -> No
 def _verify_class(target: Target, names: list[str]) -> None:
     if target.vendor is None or target.device_class is None or not names:
         return
-    if all(class_uuid(target.vendor, name) != target.device_class for name in names):
-        raise _other("device class", str(target.device_class), " and ".join(names))
+    own = {name: class_uuid(target.vendor, name) for name in names}
+    if target.device_class not in own.values():
+        found = " or ".join(f"{uuid} ({name})" for name, uuid in own.items())
+        raise _other("device class", str(target.device_class), found)
 
 
 def _other(what: str, wanted: str, found: str) -> ImageError:
