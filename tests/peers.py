@@ -13,11 +13,13 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a device is. `link` is pty, raw or udp; `address` a port's path or an IP address (SMP's own port 1337)."""
+    """Where a device is. `link` is pty, raw, udp or ble; `address` a port's path, an IP address (SMP's own port 1337) or that
+    of a device on the virtual radio at `at`."""
 
     link: str
     address: str
     buf_size: int
+    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -42,9 +42,11 @@ from smpclient.requests.shell_management import Execute
 from smpclient.requests.statistics_management import GroupData, ListOfGroups
 from smpclient.requests.zephyr_management import EraseStorage
 from smpclient.transport import SMPTransport
+from smpclient.transport.ble import SMPBLETransport
 from smpclient.transport.serial import SMPSerialRawTransport, SMPSerialTransport
 from smpclient.transport.udp import IPV4_UDP_OVERHEAD, SMPUDPTransport
 
+from fieldlog_sim.links.ble.virtual import backend, installed
 from peers import FileHash, Peer, Place, Slot
 
 TIMEOUT_S = 10.0
@@ -52,9 +54,17 @@ _T = TypeVar("_T")
 
 
 def _transport(place: Place) -> SMPTransport:
+    if place.link == "ble":
+        return SMPBLETransport()
     if place.link == "udp":  # it sizes datagrams by the MTU alone, not by the device's buffers
         return SMPUDPTransport(mtu=min(1500, place.buf_size + IPV4_UDP_OVERHEAD))
     return SMPSerialRawTransport(mtu=place.buf_size) if place.link == "raw" else SMPSerialTransport()
+
+
+async def _virtual_radio(at: str, stack: AsyncExitStack) -> None:
+    """The client knows nothing of one, so that it is put under it. Pairing is the operating system's affair there."""
+    client, scanner = await stack.enter_async_context(backend({"at": at, "pairing": "auto"}))
+    stack.enter_context(installed(client, scanner))
 
 
 async def _to_the_end(offsets: AsyncIterator[int]) -> None:
@@ -71,12 +81,16 @@ class SmpclientPeer(Peer):
     @contextmanager
     def connect(cls, place: Place) -> Generator[Self]:
         with asyncio.Runner() as runner:
-            client = SMPClient(_transport(place), place.address, timeout_s=TIMEOUT_S)
-            runner.run(client.connect())
+            stack = AsyncExitStack()
             try:
+                if place.link == "ble":
+                    runner.run(_virtual_radio(place.at, stack))
+                client = SMPClient(_transport(place), place.address, timeout_s=TIMEOUT_S)
+                runner.run(client.connect())
+                stack.push_async_callback(client.disconnect)
                 yield cls(client, runner)
             finally:
-                runner.run(client.disconnect())
+                runner.run(stack.aclose())
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
         return self._runner.run(work)
@@ -101,6 +115,11 @@ class SmpclientPeer(Peer):
 
     def reset(self) -> None:
         self._ask(ResetWrite())
+        if isinstance(
+            self._client._transport, SMPBLETransport
+        ):  # a restart ends the connection, which it leaves to others
+            self._run(self._client.disconnect())
+            self._run(self._client.connect())
 
     def tasks(self) -> set[str]:
         return set(self._ask(TaskStatisticsRead()).tasks)

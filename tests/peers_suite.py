@@ -21,7 +21,7 @@ from peers_toolkit import ToolkitPeer
 from simulator import Simulator, simulator
 
 CLIENTS: dict[str, type[Peer]] = {"smpclient": SmpclientPeer, "smpmgr": SmpmgrPeer, "mcumgr-toolkit": ToolkitPeer}
-LINKS = {"smpclient": ("pty", "raw", "udp"), "smpmgr": ("pty", "udp"), "mcumgr-toolkit": ("pty", "raw", "udp")}
+LINKS = {"smpclient": ("pty", "raw", "udp", "ble"), "smpmgr": ("pty", "udp"), "mcumgr-toolkit": ("pty", "raw", "udp")}
 LIBRARIES = ("smpclient", "mcumgr-toolkit")
 
 # What independent clients must be able to do with the simulated device, all of it over pty and over UDP.
@@ -63,9 +63,11 @@ SETUPS = {
     "logger-2048": Setup(("--buffers", "2048x4"), buf_size=2048),
     "smp-server": Setup(("--profile", "smp-server", "--buffers", "384x4"), logger=False),
     "raw": Setup(("--framing", "raw", "--buffers", "384x4"), links=("raw",)),
+    "ble": Setup(("--buffers", "384x4"), links=("ble",)),
+    "ble-2048": Setup(("--buffers", "2048x4", "--ble-security", "encrypted"), links=("ble",), buf_size=2048),
 }
-ONE_OF_EACH_LINK = ("logger", "raw")
-TRANSFERS = ("logger", "logger-2048", "raw")
+ONE_OF_EACH_LINK = ("logger", "raw", "ble")
+TRANSFERS = ("logger", "logger-2048", "raw", "ble", "ble-2048")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +130,13 @@ class Fleet:
         setup, address = SETUPS[name], _loopback(list(SETUPS).index(name))
         if name not in self._running:
             udp = ("--udp", f"{address}:1337") if "udp" in setup.links else ()
-            started = simulator("--pty", *udp, *setup.arguments, links=len(setup.links))
+            serial = ("--ble", "0") if "ble" in setup.links else ("--pty",)
+            started = simulator(*serial, *udp, *setup.arguments, links=len(setup.links))
             self._running[name] = self._stack.enter_context(started)
-        return Place(link, address if link == "udp" else self._running[name].port, setup.buf_size)
+        running = self._running[name]
+        if link == "ble":
+            return Place(link, str(running.ready[0]["address"]), setup.buf_size, at=running.url.partition("&at=")[2])
+        return Place(link, address if link == "udp" else running.port, setup.buf_size)
 
     def _smpmgr(self) -> Shell:
         if self._shell is None or not self._shell.alive:

@@ -53,7 +53,13 @@ def add_ble_options(parser: argparse.ArgumentParser) -> None:
         help="what a central needs: nothing, a pairing, or one with the passkey (default: none)",
     )
     add("--ble-passkey", metavar="N", help="six digits that the devices show (default: follows from the serial number)")
-    add("--ble-bonds", type=int, default=8, metavar="N", help="centrals that a device remembers, others are refused")
+    add(
+        "--ble-bonds",
+        type=int,
+        default=_MOST_BONDS,
+        metavar="N",
+        help="centrals a device remembers, others are refused",
+    )
 
 
 def ble_options(words: argparse.Namespace) -> BleOptions | None:

@@ -38,8 +38,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @runtime_checkable
-class _WithDisplay(Protocol):
-    """A link whose users need what the device shows them."""
+class _Wireless(Protocol):
+    """A link with an address of its own, and whose users may need what the device shows them."""
+
+    @property
+    def bluetooth_address(self) -> str: ...
 
     @property
     def passkey(self) -> int | None: ...
@@ -294,13 +297,18 @@ def _announce(options: Options, index: int, device: Device, link: Link) -> None:
     """The line that says that a link is ready; raw framing is part of the URL, because the host cannot guess it."""
     raw = options.framing == "raw" and link.address.startswith("serial:")
     url = link.address + ("?framing=raw" if raw else "")
-    shown = f"{link.passkey:06}" if isinstance(link, _WithDisplay) and link.passkey is not None else None
+    wireless = _wireless(link) if isinstance(link, _Wireless) else {}
     if options.json:
         ready = {"url": url, "device": index, "serial": device.identity.serial, "uid": device.identity.uid.hex()}
-        print(json.dumps(ready if shown is None else ready | {"passkey": shown}), flush=True)
+        print(json.dumps(ready | wireless), flush=True)
     else:
-        shows = "" if shown is None else f", and shows the passkey {shown}"
+        shows = f", and shows the passkey {wireless['passkey']}" if "passkey" in wireless else ""
         print(f"{device.identity.serial} ready at {url}{shows}", flush=True)
+
+
+def _wireless(link: _Wireless) -> dict[str, str]:
+    passkey = {} if link.passkey is None else {"passkey": f"{link.passkey:06}"}
+    return {"address": link.bluetooth_address} | passkey
 
 
 def _wait_for_eof(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

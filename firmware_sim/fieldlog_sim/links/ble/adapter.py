@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from bumble.host import Host
 from bumble.transport import open_transport
 from bumble.transport.common import AsyncPipeSink, Transport
 
 from fieldlog_protocol.errors import LinkError
 from fieldlog_sim.links.ble.air import Air
+from fieldlog_sim.links.ble.host import BleHost
 from fieldlog_sim.links.ble.radio import Radio
 
 
 class Adapter(Protocol):
     """A Bluetooth controller for one device."""
 
-    async def open(self) -> Host:
+    async def open(self) -> BleHost:
         """The host that speaks to it; LinkError when it cannot be had."""
         ...
 
@@ -36,9 +36,9 @@ class VirtualAdapter:
         self._air = air
         self.radio: Radio | None = None
 
-    async def open(self) -> Host:
+    async def open(self) -> BleHost:
         self.radio = Radio("peripheral", self._air)
-        return Host(self.radio, AsyncPipeSink(self.radio))
+        return BleHost(self.radio, AsyncPipeSink(self.radio))
 
     def go_out_of_range(self) -> None:
         if self.radio is not None:
@@ -62,7 +62,7 @@ class HardwareAdapter:
         self._name = name
         self._transport: Transport | None = None
 
-    async def open(self) -> Host:
+    async def open(self) -> BleHost:
         try:
             self._transport = await open_transport(self._name)
         except Exception as error:  # bumble and the drivers below it raise what they like
@@ -70,7 +70,7 @@ class HardwareAdapter:
                 f"the Bluetooth controller {self._name} cannot be opened: {error}. Nothing was started; see whether it is "
                 "there, whether you may use it, and whether the operating system uses it itself."
             ) from error
-        return Host(self._transport.source, self._transport.sink)
+        return BleHost(self._transport.source, self._transport.sink)
 
     def go_out_of_range(self) -> None:
         """Nothing: see above."""

@@ -25,11 +25,12 @@ from bleak.exc import (
 from bumble import att, core
 from bumble.device import Connection, Device, DeviceConfiguration
 from bumble.hci import Address, HCI_LE_Create_Connection_Cancel_Command
-from bumble.host import Host
 from bumble.keys import JsonKeyStore, KeyStore, MemoryKeyStore
 from bumble.pairing import PairingConfig, PairingDelegate
 from bumble.transport import open_transport
 from bumble.transport.common import Transport
+
+from fieldlog_sim.links.ble.host import BleHost
 
 Passkey: TypeAlias = Callable[[], Awaitable[int | None]]
 """Asks for what the device shows; None refuses to pair."""
@@ -51,7 +52,7 @@ class Central:
         address = _address(bonds)
         self._bonds: KeyStore = MemoryKeyStore() if bonds is None else JsonKeyStore(str(address), str(bonds))
         config = DeviceConfiguration(name="central", address=address, classic_enabled=False)
-        self.device = Device(config=config, host=Host(transport.source, transport.sink))
+        self.device = Device(config=config, host=BleHost(transport.source, transport.sink))
         self.device.keystore = self._bonds
         self.device.pairing_config_factory = self._pairing
         source: Any = transport.source

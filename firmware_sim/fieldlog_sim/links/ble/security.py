@@ -37,7 +37,7 @@ class Security:
 
     level: Level = Level.NONE
     passkey: int = 0
-    bonds: int = 8
+    bonds: int = 255
     store: Path | None = None
 
 
