@@ -81,8 +81,9 @@ class Central:
                 raise
 
     async def secure(self, connection: Connection, passkey: Passkey | None) -> None:
-        """Encrypt with the bond, or pair."""
-        if await self.has_bond(connection):
+        """Encrypt with the bond, or pair: also where the bond was made without the passkey that there is now."""
+        bond = await self._bonds.get(str(connection.peer_address))
+        if bond is not None and bond.ltk is not None and (passkey is None or bond.ltk.authenticated):
             await connection.encrypt()
             return
         self._passkey = passkey
