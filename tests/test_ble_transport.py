@@ -21,8 +21,9 @@ from ble_fake import FakeAir, FakeDevice
 from fieldlog.client import Client, LinkOptions
 from fieldlog.device import Device
 from fieldlog.transports import ble, radio
-from fieldlog.transports.ble import ASK_PASSKEY, BleTransport
+from fieldlog.transports.ble import BleTransport
 from fieldlog.transports.ble_errors import NotPaired
+from fieldlog.transports.passkeys import ASK_PASSKEY
 from fieldlog_protocol.errors import DeviceNotFound, LinkError, RequestTimeout, UsageError
 from fieldlog_protocol.framing import PieceFraming
 

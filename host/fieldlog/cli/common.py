@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -55,13 +57,43 @@ def options(function: Callable[Concatenate[Common, P], T]) -> Callable[..., T]:
     """Options for a command that talks to devices; it gets them as a `Common` in front."""
 
     @click.option("--device", "-d", "device", multiple=True, metavar="URL", help="The device; see `fieldlog --help`.")
+    @click.option(
+        "--passkey", type=click.IntRange(0, 999_999), help="Six digits that a BLE device wants to be paired with."
+    )
     @output_options
     @functools.wraps(function)
     def wrapped(output: Output, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        devices: Any = kwargs.pop("device")
-        return function(Common(tuple(devices), output), *args, **kwargs)
+        devices, passkey = kwargs.pop("device"), kwargs.pop("passkey")
+        with _pairing():
+            return function(Common(_told(devices, passkey), output), *args, **kwargs)
 
     return wrapped
+
+
+def _told(devices: Any, passkey: Any) -> tuple[str, ...]:
+    """The URLs given, with the passkey; the default one if only that is told."""
+    if passkey is None:
+        return tuple(devices)
+    from fieldlog.url import VARIABLE, with_passkey
+
+    default = os.environ.get(VARIABLE)
+    return tuple(with_passkey(text, passkey) for text in devices or ([default] if default else []))
+
+
+@contextmanager
+def _pairing() -> Generator[None]:
+    """Who sits at a terminal is asked for what a device wants to be paired with."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        yield
+        return
+    from fieldlog.cli.passkey import ask
+    from fieldlog.transports.passkeys import ASK_PASSKEY
+
+    token = ASK_PASSKEY.set(ask)
+    try:
+        yield
+    finally:
+        ASK_PASSKEY.reset(token)
 
 
 def output_options(function: Callable[Concatenate[Output, P], T]) -> Callable[..., T]:

@@ -20,7 +20,7 @@ from fieldlog_protocol import __version__
 from fieldlog_protocol.errors import FieldlogError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "devices": ("devices:devices", "List the serial ports that are present."),
+    "devices": ("devices:devices", "List serial ports, or BLE devices and how they are."),
     "info": ("info:info", "Show what a device is and does."),
     "identify": ("info:identify", "Make a logger blink, to find it among others."),
     "selftest": ("info:selftest", "Let a logger test its sensors, battery and flash."),

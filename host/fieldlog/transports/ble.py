@@ -7,9 +7,7 @@ the link has settled. Pieces of two messages never interleave, because one task 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from contextvars import ContextVar
 
 from bleak import BleakClient
 from bleak.backends.characteristic import BleakGATTCharacteristic
@@ -18,6 +16,7 @@ from bleak.exc import BleakError
 
 from fieldlog.transports.base import Sink
 from fieldlog.transports.ble_errors import FAILURES, Step, explain, lost, needs_pairing, no_passkey, no_smp
+from fieldlog.transports.passkeys import ASK_PASSKEY
 from fieldlog.transports.radio import Radio
 from fieldlog_protocol.errors import LinkError
 from fieldlog_protocol.gatt import SMP_CHARACTERISTIC, SMP_SERVICE
@@ -32,10 +31,6 @@ DISCONNECT_S = 3.0
 _PAUSE_S = 0.5
 _LEAST_WRITE = 20
 _LONGEST_VALUE = 512
-
-AskPasskey = Callable[[str], Awaitable[int | None]]
-ASK_PASSKEY: ContextVar[AskPasskey | None] = ContextVar("ASK_PASSKEY", default=None)
-"""Who is asked for the passkey of a device, by its name, where the URL has none; None answers that nobody knows it."""
 
 
 class BleTransport:

@@ -1,0 +1,171 @@
+"""Commands over BLE as their users type them, to simulators on a virtual radio of other processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fieldlog.cli.main import invoke
+from fieldlog.scanning import Advertised
+from fieldlog.transports import radio
+from fieldlog_protocol.advertising import LoggerAdvertisement, product_number
+from fieldlog_protocol.commands.logger import State
+from simulator import Simulator, simulator
+from terminal import CLI
+
+PASSKEY = "012345"
+
+
+@pytest.fixture(scope="module")
+def logger() -> Iterator[Simulator]:
+    with simulator("--ble", "0", "--history", "1d", "--count", "3", links=3) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def locked() -> Iterator[Simulator]:
+    with simulator("--ble", "0", "--ble-security", "authenticated", "--ble-passkey", PASSKEY) as found:
+        yield found
+
+
+def ran(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = invoke(words)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def radio_of(simulator: Simulator) -> str:
+    return simulator.url.partition("?")[2]
+
+
+def test_a_scan_tells_how_each_logger_is(logger: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("devices", "--ble", "--seconds", "1", "--radio", radio_of(logger))
+    code, out, _ = ran(capsys, *words, "--json")
+    assert code == 0
+    found = {entry["name"]: entry for entry in json.loads(out)["devices"]}
+    assert sorted(found) == sorted(str(ready["serial"]) for ready in logger.ready)
+    for entry in found.values():
+        assert entry["smp"] is True
+        assert entry["attention"] == ["clock not set"]
+        assert entry["url"].startswith(f"ble:{entry['name']}?backend=virtual&at=")
+        said = entry["logger"]
+        assert (said["state"], said["clock_set"], said["product"]) == ("logging", False, product_number("fieldlog-sim"))
+        code, out, _ = ran(capsys, "log", "status", "--json", "-d", entry["url"])
+        assert code == 0
+    code, out, _ = ran(capsys, *words)
+    lines = out.splitlines()
+    assert len(lines) == 4
+    assert lines[0].split() == ["name", "address", "rssi", "battery", "state", "log", "clock", "newest", "attention"]
+    assert "logging" in lines[1]
+
+
+def test_a_radio_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (("devices", "--ble", "--radio"), ("echo", "-d")):
+        url = "backend=virtual&at=127.0.0.1:1"
+        code, out, err = ran(capsys, *words, f"ble:hut?{url}" if words[0] == "echo" else url)
+        assert (code, out) == (3, "")
+        assert err.startswith("error: ")
+        assert "Bluetooth" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--every",), "add --ble"),
+        (("--ble", "--radio", "at=127.0.0.1:1"), "needs a backend"),
+        (("--ble", "--radio", "backend=nope"), "no BLE backend 'nope'"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    words: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = ran(capsys, "devices", *words)
+    assert (code, out) == (2, "")
+    assert says in err
+
+
+@pytest.mark.parametrize(
+    ("state", "clock", "battery", "attention"),
+    [
+        (State.LOGGING, True, 80, ()),
+        (State.LOGGING, True, None, ()),
+        (State.FULL, True, 19, ("log full", "battery low")),
+        (State.FAULT, False, 20, ("fault", "clock not set")),
+        (7, True, 100, ()),
+    ],
+)
+def test_what_needs_attention(state: State | int, clock: bool, battery: int | None, attention: tuple[str, ...]) -> None:
+    said = LoggerAdvertisement(1, state, clock, battery, 100, 5)
+    assert Advertised("ble:x", "x", "a", -50, True, said).attention == attention
+
+
+def test_several_loggers_are_read_over_one_radio(
+    logger: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    urls = [word for url in logger.urls for word in ("-d", url)]
+    code, out, err = ran(capsys, "pull", *urls, "--archive", str(tmp_path), "--no-parquet")
+    assert code == 0, err
+    assert out.count("done") == 3
+
+
+def test_a_device_that_is_not_there_is_told_with_those_that_are(
+    logger: Simulator, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(radio.Radio.find, "__defaults__", (None, 0.5))
+    code, out, err = ran(capsys, "echo", "-d", f"ble:nobody?{radio_of(logger)}")
+    assert (code, out) == (3, "")
+    assert "ble:nobody was not heard within 0.5 s. Heard instead: " in err
+    assert str(logger.ready[0]["serial"]) in err
+
+
+def test_without_a_passkey_a_locked_device_gives_nothing(
+    locked: Simulator, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, out, err = ran(capsys, "info", "-d", locked.url)
+    assert (code, out) == (3, "")
+    assert "wants a passkey, and none was given" in err
+    code, out, err = ran(capsys, "info", "-d", locked.url, "--passkey", "12346")
+    assert (code, out) == (3, "")
+    assert "did not accept the passkey" in err
+
+
+def test_with_the_passkey_it_is_paired_once(
+    locked: Simulator, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"{locked.url}&bonds={tmp_path / 'bonds.json'}"
+    monkeypatch.setenv("FIELDLOG_DEVICE", url)
+    code, out, err = ran(capsys, "echo", "first", "--passkey", PASSKEY)
+    assert (code, out) == (0, "first\n"), err
+    code, out, err = ran(capsys, "echo", "again")
+    assert (code, out) == (0, "again\n"), err
+
+
+def test_at_a_terminal_the_passkey_is_asked_for(locked: Simulator) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TERM": "dumb"}
+    master, slave = pty.openpty()
+    words = [sys.executable, "-c", CLI, "echo", "hello", "-d", locked.url]
+    child = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, env=environment)
+    os.close(slave)
+    seen, typed = "", 0
+    answers = ["letters\n", f"{PASSKEY}\n"]
+    while select.select([master], [], [], 30)[0]:
+        try:
+            seen += os.read(master, 4096).decode()
+        except OSError:
+            break
+        if seen.count("passkey that ble:") > typed < len(answers):
+            os.write(master, answers[typed].encode())
+            typed += 1
+    os.close(master)
+    assert child.wait(30) == 0, seen
+    assert "a passkey is a number" in seen
+    assert "hello" in seen.splitlines()[-2:][0] + seen.splitlines()[-1]
