@@ -208,7 +208,8 @@ class VirtualClient(BaseBleakClient):
             raise BleakError(f"{characteristic.uuid} has neither notify nor indicate")
 
         def relay(value: bytes) -> None:
-            callback(bytearray(value))
+            if self._relays.get(characteristic.handle) is relay:  # bumble also keeps those whose subscription failed
+                callback(bytearray(value))
 
         async def subscribe() -> None:
             await characteristic.obj.subscribe(relay)
