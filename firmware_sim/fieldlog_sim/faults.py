@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from fieldlog_protocol.errors import UsageError
 
@@ -43,8 +44,7 @@ class Faults:
         return Direction(self, Random(f"{self.seed}/{name}"), datagrams=datagrams)
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """What comes out at the other end, `delay_s` later than it should."""
 
     data: bytes

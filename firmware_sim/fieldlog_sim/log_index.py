@@ -72,16 +72,13 @@ class LogIndex:
 
     def read(self, seq: int, offset: int, length: int) -> bytes:
         """`length` bytes at `offset` of the stream from `seq` on; fewer only where it ends."""
-        cursor = self._cursor(seq)
-        self._extend(cursor, seq, offset + length)
-        index = bisect_right(cursor.ends, offset)
-        start = cursor.ends[index - 1] if index else 0
-        pieces: list[bytes] = []
-        while index < len(cursor.seqs) and start < offset + length:
-            pieces.append(self._wire(cursor.seqs[index])[max(0, offset - start) :])
-            start = cursor.ends[index]
-            index += 1
-        return b"".join(pieces)[:length]
+        cursor, end = self._cursor(seq), offset + length
+        self._extend(cursor, seq, end)
+        first = bisect_right(cursor.ends, offset)
+        last = bisect_left(cursor.ends, end, first)
+        start = cursor.ends[first - 1] if first else 0
+        blocks = b"".join(map(self._wire, cursor.seqs[first : last + 1]))
+        return blocks[offset - start : end - start]
 
     def _wire(self, seq: int) -> bytes:
         """A block that is held, kept at hand: a small buffer asks for each several times."""

@@ -197,7 +197,11 @@ class LogStore:
 
         The blocks are laid end to end in order of seq; fewer bytes than asked for mean that the sealed log ends there.
         """
-        return self._index.read(seq, offset, length), self.first_seq
+        return self.read_bytes(seq, offset, length), self.first_seq
+
+    def read_bytes(self, seq: int, offset: int, length: int) -> bytes:
+        """Those bytes alone."""
+        return self._index.read(seq, offset, length)
 
     # mounting
 

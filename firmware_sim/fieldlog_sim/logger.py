@@ -215,7 +215,7 @@ class Logger:
         """Bytes of the sealed blocks from seq on, laid end to end."""
         if seq > self.next_seq:
             raise refuse(LoggerError.BEYOND_END)
-        return self._store.read_stream(seq, offset, length)[0]
+        return self._store.read_bytes(seq, offset, length)
 
     def seal(self) -> None:
         """Seal the open blocks; nothing to seal is no error."""

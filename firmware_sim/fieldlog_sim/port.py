@@ -103,6 +103,7 @@ class SmpPort:
         self._waiting: deque[tuple[Packet, float]] = deque()
         self._reply_out = False
         self._wake: float | None = now
+        self._handled_at = float("-inf")
 
     def receive(self, data: bytes, now: float) -> None:
         """Take bytes from the host; complete requests wait in buffers of their own."""
@@ -131,7 +132,8 @@ class SmpPort:
         if text and isinstance(self._framing, ConsoleFraming):
             return text
         if not self._waiting:
-            self._server.advance(now)
+            if now != self._handled_at:  # else it has been, with the request
+                self._server.advance(now)
             self._wake = self._server.wake_at(now)
             return None
         packet, arrived = self._waiting[0]
@@ -142,6 +144,7 @@ class SmpPort:
             payload: bytes | None = encode_error(packet.version, Rc.NO_MEMORY, None)
         else:
             payload = self._server.handle(packet, arrived, now)
+            self._handled_at = now
         if payload is None:
             self._waiting.clear()  # RAM is lost with the power
             return None

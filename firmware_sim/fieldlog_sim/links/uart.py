@@ -37,14 +37,16 @@ class Uart:
         self._device = device
         self._host = host
         self._random = Random(0)
+        self._looked_at = float("-inf")
+        self._host_is = LineSetting(None)
 
     def receive(self, data: bytes, now: float) -> None:
-        self._port.receive(self._read(data, self._host(), self._device()), now)
+        self._port.receive(self._read(data, self._host_at(now), self._device()), now)
 
     def serve(self, now: float) -> bytes | None:
         setting = self._device()  # a reply leaves at the rate at which its request came, whatever that changed
         data = self._port.serve(now)
-        return None if data is None else self._read(data, setting, self._host())
+        return None if data is None else self._read(data, setting, self._host_at(now))
 
     def sent(self, now: float) -> None:
         self._port.sent(now)
@@ -57,6 +59,12 @@ class Uart:
 
     def link_down(self) -> None:
         self._port.link_down()
+
+    def _host_at(self, now: float) -> LineSetting:
+        """Looked up once for each moment, as the system is asked."""
+        if now != self._looked_at:
+            self._looked_at, self._host_is = now, self._host()
+        return self._host_is
 
     def _read(self, data: bytes, sender: LineSetting, receiver: LineSetting) -> bytes:
         if not data or sender.agrees(receiver):
