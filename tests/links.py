@@ -10,6 +10,7 @@ from typing import Protocol
 import fieldlog
 from fieldlog_protocol.commands import Command
 from fieldlog_protocol.commands.base import Req, Rsp
+from fieldlog_protocol.errors import LinkError, RequestTimeout
 from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming
 from fieldlog_protocol.session import Answered, Ask, Session
 from fieldlog_protocol.wire import decode_reply, encode_body
@@ -71,9 +72,25 @@ class MemoryAsker:
         raise AssertionError(f"no answer to {command.name}")
 
 
+@dataclass(frozen=True)
+class _Again:
+    """Over the air the link goes with the device that restarts, and is to be opened again."""
+
+    device: fieldlog.Device
+
+    async def request(self, command: Command[Req, Rsp], message: Req) -> Rsp:
+        try:
+            return await self.device.request(command, message)
+        except RequestTimeout:
+            raise
+        except LinkError:
+            await self.device.reopen()
+            return await self.device.request(command, message)
+
+
 LINKS = [
     LinkKind(name, Buffers(size, 4))
-    for name in ("console", "raw", "udp", "memory console", "memory datagrams")
+    for name in ("console", "raw", "udp", "ble", "memory console", "memory datagrams")
     for size in (384, 2048)
 ]
 
@@ -84,7 +101,7 @@ def way_to(kind: LinkKind, profile: str = "logger") -> Iterator[str | MemoryAske
     if kind.name.startswith("memory"):
         yield MemoryAsker(kind.buffers, datagrams=kind.name.endswith("datagrams"), profile=profile)
         return
-    link = ("--udp", "127.0.0.1:0") if kind.name == "udp" else ("--pty", "--framing", kind.name)
+    link = {"udp": ("--udp", "127.0.0.1:0"), "ble": ("--ble", "0")}.get(kind.name, ("--pty", "--framing", kind.name))
     with simulator(*link, "--buffers", f"{kind.buffers.size}x{kind.buffers.count}", "--profile", profile) as device:
         yield device.url
 
@@ -95,4 +112,4 @@ async def asker(way: str | MemoryAsker) -> AsyncIterator[Asker]:
         yield way
         return
     async with fieldlog.connect(way) as device:
-        yield device
+        yield _Again(device) if way.startswith("ble:") else device
