@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from fieldlog.flash import FlashOptions
 from fieldlog_protocol.commands import image, os
 from fieldlog_protocol.errors import LinkError
-from flash_bench import FlashBench, firmware, install, runs
+from flash_bench import FlashBench, Told, firmware, install, runs
 from flash_lies import Answer, lying, refuse
-from virtual_link import LinkKind
+from virtual_link import LinkKind, VirtualTransport
 
 NEW = firmware("2.0.0", 6000)
+HUGE = firmware("2.0.0", 60_000)
 
 
 def _sized(bench: FlashBench, size: int | None) -> FlashBench:
@@ -77,3 +79,12 @@ def test_a_lost_first_or_last_piece_costs_seconds(framing: str, which: str) -> N
     install(bench, NEW, kind=LinkKind(framing, baud=None))
     assert len(seen) > 1
     assert bench.now < 10
+
+
+def test_what_the_device_holds_already_is_told() -> None:
+    bench, told = FlashBench(), Told()
+    cut = VirtualTransport(bench, LinkKind(baud=None, deliveries=45))
+    with pytest.raises(LinkError):
+        install(bench, HUGE, FlashOptions(reconnect_s=0), transport=cut)
+    install(bench, HUGE, told=told)
+    assert any(re.fullmatch(r"the device holds [1-9]\d? % of it already: going on there", step) for step in told.steps)

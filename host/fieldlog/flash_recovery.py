@@ -128,7 +128,7 @@ class _Recovery:
         return Known(None if seen.logger is None else seen.logger.uid, held | new, new, runs=False)
 
     def _link(self, known: Known = _IN_RECOVERY) -> SteadyLink:
-        return SteadyLink(self.device, self.options.reconnect_s, known)
+        return SteadyLink(self.device, self.options.reconnect_s, known, self.tell)
 
     async def _enter(self) -> tuple[ImageSlot, ...]:
         """Firmware that runs is asked to make way; what lies in the slots then, as the boot loader lists it."""
@@ -170,7 +170,7 @@ class _Recovery:
         self.tell(f"uploading {part.version} ({part.size} bytes)")
         data, name, wait_s = part.packaged.image.data, _upload_id(part.number, sizes), self.options.reconnect_s
         self.sent += await send_image(
-            self.device, data, name, self._moved, reconnect_s=wait_s, known=_IN_RECOVERY, named=False
+            self.device, data, name, self._moved, reconnect_s=wait_s, known=_IN_RECOVERY, named=False, tell=self.tell
         )
 
     def _moved(self, done: int, total: int) -> None:

@@ -52,7 +52,7 @@ async def send_image(
     `named` the file's hash is not told, as boot loaders in recovery have no use for it.
     """
     link, breaks, furthest = SteadyLink(device, reconnect_s, known, tell), 0, 0
-    target = _ImageTarget(link, number, data, hashlib.sha256(data).digest() if named else None)
+    target = _ImageTarget(link, number, data, hashlib.sha256(data).digest() if named else None, tell)
     while True:
         try:
             await upload(device.client, target, len(data), "the upload", progress, align=_WRITE_UNIT)
@@ -84,9 +84,11 @@ class _ImageTarget:
     number: int
     data: bytes
     sha: bytes | None
+    tell: Callable[[str], None]
     match: bool | None = None
     furthest: int = 0
     sent: int = 0
+    _reached: int = 0
     _first_s: float = _FIRST_CHUNK_S
 
     async def begin(self) -> None:
@@ -110,6 +112,7 @@ class _ImageTarget:
         if offset == 0:
             self._first_s = _LAST_CHUNK_S  # whatever is to be erased is erased by then
         self.sent += size
+        self._reached = max(self._reached, offset + size)
         request = self._request(offset, self.data[offset : offset + size])
         client = self.link.device.client
         if work_s == _CHUNK_S:
@@ -125,6 +128,10 @@ class _ImageTarget:
                 f"the device wants byte {answer.off} of an image of {len(self.data)}. It still runs what it ran; erase "
                 "the slot with `fieldlog image erase` and flash again"
             )
+        if answer.off > self._reached:
+            held = 100 * answer.off // len(self.data)
+            self.tell(f"the device holds {held} % of it already" + (": going on there" if held < 100 else ""))
+        self._reached = max(self._reached, answer.off)
         self.match = answer.match
         self.furthest = max(self.furthest, answer.off)
         return answer.off
