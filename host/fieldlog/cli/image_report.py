@@ -84,7 +84,7 @@ def report_on(entry: PackagedImage, key: PublicKey | None) -> ImageReport:
     findings = _Findings()
     image = entry.image
     data = (
-        _shape(image)
+        _shape(image, len(entry.data))
         | {"hash_checked": findings.of(lambda: _hash_checked(image)) or "wrong"}
         | {"signatures": findings.of(lambda: [_signature(one) for one in signatures(image)]) or []}
         | {"signature_checked": findings.of(lambda: _signature_checked(image, key)) or "wrong"}
@@ -98,11 +98,12 @@ def report_on(entry: PackagedImage, key: PublicKey | None) -> ImageReport:
     return ImageReport(image, data, tuple(problems))
 
 
-def _shape(image: Image) -> dict[str, object]:
+def _shape(image: Image, file_size: int) -> dict[str, object]:
     header = image.header
     return {
         "version": str(image.version),
         "size": image.size,
+        "file_size": file_size,
         "body_size": header.image_size,
         "header_size": header.header_size,
         "load_address": f"0x{header.load_address:08x}",
