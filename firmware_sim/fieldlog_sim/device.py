@@ -6,77 +6,40 @@ go at any flash operation, and only the device itself, its power switch, catches
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from random import Random
+from dataclasses import dataclass
 
 from fieldlog_protocol.commands.logger import TestResult
-from fieldlog_protocol.image import ImageVersion, Tlv, TlvType, build_image, parse_image, verify_hash
+from fieldlog_protocol.image import ImageVersion, verify_hash
 from fieldlog_protocol.wire import Packet
 from fieldlog_sim.battery import CAPACITY_MAH, Battery
-from fieldlog_sim.boot_config import BootConfig
 from fieldlog_sim.boot_loader import BootLoader, BootReport
 from fieldlog_sim.boot_policy import Policy, signed_with
 from fieldlog_sim.boot_recovery import RECOVERY_BUFFERS, RecoveryDispatcher
 from fieldlog_sim.device_clock import DeviceClock
+from fieldlog_sim.device_config import DeviceConfig
 from fieldlog_sim.dispatch import Dispatcher, Limits
+from fieldlog_sim.factory import Identity, factory_hashes, factory_images, identity_in, is_new, write_identity
 from fieldlog_sim.file_store import FileStore
 from fieldlog_sim.link_settings import LinkSettings
 from fieldlog_sim.log_store import BLOCK_SIZE
 from fieldlog_sim.logger import Logger
-from fieldlog_sim.nor_flash import FLASH_SIZE, FlashMap, NorFlash, PowerCut
-from fieldlog_sim.oscillator import RC_PPM_PER_K, RC_TOLERANCE_PPM, Oscillator, Temperature
+from fieldlog_sim.nor_flash import FlashMap, NorFlash, PowerCut
 from fieldlog_sim.port import Buffers
-from fieldlog_sim.profiles import MAX_AGE_KEY, NAME_KEY, SERIAL_KEY, Profile
+from fieldlog_sim.profiles import MAX_AGE_KEY, SERIAL_KEY
 from fieldlog_sim.sensors import Sensor
 from fieldlog_sim.settings_model import SettingsModel
 from fieldlog_sim.settings_store import Section, SettingsStore
 from fieldlog_sim.settings_transaction import Transactions
 from fieldlog_sim.sim_time import Time
 
-FACTORY_VERSION = "1.0.0"
-_FACTORY_BODY_LENGTH = 24 * 1024
+__all__ = ["Device", "DeviceConfig"]
+
 _WATCHDOG_US = 3_000_000
 _LEAST_SLEEP_S = 0.02  # what is due meanwhile is done at once then: in fast time a wake for each sample would never end
 _BOOT_COUNTER = "boot"
-_UID = "uid"
-_LOG_ID = "log/id"
 _CONFIRMED = "confirmed"
 _SETTINGS = "set/"
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceConfig:
-    """What makes one device differ from another. `state`: the file behind its flash, None for memory only.
-
-    `log_id`: drawn when the log is formatted, at first power-up; left out, it follows from the seed. `temperature`: what
-    its clock feels. `battery_mah`: what its battery holds; left out, somebody changes that in time.
-    """
-
-    profile: Profile
-    buffers: Buffers = field(default_factory=Buffers)
-    seed: int = 0
-    index: int = 0
-    clock_ppm: float = 0.0
-    rc_clock: bool = False
-    temperature: Temperature | None = None
-    log_id: int = 0
-    state: Path | None = None
-    flash_size: int = FLASH_SIZE
-    battery_mah: float | None = None
-    boot: BootConfig = field(default_factory=BootConfig)
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who the device is: fused or written at first power-up, all but the name."""
-
-    uid: bytes
-    log_id: int
-    serial: str
-    name: str
 
 
 @dataclass(slots=True)
@@ -162,15 +125,15 @@ class Device:
         partitions = FlashMap.of(self.flash, images=self.config.boot.images)
         self.boot_loader = BootLoader.of(partitions, self.config.boot.mode, self._boot_policy(partitions))
         self._nv = SettingsStore(partitions.nv)
-        if self._nv.get(_UID) is None:
-            self._factory()
+        if is_new(self._nv):
+            self._make()
         self.boot_report = self.boot_loader.boot()
         self.reset_reason = reason
         self.counters = Counters()
         self.logger = None
         self.links = LinkSettings()
         self._settings_section = Section(self._nv, _SETTINGS)
-        self.identity = self._identify()
+        self.identity = identity_in(self._nv, self._settings_section)
         self.recovery = recovery or not self.boot_report.runs
         hangs = self.boot_report.version in self.config.boot.hanging and not self.recovery
         self._bites_us = self.now_us() + _WATCHDOG_US if hangs else None
@@ -186,7 +149,7 @@ class Device:
 
     def _start_firmware(self, partitions: FlashMap, reason: str) -> None:
         self.boot_id = self._next_boot_id()
-        self.clock = DeviceClock(self._oscillator(), self.now_us)
+        self.clock = DeviceClock(self.config.oscillator(self.now_us()), self.now_us)
         serial = {SERIAL_KEY: self.identity.serial.encode()} if self.config.profile.has_logger else {}
         confirmed = self._nv.get(_CONFIRMED)
         self.transactions = Transactions(None if confirmed is None else int.from_bytes(confirmed, "little"))
@@ -208,56 +171,22 @@ class Device:
     def _boot_policy(self, partitions: FlashMap) -> Policy:
         boot = self.config.boot
         return Policy(
-            signed_with(boot.keys, self._factory_hashes()) if boot.keys else verify_hash,
+            signed_with(boot.keys, factory_hashes(self.config)) if boot.keys else verify_hash,
             no_downgrade=boot.no_downgrade,
             counters=SettingsStore(partitions.boot) if boot.security_counter else None,
         )
 
-    def _factory(self) -> None:
-        """First power-up: firmware from the debugger, then the uid, last, which says that all of it is done."""
-        for area, image in zip(self.boot_loader.areas, self._factory_images(), strict=True):
+    def _make(self) -> None:
+        """First power-up: firmware from the debugger, then who it is, which says that all of it is done."""
+        for area, image in zip(self.boot_loader.areas, factory_images(self.config), strict=True):
             area.install(image)
-        log_id = self.config.log_id or Random(self._seed).getrandbits(32)
-        self._nv.put_many({_LOG_ID: log_id.to_bytes(4, "little"), _UID: hashlib.sha256(self._seed).digest()[:8]})
-
-    @property
-    def _seed(self) -> bytes:
-        return f"{self.config.seed}:{self.config.index}".encode()
-
-    def _factory_images(self) -> list[bytes]:
-        """What the factory puts into slot 0 of each image."""
-        random, boot = Random(self._seed), self.config.boot
-        counter = (Tlv(TlvType.SECURITY_COUNTER, bytes(4)),) if boot.security_counter else ()
-        version = ImageVersion.of(FACTORY_VERSION)
-        bodies = [random.randbytes(_FACTORY_BODY_LENGTH) for _ in range(boot.images)]
-        return [build_image(body, version, protected=counter) for body in bodies]
-
-    def _factory_hashes(self) -> frozenset[bytes]:
-        return frozenset(parse_image(image).hash or b"" for image in self._factory_images())
-
-    def _identify(self) -> Identity:
-        uid, log_id = self._nv.get(_UID) or b"", self._nv.get(_LOG_ID) or b""
-        name = (self._settings_section.get(NAME_KEY) or b"").decode(errors="replace")
-        return Identity(uid, int.from_bytes(log_id, "little"), f"SIM{uid[:4].hex().upper()}", name)
+        write_identity(self.config, self._nv)
 
     def _next_boot_id(self) -> int:
         former = int.from_bytes(self._nv.get(_BOOT_COUNTER) or b"\0\0", "little")
         boot_id = former % 0xFFFF + 1
         self._nv.put(_BOOT_COUNTER, boot_id.to_bytes(2, "little"))
         return boot_id
-
-    def _oscillator(self) -> Oscillator:
-        config = self.config
-        if not config.rc_clock:
-            return Oscillator(config.clock_ppm, self.now_us(), temperature=config.temperature)
-        return Oscillator(
-            config.clock_ppm,
-            self.now_us(),
-            temperature=config.temperature,
-            ppm_per_k2=0.0,
-            ppm_per_k=RC_PPM_PER_K,
-            tolerance_ppm=RC_TOLERANCE_PPM,
-        )
 
     # what a port asks of its server
 
@@ -295,6 +224,8 @@ class Device:
 
     def take_console(self) -> bytes:
         """What the firmware printed since the last call."""
+        if not self._console:
+            return b""
         text = bytes(self._console)
         self._console.clear()
         return text
