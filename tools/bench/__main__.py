@@ -73,6 +73,16 @@ def _upload(scale: Scale) -> Iterator[str]:
         yield upload.report(line, scale.cell_s)
 
 
+def _ble(scale: Scale) -> Iterator[str]:
+    from tools.bench import ble, goodput
+
+    yield "## BLE\n"
+    with tempfile.TemporaryDirectory() as folder:
+        devices = goodput.Devices(Path(folder))
+        for line in ble.FEW_LINES if scale.latencies_ms is None else ble.LINES:
+            yield ble.report(line, devices, scale.cell_s)
+
+
 def _config(scale: Scale) -> Iterator[str]:
     from tools.bench import config
 
@@ -86,6 +96,7 @@ PARTS: dict[str, Callable[[Scale], Iterator[str]]] = {
     "day": _day,
     "goodput": _goodput,
     "upload": _upload,
+    "ble": _ble,
     "config": _config,
 }
 

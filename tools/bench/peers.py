@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from smpclient.transport import SMPTransport
 
 SMPCLIENT, TOOLKIT = "smpclient", "mcumgr-toolkit"
-_TIMEOUT_S = 10.0
+TIMEOUT_S = 10.0
 _WORDS = 120
 _INTEGERS = {"<i1": "Int8sl", "<i2": "Int16sl", "<i4": "Int32sl", "<u1": "Int8ul", "<u2": "Int16ul", "<u4": "Int32ul"}
 
@@ -39,7 +39,7 @@ class PeerError(Exception):
     """What a peer raised, in its words."""
 
 
-class _Smpclient:
+class Smpclient:
     name = SMPCLIENT
 
     def __init__(self, client: SMPClient, runner: asyncio.Runner) -> None:
@@ -104,10 +104,10 @@ def _smpclient(line: Line, address: str) -> Generator[Client]:
     logging.getLogger("smpclient").addHandler(logging.NullHandler())  # what matters is raised as well
     host, port = _host(line, address)
     with asyncio.Runner() as runner:
-        client = SMPClient(_transport(line, port), host, timeout_s=_TIMEOUT_S)
+        client = SMPClient(_transport(line, port), host, timeout_s=TIMEOUT_S)
         runner.run(client.connect())
         try:
-            yield _Smpclient(client, runner)
+            yield Smpclient(client, runner)
         finally:
             runner.run(client.disconnect())
 
@@ -131,7 +131,7 @@ def _transport(line: Line, port: int) -> SMPTransport:
 def _toolkit(line: Line, address: str) -> Generator[Client]:
     from mcumgr_toolkit import MCUmgrClient
 
-    timeout_ms = int(_TIMEOUT_S * 1000)
+    timeout_ms = int(TIMEOUT_S * 1000)
     if line.kind == "udp":
         host, port = _host(line, address)
         opened = MCUmgrClient.udp(host, port, timeout_ms)
