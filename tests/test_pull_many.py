@@ -214,7 +214,7 @@ async def test_a_bug_in_one_pull_is_raised_when_the_others_are_done(
             raise ZeroDivisionError
         return await real(device, *args, **kwargs)
 
-    monkeypatch.setattr("fieldlog.pull_many.pull", pull)
+    monkeypatch.setattr("fieldlog.steady_pull.pull", pull)
     with pty_peer(answers(1)) as one, pty_peer(answers(2)) as other:
         archive = fieldlog.archive.open(tmp_path)
         with archive, pytest.raises(ZeroDivisionError):

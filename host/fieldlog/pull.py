@@ -37,13 +37,14 @@ Progress = Callable[["PullProgress"], None]
 @dataclass(frozen=True, slots=True)
 class PullProgress:
     """How far a pull has come. `total_bytes` is an estimate: blocks differ in length. `total_blocks` may be more than
-    will come: those that the device turns out not to have are counted in."""
+    will come: those that the device turns out not to have are counted in. `uid` is that of the logger."""
 
     bytes: int
     total_bytes: int
     blocks: int
     total_blocks: int
     readings: int
+    uid: bytes
 
 
 @dataclass(slots=True)
@@ -233,7 +234,7 @@ def _count(result: PullResult, wanted: range, batch: Batch) -> int:
 def _progress(result: PullResult, wanted: int) -> PullProgress:
     mean = result.bytes / result.blocks if result.blocks else result.info.block_size
     total = max(round(mean * wanted), result.bytes)
-    return PullProgress(result.bytes, total, result.blocks, wanted, result.readings)
+    return PullProgress(result.bytes, total, result.blocks, wanted, result.readings, result.info.uid)
 
 
 def _note_lost(log: Log, result: PullResult, absent: list[range], first_held: int) -> None:

@@ -15,8 +15,10 @@ from enum import StrEnum
 from fieldlog.archive.store import Archive
 from fieldlog.connection import connect
 from fieldlog.device import Device
-from fieldlog.pull import PullProgress, PullResult, pull
+from fieldlog.pull import PullProgress, PullResult
 from fieldlog.recognise import differs
+from fieldlog.steady_link import say_nothing
+from fieldlog.steady_pull import pull_steadily
 from fieldlog.url import DeviceUrl, distinct
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.errors import FieldlogError
@@ -73,13 +75,15 @@ async def pull_many(
     seal: bool = True,
     told: Told = ignore_readout,
     connect: Connect = connect,
+    tell: Callable[[str], None] = say_nothing,
 ) -> list[Readout]:
     """Bring the archive up to date with devices, at most AT_ONCE at a time; one Readout for each, in their order.
 
-    Raises nothing for a device that fails: see `Readout.error`. A port that is named twice is read once.
+    Raises nothing for a device that fails: see `Readout.error`. A port that is named twice is read once. A link over the air
+    that breaks is opened again; `tell` is called with that, in words.
     """
     readouts = [Readout(url, url.text) for url in distinct(urls)]
-    many = _Many(archive, seal, told, connect, alone=len(readouts) == 1)
+    many = _Many(archive, seal, told, connect, tell, alone=len(readouts) == 1)
     for readout in readouts:
         told(readout)
     # a bug in one pull waits for the others too: what they read shall not be lost to it
@@ -99,11 +103,21 @@ class _Owner:
 
 
 class _Many:
-    def __init__(self, archive: Archive, seal: bool, told: Told, connect: Connect, *, alone: bool) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        seal: bool,
+        told: Told,
+        connect: Connect,
+        tell: Callable[[str], None],
+        *,
+        alone: bool,
+    ) -> None:
         self._archive = archive
         self._seal = seal
         self._told = told
         self._connect = connect
+        self._tell = tell
         self._alone = alone
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._owners: dict[tuple[bytes, int], _Owner] = {}
@@ -147,7 +161,8 @@ class _Many:
             readout.progress = progress
             self._told(readout)
 
-        return await pull(device, self._archive, seal=self._seal, progress=progressed)
+        wait_s = readout.url.reconnect_s
+        return await pull_steadily(device, self._archive, wait_s, seal=self._seal, progress=progressed, tell=self._tell)
 
     def _step(self, readout: Readout, stage: Stage) -> None:
         readout.stage = stage

@@ -12,7 +12,14 @@ from typing import TypeVar
 
 from fieldlog.device import Device
 from fieldlog_protocol.commands.image import ImageSlot
-from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, RequestTimeout, VerificationError
+from fieldlog_protocol.errors import (
+    LinkError,
+    NotPaired,
+    ProtocolError,
+    RefusedError,
+    RequestTimeout,
+    VerificationError,
+)
 
 T = TypeVar("T")
 
@@ -118,7 +125,10 @@ class SteadyLink:
         return await work()
 
     async def reconnect(self, error: LinkError) -> None:
-        """Open the link again, wherever the port is by then; raises `error` if that does not succeed in time."""
+        """Open the link again, wherever the port is by then; raises `error` if that does not succeed in time.
+
+        That it wants another pairing than there is does not pass by itself: NotPaired is raised at once.
+        """
         self.tell(
             f"the link to {self.device.name} is lost or silent: opening it again, for up to {self.reconnect_s:.0f} s"
         )
@@ -128,6 +138,8 @@ class SteadyLink:
             try:
                 await self.device.reopen()
                 await self.check()
+            except NotPaired:
+                raise
             except LinkError:
                 if loop.time() + pause_s > deadline:
                     raise error from None

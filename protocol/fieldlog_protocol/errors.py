@@ -9,6 +9,7 @@
     │   └── ImageError        a firmware image that is not one, or not whole
     └── LinkError             did the link fail?            exit 3
         ├── DeviceNotFound    no such port, host or device
+        ├── NotPaired         the device wants to be paired, or paired otherwise
         └── RequestTimeout    nobody answered in time
 
 Beside these, where they arise: NoLogger (a RefusedError of the host), OtherDevice (a VerificationError of the host),
@@ -51,6 +52,10 @@ class LinkError(FieldlogError, ConnectionError):
 
 class DeviceNotFound(LinkError):
     """There is no such device, or it cannot be opened."""
+
+
+class NotPaired(LinkError):
+    """The device wants another pairing than there is: trying again does not help."""
 
 
 class RequestTimeout(LinkError, TimeoutError):

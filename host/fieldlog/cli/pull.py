@@ -49,7 +49,9 @@ def pull(common: Common, archive: Path, *, everything: bool, no_seal: bool, no_p
     async def work() -> None:
         with archives.open(archive, empty=False) as store, common.output.board() as watch.board:
             watch.opened = True
-            await pull_many(urls, store, seal=not no_seal, told=watch.told, connect=watch.connect)
+            await pull_many(
+                urls, store, seal=not no_seal, told=watch.told, connect=watch.connect, tell=common.output.note
+            )
 
     try:
         run(work())

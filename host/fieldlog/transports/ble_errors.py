@@ -16,7 +16,7 @@ from bleak.exc import (
     BleakGATTProtocolErrorCode,
 )
 
-from fieldlog_protocol.errors import DeviceNotFound, LinkError
+from fieldlog_protocol.errors import DeviceNotFound, LinkError, NotPaired
 
 FAILURES = (BleakError, OSError, EOFError, TimeoutError)
 """What bleak and its backends raise."""
@@ -47,10 +47,6 @@ class Step(Enum):
     SUBSCRIBE = "subscribing"
     PAIR = "pairing"
     SEND = "sending"
-
-
-class NotPaired(LinkError):
-    """The device wants another pairing than there is: trying again does not help."""
 
 
 def needs_pairing(error: BaseException) -> bool:
@@ -123,7 +119,7 @@ def forget_hint() -> str:
     return "Forget the device in this computer's Bluetooth settings"
 
 
-def _not_paired(error: BaseException, name: str, step: Step) -> NotPaired | None:
+def _not_paired(error: BaseException, name: str, step: Step) -> LinkError | None:
     """The error where the pairing is what is wrong."""
     if _has(error, _KEY_MISSING):
         return NotPaired(
@@ -138,14 +134,15 @@ def _not_paired(error: BaseException, name: str, step: Step) -> NotPaired | None
     if step is Step.PAIR:
         return _pairing_failed(error, name)
     if step is Step.SUBSCRIBE and isinstance(error, TimeoutError):
-        return NotPaired(
+        return LinkError(
             f"{name} did not let itself be subscribed to in time: most likely it waits to be paired. Pair it in this "
             "computer's Bluetooth settings, then repeat the command"
         )
     return None
 
 
-def _pairing_failed(error: BaseException, name: str) -> NotPaired:
+def _pairing_failed(error: BaseException, name: str) -> LinkError:
+    """Refused, or just broken off."""
     if _has(error, _WRONG_PASSKEY):
         return NotPaired(
             f"{name} did not accept the passkey. Nothing was sent. Check it on the device's label or display, and repeat"
@@ -156,12 +153,14 @@ def _pairing_failed(error: BaseException, name: str) -> NotPaired:
             "after a button was pressed or power came on. Nothing was sent. Let it pair, or forget its old pairings there"
         )
     if isinstance(error, TimeoutError):
-        return NotPaired(f"{name} did not finish pairing in time. Nothing was sent. Go nearer and repeat the command")
+        return LinkError(f"{name} did not finish pairing in time. Nothing was sent. Go nearer and repeat the command")
     detail = str(error) or type(error).__name__
-    hint = (
-        "Where it wants a passkey, pair it in the system's Bluetooth settings" if _has(error, _REFUSED) else _closer()
-    )
-    return NotPaired(f"pairing with {name} failed: {detail}. Nothing was sent. {hint}")
+    if _has(error, _REFUSED):
+        return NotPaired(
+            f"pairing with {name} failed: {detail}. Nothing was sent. Where it wants a passkey, pair it in the system's "
+            "Bluetooth settings"
+        )
+    return LinkError(f"pairing with {name} failed: {detail}. Nothing was sent. {_closer()}")
 
 
 def _out_of_reach(error: BaseException, name: str, step: Step) -> LinkError:
