@@ -37,14 +37,14 @@ Progress = Callable[["PullProgress"], None]
 @dataclass(frozen=True, slots=True)
 class PullProgress:
     """How far a pull has come. `total_bytes` is an estimate: blocks differ in length. `total_blocks` may be more than
-    will come: those that the device turns out not to have are counted in. `uid` is that of the logger."""
+    will come: those that the device turns out not to have are counted in. `uid` is the logger's, in hex."""
 
     bytes: int
     total_bytes: int
     blocks: int
     total_blocks: int
     readings: int
-    uid: bytes
+    uid: str
 
 
 @dataclass(slots=True)
@@ -234,7 +234,7 @@ def _count(result: PullResult, wanted: range, batch: Batch) -> int:
 def _progress(result: PullResult, wanted: int) -> PullProgress:
     mean = result.bytes / result.blocks if result.blocks else result.info.block_size
     total = max(round(mean * wanted), result.bytes)
-    return PullProgress(result.bytes, total, result.blocks, wanted, result.readings, result.info.uid)
+    return PullProgress(result.bytes, total, result.blocks, wanted, result.readings, result.info.uid.hex())
 
 
 def _note_lost(log: Log, result: PullResult, absent: list[range], first_held: int) -> None:

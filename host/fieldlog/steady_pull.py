@@ -16,7 +16,7 @@ from fieldlog_protocol.errors import LinkError, NotPaired
 
 _MOST_BREAKS = 4
 """So often in a row may the link break without a block having come in between."""
-_NOTHING = PullProgress(bytes=0, total_bytes=0, blocks=0, total_blocks=0, readings=0, uid=b"")
+_NOTHING = PullProgress(bytes=0, total_bytes=0, blocks=0, total_blocks=0, readings=0, uid="")
 
 
 async def pull_steadily(
@@ -74,11 +74,11 @@ class _Work:
         result.readings += before.readings
         return result
 
-    async def _require_same(self, uid: bytes) -> None:
-        found = (await self.device.logger_info()).uid
+    async def _require_same(self, uid: str) -> None:
+        found = (await self.device.logger_info()).uid.hex()
         if found != uid:
             raise OtherDevice(
-                f"another logger is at {self.device.name} now: {found.hex()} instead of {uid.hex()}. Nothing of it was "
+                f"another logger is at {self.device.name} now: {found} instead of {uid}. Nothing of it was "
                 "read; what had arrived of the first one is in the archive"
             )
 
