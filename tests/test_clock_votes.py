@@ -67,6 +67,25 @@ def test_of_two_chains_that_share_their_end_neither_has_the_majority() -> None:
     assert list(verdict.accepted) == [syncs[0], syncs[2]], "who was first stays"
 
 
+def test_all_that_is_as_good_is_told_however_often_each_was_asked() -> None:
+    """An hour ahead at the first of six pulls of an RC clock; without the second the others are as straight."""
+    days = {0.0: 0, 1.006: -4130, 2.012: -4620, 3.019: -5240, 4.026: -5874, 5.034: -6565}
+    pulls = [[at(round(day * DAY_S) + twice, off_s) for twice in (0, 1)] for day, off_s in days.items()]
+    verdict = judge([sync for pull in pulls for sync in pull], *RC)
+    without_second, without_first = (
+        tuple(sync for pull in pulls if pull is not wrong for sync in pull) for wrong in (pulls[1], pulls[0])
+    )
+    assert verdict.accepted == without_second, "who was first stays"
+    assert verdict.others == (without_first,)
+
+
+def test_of_three_opinions_between_two_that_fit_all_each_is_told() -> None:
+    between = [at(100_000 + n, off_s) for n, off_s in enumerate((90, 0, -90))]
+    verdict = judge([at(-900_000), *between, at(1_100_000)], *CRYSTAL)
+    told = {sync for way in (verdict.accepted, *verdict.others) for sync in way}
+    assert told >= set(between)
+
+
 def test_errors_are_allowed_for() -> None:
     assert not judge([at(0), at(10, 0.5, 600_000)], *CRYSTAL).rejected
     assert judge([at(0), at(10, 0.5, 400_000)], *CRYSTAL).rejected

@@ -58,6 +58,14 @@ def test_a_computer_that_is_wrong_by_an_hour_is_told_so_and_the_device_is_not(
     assert wrong.anchors == right.anchors - 1
 
 
+def test_a_wrong_computer_is_covered_where_the_rates_do_not_tell_which_it_was(tmp_path: Path) -> None:
+    """It was that of the first or of the second pull of a boot; the readings before these are off by more than its hour."""
+    found = deploy(drawn(1096), tmp_path)
+    assert found.within == found.total
+    assert abs(found.off_us).max() > HOUR_US
+    assert any("cannot be told" in warning for warning in found.clock_warnings)
+
+
 def test_boots_that_never_saw_a_clock_get_their_times_afterwards(tmp_path: Path) -> None:
     found = deploy(Plan(4, 14, "weekly", losses=((7.5, 0.2), (10, 0.01), (12.5, 0.3))), tmp_path)
     assert_true(found)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fieldlog.archive.log import Log
 from fieldlog.clock import anchor_of
-from fieldlog.clock_model import possible, utc_through
+from fieldlog.clock_model import WELL_SET_US, possible, utc_through
 from fieldlog.clock_oscillator import Oscillator, oscillator_of
 from fieldlog.clock_strain import strains
 from fieldlog.clock_sync import TICK_HZ, US_PER_TICK, Reading, Sync, spaced
@@ -21,7 +21,6 @@ from fieldlog.logger_info import LoggerInfo
 from fieldlog_protocol.commands.logger import ClockAnchor
 
 ANCHOR_EVERY_US = 86_400_000_000
-_GOOD_US = 1_000_000
 _BELIEF_ERROR_US = 2_000_000  # told in whole seconds, and set by nobody knows whom
 
 
@@ -81,7 +80,7 @@ def _belief(info: LoggerInfo, sync: Sync) -> list[Sync]:
 
 
 def _due(info: LoggerInfo, reading: Reading) -> bool:
-    if reading.offset_us is None or abs(reading.offset_us) > _GOOD_US or info.clock_set_s is None:
+    if reading.offset_us is None or abs(reading.offset_us) > WELL_SET_US or info.clock_set_s is None:
         return True
     since_us = reading.sync.utc_us - info.clock_set_s * 1_000_000
     return since_us > min(ANCHOR_EVERY_US, reading.sync.tick * US_PER_TICK + _BELIEF_ERROR_US)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from fieldlog.clock_oscillator import CRYSTAL, Oscillator
 from fieldlog.clock_strain import Strain, strains, widened
 from fieldlog.clock_sync import MAX_TICK, US_PER_TICK, Sync, spaced
-from fieldlog.clock_votes import Verdict, alternatives, judge_boot
+from fieldlog.clock_votes import judge_boot
 from fieldlog.datetimes import MAX_UTC_US, utc_text
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ UNKNOWN_TIME = -(2**63)
 """In `utc_us`: no time is known. The same bits as numpy's NaT."""
 UNBOUNDED = 2**63 - 1
 """In `error_us`: no bound is known."""
+WELL_SET_US = 1_000_000
+"""A device whose own clock is off by less is not told the time at each sync."""
 
 
 class Quality(IntEnum):
@@ -94,26 +96,42 @@ def _slope_at(knots: Sequence[Sync], oscillator: Oscillator, excess_ppm: float) 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """Piecewise-linear time of one synced boot. `doubt_us` widens everything when the syncs contradict each other;
-    by `excess_ppm` the oscillator may be beyond its tolerance."""
+    """Piecewise-linear time of one synced boot. By `excess_ppm` the oscillator may be beyond its tolerance. `others` can
+    be true as well: the error reaches as far as theirs."""
 
     knots: tuple[Sync, ...]
     oscillator: Oscillator
     excess_ppm: float = 0
-    doubt_us: int = 0
+    others: tuple[_Line, ...] = ()
 
     def times(self, ticks: npt.NDArray[np.int64]) -> Times:
         import numpy as np
 
         if (ticks[1:] >= ticks[:-1]).all():
-            return self._ascending(ticks)
+            return self.ascending(ticks)
         order = np.argsort(ticks, kind="stable")
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
-        times = self._ascending(ticks[order])
+        times = self.ascending(ticks[order])
         return Times(times.utc_us[place], times.error_us[place], times.quality[place])
 
-    def _ascending(self, ticks: npt.NDArray[np.int64]) -> Times:
+    def ascending(self, ticks: npt.NDArray[np.int64]) -> Times:
+        """Times of ticks in order."""
+        import numpy as np
+
+        edges: list[int] = np.searchsorted(ticks, [knot.tick for knot in self.knots]).tolist()
+        utc, error = self._drawn(ticks, edges)
+        for other in self.others:
+            times = other.ascending(ticks)
+            np.maximum(error, np.abs(times.utc_us - utc) + times.error_us, out=error)
+        quality = np.full(len(ticks), Quality.EXTRAPOLATED, np.uint8)
+        quality[edges[0] : int(np.searchsorted(ticks, self.knots[-1].tick, side="right"))] = Quality.INTERPOLATED
+        return Times(utc, error, quality)
+
+    def _drawn(
+        self, ticks: npt.NDArray[np.int64], edges: Sequence[int]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """UTC and error on this line alone; `edges`: which ticks are the first from each knot on."""
         import numpy as np
 
         from fieldlog import clock_pieces
@@ -121,16 +139,12 @@ class _Line:
         origin = self.knots[0]
         since = ticks - origin.tick
         utc, error = np.empty(len(ticks), np.int64), np.empty(len(ticks), np.int64)
-        edges: list[int] = np.searchsorted(ticks, [knot.tick for knot in self.knots]).tolist()
         for number, (start, stop) in enumerate(pairwise([0, *edges, len(ticks)])):
             if stop > start:
                 some = slice(start, stop)
                 clock_pieces.fill(self._piece(number), since[some], US_PER_TICK, utc[some], error[some])
         utc += origin.utc_us
-        error += self.doubt_us
-        quality = np.full(len(ticks), Quality.EXTRAPOLATED, np.uint8)
-        quality[edges[0] : int(np.searchsorted(ticks, self.knots[-1].tick, side="right"))] = Quality.INTERPOLATED
-        return Times(utc, error, quality)
+        return utc, error
 
     def _piece(self, number: int) -> Between | Beyond:
         """What holds before the knot `number`, and from the one before it on."""
@@ -223,43 +237,31 @@ def _no_times(ticks: npt.NDArray[np.int64]) -> Times:
 def _line(syncs: Iterable[Sync], oscillator: Oscillator, warnings: list[str]) -> _Line:
     """The line through the syncs that agree; those that do not are rejected with a warning."""
     verdict = judge_boot(syncs, oscillator)
-    knots = spaced(verdict.accepted, oscillator.limit_ppm)
-    found = strains(knots, oscillator)
-    notable = [strain for strain in found if strain.notable]
-    line = _Line(widened(knots, found), oscillator, max((strain.excess_ppm for strain in notable), default=0))
+    line, notable = _through(verdict.accepted, oscillator)
     if notable:
         warnings.append(_strained(max(notable, key=lambda strain: strain.margin_us), oscillator))
     if not verdict.rejected:
         return line
-    contradicted = [_apart(sync, line) for sync in verdict.rejected]
-    off_us = max(off for off, _ in contradicted)
-    if verdict.undecided:
-        contradicted += _other_ways(verdict, oscillator)
-    doubt_us = max(off + error for off, error in contradicted)  # there; elsewhere they differ by as much as may drift
+    off_us = max(abs(sync.utc_us - line.at(sync.tick)[0]) for sync in verdict.rejected)
     warnings.append(
-        f"boot {knots[0].boot_id}: {len(verdict.rejected)} of {verdict.count} clock syncs contradict the others by up to "
-        f"{off_us / 1e6:.3f} s and are left out: a computer's clock was wrong. "
+        f"boot {line.knots[0].boot_id}: {len(verdict.rejected)} of {verdict.count} clock syncs contradict the others by up "
+        f"to {off_us / 1e6:.3f} s and are left out: a computer's clock was wrong. "
         + (
             "Which one cannot be told, so the stated error covers both."
             if verdict.undecided
             else "The majority decides."
         )
     )
-    return replace(line, doubt_us=min(doubt_us, MAX_UTC_US) if verdict.undecided else 0)
+    return replace(line, others=tuple(_through(other, oscillator)[0] for other in verdict.others))
 
 
-def _apart(sync: Sync, line: _Line) -> tuple[int, int]:
-    """(by how much a sync is off a line, error of both), in microseconds."""
-    at_us, error_us = line.at(sync.tick)
-    return abs(sync.utc_us - at_us), error_us + sync.error_us
-
-
-def _other_ways(verdict: Verdict, oscillator: Oscillator) -> list[tuple[int, int]]:
-    """How far those that were believed are off, if one that was rejected is right and one next to it wrong."""
-    found: list[tuple[int, int]] = []
-    for believed, others in alternatives(verdict, oscillator.limit_ppm):
-        found.append(_apart(believed, _Line(tuple(spaced(others, oscillator.limit_ppm)), oscillator)))
-    return found
+def _through(syncs: Sequence[Sync], oscillator: Oscillator) -> tuple[_Line, list[Strain]]:
+    """The line through syncs that agree, and what strains it notably."""
+    knots = spaced(syncs, oscillator.limit_ppm)
+    found = strains(knots, oscillator)
+    notable = [strain for strain in found if strain.notable]
+    excess_ppm = max((strain.excess_ppm for strain in notable), default=0)
+    return _Line(widened(knots, found), oscillator, excess_ppm), notable
 
 
 def _strained(worst: Strain, oscillator: Oscillator) -> str:
@@ -383,11 +385,13 @@ class ClockModel:
         return _Steps(timed, Quality.RTC, self._oscillator.tolerance_ppm)
 
     def _drift_since_sync(self, boot_id: int, start_us: int) -> int | None:
-        """How far the device's clock can have run off since the last sync before this boot; None without one."""
-        last = max((line.knots[-1].utc_us for boot, line in self._lines.items() if boot < boot_id), default=None)
+        """How far off the device's clock can be since the last sync before this boot; None without one."""
+        last = max((line.at(line.knots[-1].tick) for boot, line in self._lines.items() if boot < boot_id), default=None)
         if last is None:
             return None
-        return round(max(start_us - last, 0) * self._oscillator.tolerance_ppm / 1e6)
+        utc_us, error_us = last
+        since_us = max(start_us - utc_us + error_us, 0)
+        return error_us + WELL_SET_US + round(since_us * self._oscillator.tolerance_ppm / 1e6)
 
     def _bounded(self, span: BootSpan, low: int | None, high: int | None) -> _Steps | None:
         if low is None or high is None or low > high:

@@ -8,8 +8,7 @@ first: what was shown stays, until a majority decides.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,11 +22,15 @@ _MOST_COMPARED = 10_000  # each is held against each: a second's work. Only a de
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`accepted` and `rejected` in tick order. `undecided`: the rejected have as many votes as the accepted."""
+    """`accepted` and `rejected` in tick order. `others`: what can be believed instead of `accepted`, with as good reason."""
 
     accepted: tuple[Sync, ...]
     rejected: tuple[Sync, ...] = ()
-    undecided: bool = False
+    others: tuple[tuple[Sync, ...], ...] = ()
+
+    @property
+    def undecided(self) -> bool:
+        return bool(self.others)
 
     @property
     def count(self) -> int:
@@ -56,17 +59,56 @@ def judge(syncs: Sequence[Sync], limit_ppm: float, change_ppm: float, tolerance_
     votes = sorted(by_best, key=_order)
     if _is_chain(syncs, limit_ppm) and not _count_bends(votes, change_ppm):
         return Verdict(tuple(syncs))
-    straightened = [_straightened(chain, change_ppm, tolerance_ppm) for chain in _longest_agreements(votes, limit_ppm)]
-    merits = [(len(chain), -_count_strains(chain, tolerance_ppm)) for chain, _ in straightened]
-    chosen, undecided = straightened[merits.index(max(merits))]
-    undecided |= merits[0] == merits[1] and straightened[0] != straightened[1]
-    majority = frozenset(chosen)
-    left = [best for best in votes if best not in majority]
-    members = sorted((sync for best in chosen for sync in by_best[best]), key=_order)
-    accepted = members if _is_chain(members, limit_ppm) else longest_agreement(members, limit_ppm)
+    chosen, *others = _ways(votes, limit_ppm, change_ppm, tolerance_ppm)
+    accepted = _members(chosen, by_best, limit_ppm)
+    left = by_best.keys() - set(chosen)
     rejected = sorted((sync for best in left for sync in by_best[best]), key=_order)
-    undecided |= bool(left) and len(longest_agreement(left, limit_ppm)) >= len(chosen)
-    return Verdict(tuple(accepted), tuple(rejected), undecided)
+    instead = dict.fromkeys(_members(other, by_best, limit_ppm) for other in others)
+    return Verdict(accepted, tuple(rejected), tuple(other for other in instead if other != accepted))
+
+
+def _members(votes: Iterable[Sync], by_best: Mapping[Sync, Sequence[Sync]], limit_ppm: float) -> tuple[Sync, ...]:
+    """The syncs behind votes, as far as they agree."""
+    members = sorted((sync for best in votes for sync in by_best[best]), key=_order)
+    return tuple(members if _is_chain(members, limit_ppm) else longest_agreement(members, limit_ppm))
+
+
+def _ways(votes: Sequence[Sync], limit_ppm: float, change_ppm: float, tolerance_ppm: float) -> list[list[Sync]]:
+    """The best of what can be believed first, then all that is as good: nobody knows which of them is true."""
+
+    def merit(way: Sequence[Sync]) -> tuple[int, int]:
+        return len(way), -_count_strains(way, tolerance_ppm)
+
+    def straight(chain: Sequence[Sync]) -> list[list[Sync]]:
+        return _straightened(chain, change_ppm, tolerance_ppm)
+
+    first, last = _longest_agreements(votes, limit_ppm)
+    found = [straight(chain) for chain in ([first] if first == last else [first, last])]
+    best = max(merit(way) for ways in found for way in ways)
+    as_good = [way for ways in found if best in map(merit, ways) for way in ways]
+    likeliest = max(as_good, key=merit)
+    covered = {vote for way in as_good for vote in way}
+    for vote in [vote for vote in votes if vote not in covered][: max(1, _MOST_COMPARED // len(votes))]:
+        if vote not in covered:
+            chains = _beside(vote, likeliest, limit_ppm), _longest_through(vote, votes, limit_ppm)
+            ways = [way for chain in chains for way in straight(chain) if vote in way and merit(way) >= best]
+            covered.update(other for way in ways for other in way)
+            as_good += ways
+    return sorted(as_good, key=merit, reverse=True)
+
+
+def _beside(vote: Sync, chain: Sequence[Sync], limit_ppm: float) -> list[Sync]:
+    """A vote in the place of those of a chain that contradict it."""
+    before = [other for other in chain if other.tick < vote.tick and _follows(other, vote, limit_ppm)]
+    after = [other for other in chain if other.tick > vote.tick and _follows(vote, other, limit_ppm)]
+    return [*before, vote, *after]
+
+
+def _longest_through(vote: Sync, votes: Sequence[Sync], limit_ppm: float) -> list[Sync]:
+    """The longest chain of those that agree with one vote, and that vote in it."""
+    agreeing = _beside(vote, votes, limit_ppm)
+    at = agreeing.index(vote)
+    return [*longest_agreement(agreeing[:at], limit_ppm), vote, *longest_agreement(agreeing[at + 1 :], limit_ppm)]
 
 
 def _bends(before: Sync, vote: Sync, after: Sync, change_ppm: float) -> bool:
@@ -86,9 +128,15 @@ def _count_strains(votes: Sequence[Sync], tolerance_ppm: float) -> int:
     return sum(not agree(*two, tolerance_ppm) for two in pairwise(votes))
 
 
-def _straightened(votes: Sequence[Sync], change_ppm: float, tolerance_ppm: float) -> tuple[list[Sync], bool]:
-    """The votes without those that bend the line; and whether others could have been left out instead."""
-    kept, undecided, at = list(votes), False, 1
+def _straightened(votes: Sequence[Sync], change_ppm: float, tolerance_ppm: float) -> list[list[Sync]]:
+    """The votes without those that bend the line; several such lists where others could have been left out instead."""
+    ways = [_straightened_by(which, votes, change_ppm, tolerance_ppm) for which in (-1, 0, 1)]
+    return [way for at, way in enumerate(ways) if way not in ways[:at]]
+
+
+def _straightened_by(which: int, votes: Sequence[Sync], change_ppm: float, tolerance_ppm: float) -> list[Sync]:
+    """`which`: of up to three votes that are under the same suspicion, the one to leave out."""
+    kept, at = list(votes), 1
     while at < len(kept) - 1:
         before, vote, after = kept[at - 1 : at + 2]
         if not _bends(before, vote, after, change_ppm):
@@ -101,21 +149,9 @@ def _straightened(votes: Sequence[Sync], change_ppm: float, tolerance_ppm: float
             others = around[: suspect - first] + around[suspect - first + 1 :]
             left[suspect] = _count_bends(others, change_ppm), _count_strains(others, tolerance_ppm)
         suspects = [suspect for suspect, faults in left.items() if faults == min(left.values())]
-        undecided |= len(suspects) > 1
-        del kept[suspects[-1]]
+        del kept[suspects[min(which, len(suspects) - 1)]]
         at = max(1, at - 2)
-    return kept, undecided
-
-
-def alternatives(verdict: Verdict, limit_ppm: float) -> Iterator[tuple[Sync, list[Sync]]]:
-    """Each of the accepted that a rejected one stands next to, and what can be believed in its place."""
-    accepted = verdict.accepted
-    for sync in verdict.rejected:
-        at = bisect_left(accepted, _order(sync), key=_order)
-        for near in range(max(0, at - 2), min(len(accepted), at + 2)):
-            others = sorted([*accepted[:near], sync, *accepted[near + 1 :]], key=_order)
-            if _is_chain(others, limit_ppm):
-                yield accepted[near], others
+    return kept
 
 
 def _order(sync: Sync) -> tuple[int, int]:
