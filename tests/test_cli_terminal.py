@@ -198,7 +198,7 @@ def test_an_interrupt_after_the_upload_does_not_claim_that_nothing_was_installed
 
 
 @contextmanager
-def _nobody() -> Generator[str]:
+def _nobody(_links: object) -> Generator[str]:
     yield "/dev/ttyNONE9"
 
 
@@ -216,7 +216,7 @@ def test_a_demo_that_is_interrupted_says_where_its_files_are(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @contextmanager
-    def interrupted() -> Generator[str]:
+    def interrupted(_links: object) -> Generator[str]:
         raise KeyboardInterrupt
         yield ""
 

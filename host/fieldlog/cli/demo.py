@@ -33,17 +33,19 @@ _FIRMWARE = "firmware.bin"
     show_default=True,
     help="Folder for what the demo makes; each run gets one of its own in it.",
 )
-def demo(folder: Path) -> None:
+@click.option("--ble", is_flag=True, help="Reach the logger over BLE, on a virtual radio.")
+def demo(folder: Path, *, ble: bool) -> None:
     """Show all of it with a simulated logger: flash, configure, read out and plot a year of weather."""
     run = _new_folder(folder)
     with on_interrupt(f"what the demo made so far is in {run}. Run it again for a new one"):
-        _show(run)
+        _show(run, ["--ble", "0"] if ble else [] if os.name == "posix" else ["--udp", "127.0.0.1:0"])
 
 
-def _show(run: Path) -> None:
+def _show(run: Path, links: Sequence[str]) -> None:
     firmware, archive, table, picture = run / _FIRMWARE, run / "archive", run / "newark.csv", run / "newark.png"
-    with _simulated_logger() as url:
+    with _simulated_logger(links) as url:
         steps: tuple[tuple[str, Sequence[str]], ...] = (
+            *_scan(url),
             ("See what is there", ("info", "--device", url)),
             ("Look at new firmware, install it and let it prove itself", ("image", "inspect", str(firmware))),
             ("", ("flash", str(firmware), "--stop-logging", "--device", url)),
@@ -91,12 +93,11 @@ def _make_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def _simulated_logger() -> Generator[str]:
+def _simulated_logger(links: Sequence[str]) -> Generator[str]:
     """A simulated logger that has replayed its sample; its URL."""
-    links: list[str] = [] if os.name == "posix" else ["--udp", "127.0.0.1:0"]
     command = [sys.executable, "-m", "fieldlog_sim", "--json", "--until-eof", "--replay", _SAMPLE, *links]
     click.secho("# Start a simulated logger that has recorded a year of real weather", bold=True)
-    click.echo(f"$ fieldlog sim --replay {_SAMPLE}")
+    click.echo(" ".join(["$ fieldlog sim --replay", _SAMPLE, *links]))
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdin is not None
     assert child.stdout is not None
@@ -105,12 +106,28 @@ def _simulated_logger() -> Generator[str]:
         if not line:
             raise FieldlogError("the simulated logger did not start; what it said stands above")
         ready = json.loads(line)
-        click.echo(f"{ready['serial']} ready at {ready['url']}")
-        yield str(ready["url"])
+        url = _lasting_url(ready)
+        click.echo(f"{ready['serial']} ready at {url}")
+        yield url
     finally:
         child.stdin.close()
         child.wait()
         child.stdout.close()
+
+
+def _lasting_url(ready: dict[str, str]) -> str:
+    """Over BLE by the address: the demo gives the logger another name."""
+    url = ready["url"]
+    _, query, options = url.partition("?")
+    return f"ble:{ready['address']}{query}{options}" if url.startswith("ble:") else url
+
+
+def _scan(url: str) -> Sequence[tuple[str, Sequence[str]]]:
+    """Where there is something to scan."""
+    if not url.startswith("ble:"):
+        return ()
+    words = ("devices", "--ble", "--seconds", "1", "--radio", url.partition("?")[2])
+    return (("Listen for loggers: a scan alone tells which one needs attention", words),)
 
 
 def _step(title: str, words: Sequence[str]) -> None:
@@ -119,7 +136,7 @@ def _step(title: str, words: Sequence[str]) -> None:
 
     if title:
         click.secho(f"\n# {title}", bold=True)
-    click.echo("$ fieldlog " + " ".join(f"'{word}'" if " " in word else word for word in words))
+    click.echo("$ fieldlog " + " ".join(f"'{word}'" if {" ", "&"} & set(word) else word for word in words))
     if code := invoke(words):
         click.echo("error: the demo stopped at the step above; what it made before is kept", err=True)
         raise click.exceptions.Exit(code)
