@@ -104,8 +104,13 @@ def test_firmware_that_is_not_well(tmp_path: Path) -> None:
     (tmp_path / "fw.bin").write_bytes(firmware("2.0.0"))
     with simulator("--firmware-fault", "selftest", "2.0.0") as faulty:
         code, out, err = flash(faulty, tmp_path, tmp_path / "fw.bin", "--json")
-        assert (code, json.loads(out)["error"]["kind"]) == (5, "VerificationError")
+        ended = json.loads(out)
+        assert (code, ended["outcome"], ended["error"]["exit_code"]) == (5, "reverted", 5)
+        assert (ended["version"], ended["before"], ended["tried"]) == ("1.0.0", "1.0.0", "2.0.0")
+        assert ended["images"] == [{"image": 0, "version": "1.0.0", "before": "1.0.0", "tried": "2.0.0"}]
         assert "The boot loader took it back: 1.0.0 runs, confirmed" in err
     with simulator("--firmware-fault", "hang", "2.0.0") as faulty:
+        code, out, _ = flash(faulty, tmp_path, tmp_path / "fw.bin", "--json")
+        assert (code, json.loads(out)["outcome"], json.loads(out)["version"]) == (5, "reverted", "1.0.0")
         code, _, err = flash(faulty, tmp_path, tmp_path / "fw.bin")
         assert (code, "still runs 1.0.0" in err, "took it back" in err) == (5, True, True)

@@ -28,7 +28,17 @@ from fieldlog.flash_plan import (
 )
 from fieldlog.flash_probe import look
 from fieldlog.flash_restart import restart
-from fieldlog.flash_trial import Left, Tell, Trial, not_started, stop_session, unknown_command
+from fieldlog.flash_trial import (
+    Installed,
+    Left,
+    TakenBack,
+    Tell,
+    Trial,
+    not_started,
+    reply_too_long,
+    stop_session,
+    unknown_command,
+)
 from fieldlog.image_upload import send_image
 from fieldlog.pinned_keys import Pin
 from fieldlog.steady_link import Known, OtherDevice, SteadyLink
@@ -42,6 +52,7 @@ __all__ = [
     "Flashed",
     "Installed",
     "Outcome",
+    "TakenBack",
     "Tell",
     "carry_out",
     "flash",
@@ -57,15 +68,6 @@ class Outcome(Enum):
     ALREADY = "already running"
     CONFIRMED = "confirmed"
     TESTING = "running on trial"
-
-
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """One image: what runs now, and what was there before (None if the device did not say)."""
-
-    number: int
-    version: str
-    before: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +252,10 @@ class _Update:
         action = self._left(part, slots)
         if action is Action.MARK:
             self.tell(f"{part.version} is on the device already")
+        if action in (Action.MARK, Action.UPLOAD):
+            self.left.text = "Nothing was installed: the device runs what it ran. Repeat the command"
         if action is not Action.UPLOAD:
             return
-        self.left.text = "Nothing was installed: the device runs what it ran. Repeat the command"
         if self.options.erase:
             await self._erase(part.number, self._target(part, slots))
             self.tell("the slot is erased")
@@ -292,12 +295,17 @@ class _Update:
             self.left.text = self._waiting
             return
         await self.link.ask(self.link.check)
+        before, self.left.text = self.left.text, self._perhaps_waiting
         try:
             await self.link.ask(lambda: self.device.set_image(part.hash, confirm=self.options.permanent))
         except RefusedError as error:
-            if not unknown_command(error):
+            if not unknown_command(error) and not reply_too_long(error):
+                self.left.text = before
                 raise
+            marked = reply_too_long(error)
         else:
+            marked = True
+        if marked:
             self.tell(f"marked for {'a test' if self._tests else 'good'}")
         self.left.text = self._waiting
 
@@ -317,6 +325,14 @@ class _Update:
         return (
             f"{version} is on the device and marked for good: a restart installs it, and nothing brings the old one back. "
             "Repeat the command; if the device does not come up any more, `fieldlog flash --recovery`"
+        )
+
+    @property
+    def _perhaps_waiting(self) -> str:
+        """While nobody knows whether the mark was set."""
+        return (
+            f"The device runs what it ran. {self.plan.parts[0].version} is on it, and may be marked to be started by the "
+            "next restart. Repeat the command"
         )
 
     async def _once_more(self, missing: list[Part], slots: tuple[ImageSlot, ...]) -> tuple[ImageSlot, ...]:
@@ -339,7 +355,7 @@ class _Update:
         if len(missing) < len(self.plan.parts) and self.plan.survey.reverts:
             with suppress(LinkError):
                 slots = await self._restart(slots)
-        return not_started(missing[0], slots, await self._last_restart())
+        return not_started(self.plan.parts, missing[0], slots, await self._last_restart())
 
     async def _last_restart(self) -> str | None:
         """What the device says it was last restarted by; None where it does not tell."""

@@ -6,7 +6,7 @@ Rule: that it is confirmed is said when the device lists it so, and not because 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fieldlog.flash_plan import FlashOptions, FlashPlan, Part, idle_slot, on_trial, running
@@ -20,6 +20,36 @@ from fieldlog_protocol.errors import FieldlogError, RefusedError, VerificationEr
 
 Tell = Callable[[str], None]
 """Called with each step, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One image: what runs now, and what was there before (None if the device did not say)."""
+
+    number: int
+    version: str
+    before: str | None
+
+
+class TakenBack(VerificationError):
+    """The new firmware does not run, and the former one does. `images`: what runs, of each image of the update.
+
+    `tried` are the versions that were to be installed.
+    """
+
+    def __init__(self, text: str, images: tuple[Installed, ...] = (), tried: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.images = images
+        self.tried = tried
+
+
+def taken_back(text: str, parts: Sequence[Part], slots: tuple[ImageSlot, ...]) -> VerificationError:
+    """The error that says so, with what runs now; a plain one where not every image is known to run."""
+    now = [(part, running(slots, part.number)) for part in parts]
+    images = tuple(Installed(part.number, slot.version, part.before) for part, slot in now if slot is not None)
+    if len(images) < len(parts):
+        return VerificationError(text)
+    return TakenBack(text, images, tuple(part.version for part in parts))
 
 
 @dataclass(slots=True)
@@ -114,9 +144,11 @@ class Trial:
             now = running(slots, part.number)
             if now is None or now.hash != part.hash:
                 shown = "nothing" if now is None else now.version
-                raise VerificationError(
+                raise taken_back(
                     f"the device restarted by itself before {part.version} was confirmed, and {shown} runs again. It works "
-                    "as before; repeat the command, and see to its power"
+                    "as before; repeat the command, and see to its power",
+                    self.plan.parts,
+                    slots,
                 )
 
     async def _rejected(self, found: list[str], slots: tuple[ImageSlot, ...]) -> VerificationError:
@@ -148,9 +180,11 @@ class Trial:
             return VerificationError(
                 f"{why}. The boot loader did not take it back: {versions} runs. See `fieldlog image list`"
             )
-        return VerificationError(
+        return taken_back(
             f"{why}. The boot loader took it back: {versions} runs, confirmed, as before. Keep to that, and give whoever "
-            "made the new firmware this message"
+            "made the new firmware this message",
+            self.plan.parts,
+            slots,
         )
 
     async def _confirm(self, part: Part) -> None:
@@ -160,9 +194,9 @@ class Trial:
         try:
             await self.link.ask(lambda: self.link.device.set_image(named, confirm=True))
         except RefusedError as error:
-            if not unknown_command(error):
+            unknown = unknown_command(error)
+            if not unknown and not reply_too_long(error):
                 raise
-            unknown = True
         slots = await self._slots()
         self._require_running(slots)
         if _confirmed(part, slots) or not self.plan.survey.reverts:
@@ -177,37 +211,50 @@ class Trial:
         )
 
 
-def not_started(part: Part, slots: tuple[ImageSlot, ...], last_restart: str | None = None) -> VerificationError:
-    """Why an image does not run after a restart into it, as far as the slots and the reason of the last restart tell."""
-    now, idle = running(slots, part.number), idle_slot(slots, part.number, part.hash)
+def not_started(
+    parts: Sequence[Part], part: Part, slots: tuple[ImageSlot, ...], last_restart: str | None = None
+) -> VerificationError:
+    """Of an image that does not run after a restart into it: why, as far as the slots and the reason of the last restart
+    tell."""
+    now = running(slots, part.number)
     if now is None:
         return VerificationError(
             "the device restarted and lists no image as running: its boot loader answers, or nothing runs. Send an image "
             "with `fieldlog flash --recovery`"
         )
     again = f"the device restarted but {'still' if now.version == part.before else 'now'} runs {now.version}"
+    return taken_back(f"{again}: {_why_not(part, slots, last_restart)}", parts, slots)
+
+
+def _why_not(part: Part, slots: tuple[ImageSlot, ...], last_restart: str | None) -> str:
+    idle = idle_slot(slots, part.number, part.hash)
     if idle is None:
-        return VerificationError(
-            f"{again}: its boot loader did not accept the new image (signature, key or header) and erased it. The device "
-            "works as before; check with `fieldlog image inspect` that the image is signed with the device's key"
+        return (
+            "its boot loader did not accept the new image (signature, key or header) and erased it. The device works as "
+            "before; check with `fieldlog image inspect` that the image is signed with the device's key"
         )
     if idle.pending:
-        return VerificationError(
-            f"{again}: {part.version} still waits in slot {idle.slot}, its boot loader does not start it. The device works as "
+        return (
+            f"{part.version} still waits in slot {idle.slot}, its boot loader does not start it. The device works as "
             "before; see with `fieldlog image inspect` whether it needs another image, and give a package that holds both"
         )
     cause = "" if last_restart is None else f"By what it was last restarted, the device calls {last_restart!r}. "
-    return VerificationError(
-        f"{again}: its boot loader took it back because it did not come up, or because the device lost its power or was "
-        "restarted once more before it was confirmed; or the boot loader did not accept it (signature, key or header). "
-        f"{cause}The device works as before. Repeat the command; should it end like this again, check with `fieldlog image inspect` "
-        "that the image is signed with the device's key"
+    return (
+        "its boot loader took it back because it did not come up, or because the device lost its power or was restarted "
+        "once more before it was confirmed; or the boot loader did not accept it (signature, key or header). "
+        f"{cause}The device works as before. Repeat the command; should it end like this again, check with "
+        "`fieldlog image inspect` that the image is signed with the device's key"
     )
 
 
 def unknown_command(error: RefusedError) -> bool:
     """Whether the device does not have the command at all."""
     return error.group is None and error.code == Rc.NOT_SUPPORTED
+
+
+def reply_too_long(error: RefusedError) -> bool:
+    """Whether only the reply did not fit, the new list of images: what was asked for is done then."""
+    return error.group is None and error.code == Rc.MESSAGE_SIZE
 
 
 def _confirmed(part: Part, slots: tuple[ImageSlot, ...]) -> bool:

@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from fieldlog.cli.common import Common, on_interrupt, options, run
+from fieldlog.cli.failure import described, exit_code, sentence
 from fieldlog.cli.output import OnProgress, Output
 from fieldlog.firmware_package import FirmwarePackage, load_package
-from fieldlog.flash import Flashed, Outcome, carry_out
+from fieldlog.flash import Flashed, Installed, Outcome, TakenBack, carry_out
 from fieldlog.flash_checks import check_file, make_plan
 from fieldlog.flash_plan import LEAST_BATTERY, RETURN_S, FlashOptions, FlashPlan, Part
 from fieldlog.flash_recovery import carry_out_recovery
@@ -159,9 +160,21 @@ def _install(common: Common, name: str, package: FirmwarePackage, wanted: FlashO
             with common.output.progress(f"uploading {name}") as show:
                 return plan, await carry_out(device, plan, wanted, tell=watch.tell, progress=watch.progress(show))
 
-    with on_interrupt(watch.state):
-        plan, done = run(work())
+    try:
+        with on_interrupt(watch.state):
+            plan, done = run(work())
+    except TakenBack as error:
+        _show_taken_back(common.output, error)
+        raise click.exceptions.Exit(exit_code(error)) from error
     _show_done(common.output, plan, done)
+
+
+def _show_taken_back(output: Output, error: TakenBack) -> None:
+    """Also where an update failed, programs are told what runs."""
+    images = [{**_image_json(one), "tried": tried} for one, tried in zip(error.images, error.tried, strict=True)]
+    first = {name: images[0][name] for name in ("version", "before", "tried")}
+    output.result({"outcome": "reverted", **first, "images": images, "error": described(error)}, lambda: None)
+    output.complain(sentence(error))
 
 
 def _recover(common: Common, name: str, package: FirmwarePackage, wanted: FlashOptions) -> None:
@@ -197,14 +210,17 @@ def _show_result(output: Output, done: Flashed) -> None:
 
 
 def _result_json(done: Flashed) -> Mapping[str, object]:
-    images = [{"image": one.number, "version": one.version, "before": one.before} for one in done.images]
     return {
         "outcome": done.outcome.name.lower(),
         "version": done.version,
         "before": done.before,
-        "images": images,
+        "images": [_image_json(one) for one in done.images],
         "sent_bytes": done.sent,
     }
+
+
+def _image_json(one: Installed) -> dict[str, object]:
+    return {"image": one.number, "version": one.version, "before": one.before}
 
 
 def _show_plan(output: Output, plan: FlashPlan, wanted: FlashOptions) -> None:
