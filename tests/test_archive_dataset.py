@@ -307,6 +307,22 @@ def test_a_sync_that_bends_the_line_between_two_others_rewrites_what_lies_betwee
     assert 0 < len(rewritten(archive, before)) < len(before)
 
 
+def test_a_sync_that_moves_nothing_but_times_inside_a_block_rewrites_it(archive: Archive) -> None:
+    """A slow stream fills a block in weeks, and another computer may come by meanwhile without sealing it."""
+    slow = Stream(0, "slow", 3_600_000_000, CLIMATE.channels)
+    logger = PaperLogger(streams=(slow,))
+    logger.schema()
+    hours = np.arange(24 * 24)
+    logger.data(slow, hours * HOUR, np.zeros(len(hours)), np.zeros(len(hours)))
+    log = archive.log(UID, LOG_ID)
+    log.add_blocks(logger.blocks)
+    log.add_syncs([Sync(1, day * 24 * HOUR, NEW_YEAR_US + day * 86_400_000_000, 50) for day in (0, 1, 11, 23)])
+    assert update_dataset(archive).written == 1
+    log.add_syncs([Sync(1, 6 * 24 * HOUR, NEW_YEAR_US + 6 * 86_400_000_000 + 5_000_000, 50)])
+    assert update_dataset(archive).written == 1
+    assert wrong(archive) == []
+
+
 def test_a_loss_at_the_border_of_two_files_still_begins_anew(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     windows(monkeypatch, 4)
     logger = PaperLogger()

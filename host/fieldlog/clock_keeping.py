@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from fieldlog.archive.log import Log
 from fieldlog.clock import anchor_of
-from fieldlog.clock_model import WELL_SET_US, possible, utc_through
+from fieldlog.clock_model import WELL_SET_US, utc_through
 from fieldlog.clock_oscillator import Oscillator, oscillator_of
 from fieldlog.clock_strain import strains
-from fieldlog.clock_sync import TICK_HZ, US_PER_TICK, Reading, Sync, spaced
+from fieldlog.clock_sync import TICK_HZ, US_PER_TICK, Reading, Sync, possible, spaced
 from fieldlog.clock_votes import VOTE_TICKS, agree, judge_boot
 from fieldlog.logger_info import LoggerInfo
 from fieldlog_protocol.commands.logger import ClockAnchor

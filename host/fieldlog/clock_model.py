@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from fieldlog.clock_oscillator import CRYSTAL, Oscillator
 from fieldlog.clock_strain import Strain, strains, widened
-from fieldlog.clock_sync import MAX_TICK, US_PER_TICK, Sync, spaced
+from fieldlog.clock_sync import MAX_TICK, US_PER_TICK, Sync, possible, spaced
 from fieldlog.clock_votes import judge_boot
 from fieldlog.datetimes import MAX_UTC_US, utc_text
 
@@ -191,11 +191,6 @@ class _Steps:
         return Times(utc, error, np.full(len(ticks), self.quality, dtype=np.uint8))
 
 
-def possible(sync: Sync) -> bool:
-    """Whether a device can have counted so far, and a calendar goes so far."""
-    return 0 <= sync.tick < MAX_TICK and 0 <= sync.utc_us <= MAX_UTC_US
-
-
 def _bounded_span(span: BootSpan) -> BootSpan:
     beliefs = tuple(belief for belief in span.beliefs if belief.tick < MAX_TICK)
     return replace(span, last_tick=min(span.last_tick, MAX_TICK), beliefs=beliefs)
@@ -320,6 +315,11 @@ class ClockModel:
         """The syncs that the time of a boot rests on, in tick order."""
         line = self._lines.get(boot_id)
         return line.knots if line else ()
+
+    def bends(self, boot_id: int) -> list[int]:
+        """Ticks at which the time of a boot, or its error, may change its course: the knots of all that can be true."""
+        line = self._lines.get(boot_id)
+        return sorted({knot.tick for way in (line, *line.others) for knot in way.knots}) if line else []
 
     def utc(self, boot_id: int, ticks: npt.NDArray[np.int64]) -> Times:
         """Times of `ticks` of one boot; what would lie outside the years 1970 to 9999 has no known time."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from fieldlog.datetimes import MAX_UTC_US
 from fieldlog_protocol.errors import VerificationError
 
 TICK_HZ = 32768
@@ -115,6 +116,11 @@ def _sync(best: Probe, source: str) -> Sync:
     ticks, odd = divmod(best.tick_rx + best.tick_tx, 2)
     utc_us = (best.sent_us + best.received_us) // 2 - round(odd * US_PER_TICK / 2)
     return Sync(best.boot_id, ticks, utc_us, round(best.round_trip_us / 2) + _TICK_ROUNDING_US, source)
+
+
+def possible(sync: Sync) -> bool:
+    """Whether a device can have counted so far, and a calendar goes so far."""
+    return 0 <= sync.tick < MAX_TICK and 0 <= sync.utc_us <= MAX_UTC_US
 
 
 def one_per_tick(syncs: Iterable[Sync]) -> list[Sync]:

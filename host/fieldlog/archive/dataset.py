@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fieldlog.archive.readings import Decoded, Readings
     from fieldlog.archive.series import Series
     from fieldlog.archive.store import Archive
+    from fieldlog.clock_model import Times
 
 FORMAT = 1
 """Part of every file's origin: a program that derives differently writes all of them anew."""
@@ -172,14 +173,31 @@ def _part(path: Path, source: Source, selection: Selection, columns: Columns, ab
 def _trace(plan: Plan, crcs: npt.NDArray[np.int64]) -> bytes:
     """Which blocks these are, which of them begin anew, and the times of their first, middle and last ticks.
 
-    Times are piecewise linear, so that a knot that moves any time in a block moves one of these, or its error.
+    Times are piecewise linear, so that a knot that moves any time in a block moves one of these, or its error, or is
+    itself inside.
     """
     from fieldlog.archive.plan import times_of
 
     boots, t0, span = plan.rows.boot_id, plan.rows.t0, plan.rows.span
     times = [times_of(plan.source.clock, boots, ticks) for ticks in (t0, t0 + span // 2, t0 + span)]
+    times += _times_inside(plan)
     arrays = [array for found in times for array in (found.utc_us, found.error_us, found.quality)]
     return b"".join(array.tobytes() for array in (plan.rows.seq, crcs, plan.starts, boots, t0, span, *arrays))
+
+
+def _times_inside(plan: Plan) -> list[Times]:
+    """The times of the knots inside blocks, boot by boot."""
+    import numpy as np
+
+    found: list[Times] = []
+    for boot in np.unique(plan.rows.boot_id).tolist():
+        rows = plan.rows[plan.rows.boot_id == boot]
+        knots = np.array(plan.source.clock.bends(boot), np.int64)
+        block = np.searchsorted(rows.t0, knots) - 1
+        inside = knots[(block >= 0) & (knots < rows.end[block])]
+        if len(inside):
+            found.append(plan.source.clock.utc(boot, inside))
+    return found
 
 
 class _Updater:
