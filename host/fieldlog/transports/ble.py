@@ -12,17 +12,16 @@ from contextlib import suppress
 from bleak import BleakClient
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
-from bleak.exc import BleakError
 
 from fieldlog.transports.base import Sink
 from fieldlog.transports.ble_errors import FAILURES, Step, explain, lost, needs_pairing, no_passkey, no_smp
 from fieldlog.transports.passkeys import ASK_PASSKEY
 from fieldlog.transports.radio import Radio
-from fieldlog_protocol.errors import LinkError
+from fieldlog_protocol.errors import DeviceNotFound, LinkError, NotPaired
 from fieldlog_protocol.gatt import SMP_CHARACTERISTIC, SMP_SERVICE
 
-CONNECT_S = 15.0
-CONNECT_TRIES = 3
+TRIES = 3
+CONNECT_S = 10.0
 SUBSCRIBE_S = 10.0
 PAIR_S = 90.0
 """A person may have to read a passkey from the device and type it."""
@@ -48,22 +47,24 @@ class BleTransport:
         self._link: _Link | None = None
 
     async def open(self, sink: Sink) -> None:
+        """Connections over the air fail now and then: some tries are made, and the last failure counts."""
         await self.close()
-        step = Step.SCAN
         try:
             await self._radio.open()
             device = await self._radio.find(self._target, self.name, self._known)
-            step = Step.CONNECT
-            client = await self._connect(device)
         except FAILURES as error:
-            raise explain(error, self.name, step) from error
-        link = _Link(client, self.name, sink)
-        self._link = link
-        try:
-            await _Opening(link, self._passkey).run()
-        except BaseException:
-            await self.close()
-            raise
+            raise explain(error, self.name, Step.SCAN) from error
+        for left in reversed(range(TRIES)):
+            try:
+                await self._connect(device, sink)
+            except (NotPaired, DeviceNotFound):
+                raise
+            except LinkError:
+                if not left:
+                    raise
+                await asyncio.sleep(_PAUSE_S)
+            else:
+                break
         self._known = device.address
 
     def send(self, data: bytes) -> None:
@@ -80,22 +81,19 @@ class BleTransport:
         await self.close()
         await self._radio.close()
 
-    async def _connect(self, device: BLEDevice) -> BleakClient:
-        """Connections over the air fail now and then; the last failure counts."""
-        for attempt in range(1, CONNECT_TRIES + 1):
-            client = self._radio.client(device, CONNECT_S, self._gone)
-            try:
-                async with asyncio.timeout(CONNECT_S):
-                    await client.connect()
-            except (BleakError, TimeoutError) as error:
-                with suppress(*FAILURES):
-                    await client.disconnect()
-                if attempt == CONNECT_TRIES or needs_pairing(error):
-                    raise
-                await asyncio.sleep(_PAUSE_S)
-            else:
-                return client
-        raise AssertionError
+    async def _connect(self, device: BLEDevice, sink: Sink) -> None:
+        client = self._radio.client(device, CONNECT_S, self._gone)
+        link = self._link = _Link(client, self.name, sink)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await client.connect()
+            await _Opening(link, self._passkey).run()
+        except FAILURES as error:
+            await self.close()
+            raise explain(error, self.name, Step.CONNECT) from error
+        except BaseException:
+            await self.close()
+            raise
 
     def _gone(self, client: BleakClient) -> None:
         if self._link is not None and self._link.client is client:

@@ -93,8 +93,8 @@ def many_heard(name: str, addresses: Sequence[str]) -> DeviceNotFound:
     )
 
 
-def no_smp(name: str) -> LinkError:
-    return LinkError(
+def no_smp(name: str) -> DeviceNotFound:
+    return DeviceNotFound(
         f"{name} has no SMP service. Enable it in the firmware (for Zephyr CONFIG_MCUMGR_TRANSPORT_BT), or name another device"
     )
 
@@ -153,7 +153,7 @@ def _pairing_failed(error: BaseException, name: str) -> LinkError:
             "after a button was pressed or power came on. Nothing was sent. Let it pair, or forget its old pairings there"
         )
     if isinstance(error, TimeoutError):
-        return LinkError(f"{name} did not finish pairing in time. Nothing was sent. Go nearer and repeat the command")
+        return NotPaired(f"{name} did not finish pairing in time. Nothing was sent. Go nearer and repeat the command")
     detail = str(error) or type(error).__name__
     if _has(error, _REFUSED):
         return NotPaired(
