@@ -121,7 +121,7 @@ class SmpPort:
     def _refit(self) -> None:
         """Boot loader and firmware have buffers of their own; what is not complete is lost between them."""
         buffers = self._server.recovery_buffers or self._firmware_buffers
-        if buffers != self._buffers:
+        if buffers is not self._buffers:
             self._buffers = buffers
             self._framing = _FRAMINGS[type(self._framing)](buffers)
             self._session = Session(self._framing)

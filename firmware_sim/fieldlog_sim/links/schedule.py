@@ -106,6 +106,7 @@ class Schedule:
         self._faults_out = to_host
         self._line_in = Line(baud)
         self._line_out = Line(baud)
+        self._at_once = not (baud or latency_s or to_device or to_host)  # whatever is sent is there
         self._arriving: list[tuple[float, int, bytes | bool]] = []
         self._leaving: list[tuple[float, int, _Transmission]] = []
         self._order = 0
@@ -130,6 +131,9 @@ class Schedule:
         self._now = max(now, self._now)
         if self.away:
             return
+        if self._at_once:
+            self._arrive(data, self._now)
+            return
         if self._faults_in is None:
             self._put_on_line(Arrival(data))
             return
@@ -140,21 +144,23 @@ class Schedule:
             if not arrivals:
                 self._line_in.occupy(len(frame), self._now)
 
-    def advance(self, now: float) -> None:
-        """Let everything happen that is due by `now`."""
+    def advance(self, now: float) -> float | None:
+        """Let everything happen that is due by `now`, and answer what `next_at` then does."""
         while (at := self.next_at()) is not None and at <= now:
             self._now = max(at, self._now)
             self._step()
         self._now = max(now, self._now)
+        return at
 
     def next_at(self) -> float | None:
-        """When `advance` has something to do; None while nothing is planned."""
-        earliest = min(
-            self._arriving[0][0] if self._arriving else inf,
-            self._leaving[0][0] if self._leaving else inf,
-            self._busy_until if self._busy_until is not None else self._wanted_at(),
-            self._back_at if self._back_at is not None else inf,
-        )
+        """When `advance` has something to do; None while nothing is planned. Asked several times for every message."""
+        earliest = self._wanted_at() if self._busy_until is None else self._busy_until
+        if self._arriving and self._arriving[0][0] < earliest:
+            earliest = self._arriving[0][0]
+        if self._leaving and self._leaving[0][0] < earliest:
+            earliest = self._leaving[0][0]
+        if self._back_at is not None and self._back_at < earliest:
+            earliest = self._back_at
         return None if earliest == inf else earliest
 
     def listener(self, *, present: bool, now: float) -> None:
@@ -212,6 +218,10 @@ class Schedule:
             self._reply(reply)
 
     def _reply(self, reply: bytes) -> None:
+        if self._at_once:
+            self._emit(reply)
+            self._port.sent(self._now)
+            return
         faults = self._faults_out
         arrivals = [Arrival(reply)] if faults is None else faults.arrivals(reply)
         if not arrivals:
@@ -257,9 +267,12 @@ class Schedule:
         for piece in self._pieces(arrival.data):
             self._line_in.occupy(len(piece), late_start)
             at = max(self._line_in.free_at, self._now)
-            self._order += 1
-            self.backlog += len(piece)
-            heappush(self._arriving, (at + (arrival.delay_s if self._datagrams else 0.0), self._order, piece))
+            self._arrive(piece, at + (arrival.delay_s if self._datagrams else 0.0))
+
+    def _arrive(self, piece: bytes, at: float) -> None:
+        self._order += 1
+        self.backlog += len(piece)
+        heappush(self._arriving, (at, self._order, piece))
 
     def _pieces(self, data: bytes) -> list[bytes]:
         size = self._line_in.piece_bytes

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import os
 import select
-import struct
 import sys
 from contextlib import suppress
 
@@ -19,7 +18,7 @@ _IN_OPEN = 0x20
 _IN_NONBLOCK = 0o4000
 _IN_CLOEXEC = 0o2000000
 _TCGETS2 = 0x802C542A  # Linux: tells any rate, where termios knows a table of them
-_TERMIOS2 = struct.Struct("<4I20B2I")
+_TERMIOS2_SIZE = 44  # the rate that is sent at is its last number
 
 
 class Terminal:
@@ -57,10 +56,10 @@ class Terminal:
         import fcntl
 
         try:
-            found = fcntl.ioctl(self.master, _TCGETS2, bytes(_TERMIOS2.size))
+            found = fcntl.ioctl(self.master, _TCGETS2, bytes(_TERMIOS2_SIZE))
         except OSError:
             return None
-        return int(_TERMIOS2.unpack(found)[-1]) or None
+        return int.from_bytes(found[-4:], sys.byteorder) or None
 
     def _set_baud(self, slave: int, baud: int | None) -> None:
         """For whoever opens it and sets nothing. A rate out of the ordinary can only be set by the host."""

@@ -132,10 +132,10 @@ class UdpLink:
         while self._waiting and self._may_feed(now):
             at, data, self._peer = self._waiting.popleft()
             self._schedule.feed(data, at)
-        self._schedule.advance(now)
+        until = self._schedule.advance(now)
         if self._is_to_move:
             self._waker.wake()
-        return self._schedule.next_at()
+        return until
 
     def _may_feed(self, now: float) -> bool:
         """Whether the first of those that wait can be taken: not while another sender has replies to come."""
