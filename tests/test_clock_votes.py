@@ -86,6 +86,21 @@ def test_of_three_opinions_between_two_that_fit_all_each_is_told() -> None:
     assert told >= set(between)
 
 
+def test_of_three_parties_of_two_each_is_told() -> None:
+    syncs = [at(n * 100_000 + party, 600 * party) for n in range(2) for party in (0, 1, 2)]
+    verdict = judge(syncs, *CRYSTAL)
+    assert {verdict.accepted, *verdict.others} == {tuple(syncs[party::3]) for party in range(3)}
+
+
+def test_a_doubt_at_the_end_is_told_although_another_computer_was_wrong_too() -> None:
+    """An hour ahead at the sixth pull and behind at the last: all but the last but one are as straight as the true ones."""
+    off_s = [0, -2493, -4991, -7462, -9882, -8704, -14708, -17166, -19653, -22159, -24668, -27118, -33154]
+    syncs = [at(round(day * DAY_S - off), off) for day, off in enumerate(off_s)]
+    verdict = judge(syncs, *RC)
+    true = tuple(syncs[:5] + syncs[6:12])
+    assert {verdict.accepted, *verdict.others} >= {true, (*true[:-1], syncs[12])}
+
+
 def test_errors_are_allowed_for() -> None:
     assert not judge([at(0), at(10, 0.5, 600_000)], *CRYSTAL).rejected
     assert judge([at(0), at(10, 0.5, 400_000)], *CRYSTAL).rejected
