@@ -26,11 +26,14 @@ class _Cursor:
 
 
 class LogIndex:
-    """`wire_of(page)` reads a block back."""
+    """`wire_of(page)` reads a block back, and looks whether it is whole; `found_whole(page, length)` reads one that was
+    added, and need not look again."""
 
-    def __init__(self, wire_of: Callable[[int], bytes | None]) -> None:
+    def __init__(self, wire_of: Callable[[int], bytes | None], found_whole: Callable[[int, int], bytes]) -> None:
         self._wire_of = wire_of
+        self._found_whole = found_whole
         self._pages: dict[int, int] = {}
+        self._lengths: dict[int, int] = {}
         self._seqs: dict[int, int] = {}
         self._sealed: list[int] = []
         self._ordered: list[int] = []
@@ -44,8 +47,10 @@ class LogIndex:
     def first_seq(self) -> int | None:
         return self._ordered[0] if self._ordered else None
 
-    def add(self, seq: int, page: int) -> None:
+    def add(self, seq: int, page: int, length: int) -> None:
+        """`length` is that of its wire form."""
         self._pages[seq] = page
+        self._lengths[seq] = length
         self._seqs[page] = seq
         self._sealed.append(seq)
         if self._ordered and seq < self._ordered[-1]:
@@ -59,7 +64,7 @@ class LogIndex:
         """Forget the blocks in these pages, which are the ones sealed first."""
         gone = self.seqs_in(pages)
         for seq in gone:
-            del self._seqs[self._pages.pop(seq)]
+            del self._seqs[self._pages.pop(seq)], self._lengths[seq]
             del self._ordered[bisect_left(self._ordered, seq)]
         del self._sealed[: len(gone)]
         if gone:
@@ -84,7 +89,7 @@ class LogIndex:
         """A block that is held, kept at hand: a small buffer asks for each several times."""
         wire = self._read_last.get(seq)
         if wire is None:
-            wire = self._read_last[seq] = self.block(seq) or b""
+            wire = self._read_last[seq] = self._found_whole(self._pages[seq], self._lengths[seq])
             if len(self._read_last) > _AT_HAND:
                 self._read_last.popitem(last=False)
         return wire
@@ -101,7 +106,7 @@ class LogIndex:
         position = bisect_left(self._ordered, base) + len(cursor.seqs)
         while reached < end and position < len(self._ordered):
             seq = self._ordered[position]
-            reached += len(self._wire(seq))
+            reached += self._lengths[seq]
             cursor.seqs.append(seq)
             cursor.ends.append(reached)
             position += 1

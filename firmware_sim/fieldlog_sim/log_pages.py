@@ -76,6 +76,12 @@ class LogPages:
         except BlockError:
             return None
 
+    def found_whole(self, page: int, length: int) -> bytes:
+        """The wire form, so long, of a block that was found whole there, or programmed."""
+        start, end = page * self.block_size, length - TRAILER.size
+        content = self._partition.read(start, self.block_size)
+        return content[:end] + content[-TRAILER.size :]
+
     def is_blank(self, page: int) -> bool:
         return self._partition.is_erased(page * self.block_size, self.block_size)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from fieldlog_protocol.blocks.block import HEADER, TRAILER, parse_header
+from fieldlog_protocol.blocks.block import HEADER, TRAILER, parse_header, unpad
 from fieldlog_protocol.errors import UsageError
 from fieldlog_sim.log_index import LogIndex
 from fieldlog_sim.log_pages import LogPages
@@ -125,7 +125,7 @@ class LogStore:
             page = begun.number
             self.pages.program_part(page, self.block_size - TRAILER.size, block[-TRAILER.size :])
         if self._built is not None:
-            self._built.add(seq, page)
+            self._built.add(seq, page, len(unpad(block)))
         self._open.remove(seq)
 
     def begin(self, beginning: bytes) -> None:
@@ -209,7 +209,7 @@ class LogStore:
     def _index(self) -> LogIndex:
         """Built when first needed: a device that only logs need not read its whole log at every boot."""
         if self._built is None:
-            self._built = LogIndex(self.pages.wire)
+            self._built = LogIndex(self.pages.wire, self.pages.found_whole)
             for sector in self.pages.oldest_first(self._tail or 0):
                 self._add_sector(self._built, sector)
         return self._built
@@ -218,7 +218,7 @@ class LogStore:
         for page in self.pages.of_sector(sector):
             wire = self.pages.wire(page)
             if wire is not None:
-                index.add(parse_header(wire).seq, page)
+                index.add(parse_header(wire).seq, page, len(wire))
 
     def _first_free(self) -> int:
         """The page behind the last one that was begun. A torn page is left as it is."""
