@@ -1,0 +1,93 @@
+"""Files that are written whole or not at all, through links and where a disk is full."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fieldlog.whole_file import whole_file
+from fieldlog_protocol.errors import FieldlogError
+
+
+@contextmanager
+def little_disk(room: int) -> Generator[None]:
+    """No file may grow beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def write(target: Path, text: str) -> None:
+    with whole_file(target) as aside:
+        aside.write_text(text)
+
+
+def linked(folder: Path, hops: int) -> tuple[Path, Path]:
+    """A link, over so many, and the file in another folder that it leads to."""
+    (folder / "far").mkdir()
+    file = folder / "far/file"
+    link = file
+    for number in range(hops):
+        link = folder / f"link{number}"
+        link.symlink_to(file if number == 0 else f"link{number - 1}")
+    return link, file
+
+
+@pytest.mark.parametrize("hops", [0, 1, 3])
+def test_what_is_behind_a_link_survives_a_full_disk(tmp_path: Path, hops: int) -> None:
+    link, file = linked(tmp_path, hops)
+    file.write_text("former")
+    with little_disk(100), pytest.raises(FieldlogError) as caught:
+        write(link, "x" * 5000)
+    assert f"{link} could not be written: File too large. It is as it was. " in str(caught.value)
+    assert file.read_text() == "former"
+    write(link, "new")
+    assert file.read_text() == "new"
+    assert link.is_symlink() == bool(hops)
+    assert [path.name for path in file.parent.iterdir()] == ["file"], "nothing is left beside it"
+
+
+def test_a_link_to_nothing_gets_its_file(tmp_path: Path) -> None:
+    link, file = linked(tmp_path, 2)
+    write(link, "new")
+    assert (link.is_symlink(), file.read_text()) == (True, "new")
+
+
+def test_links_that_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "round").symlink_to("round")
+    (tmp_path / "lost").symlink_to("no/such/folder")
+    for name in ("round", "lost"):
+        with pytest.raises(FieldlogError, match=f"{name} could not be written"):
+            write(tmp_path / name, "new")
+        assert (tmp_path / name).is_symlink()
+
+
+def test_an_open_file_is_written_through(tmp_path: Path) -> None:
+    """A shell that goes on after the command has the same file still."""
+    with (tmp_path / "file").open("w+") as file:
+        target = Path(f"/proc/self/fd/{file.fileno()}")
+        if not target.exists():
+            pytest.skip("this system has no such names")
+        (tmp_path / "link").symlink_to(target)
+        for number, path in enumerate((target, tmp_path / "link")):
+            write(path, f"new {number}")
+            assert file.seek(0) == 0
+            assert file.read() == f"new {number}"
+
+
+def test_a_pipe_is_written_through() -> None:
+    end, other = os.pipe()
+    try:
+        write(Path(f"/dev/fd/{other}"), "new")
+        assert os.read(end, 10) == b"new"
+    finally:
+        os.close(end)
+        os.close(other)
