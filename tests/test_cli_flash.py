@@ -31,8 +31,13 @@ def signed(tmp_path: Path) -> Path:
 
 def flash(device: Simulator, folder: Path, *words: str | Path) -> tuple[int, str, str]:
     """Exit code, what was printed, and what was said beside."""
+    return fieldlog(device, folder, "flash", *words)
+
+
+def fieldlog(device: Simulator, folder: Path, *words: str | Path) -> tuple[int, str, str]:
+    """The same of any command."""
     environment = os.environ | {"XDG_CONFIG_HOME": str(folder / "config"), "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "fieldlog.cli", "flash", *map(str, words), "-d", device.url]
+    command = [sys.executable, "-m", "fieldlog.cli", *map(str, words), "-d", device.url]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100, check=False)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout, done.stderr
@@ -114,3 +119,33 @@ def test_firmware_that_is_not_well(tmp_path: Path) -> None:
         assert (code, json.loads(out)["outcome"], json.loads(out)["version"]) == (5, "reverted", "1.0.0")
         code, _, err = flash(faulty, tmp_path, tmp_path / "fw.bin")
         assert (code, "still runs 1.0.0" in err, "took it back" in err) == (5, True, True)
+
+
+def test_what_the_next_restart_does_is_told(device: Simulator, tmp_path: Path) -> None:
+    (tmp_path / "fw.bin").write_bytes(firmware("2.0.0"))
+    code, _, err = fieldlog(device, tmp_path, "image", "erase", "--slot", "0")
+    assert (code, "slot 0 cannot be erased" in err, "Nothing was erased" in err) == (4, True, True)
+    assert flash(device, tmp_path, tmp_path / "fw.bin", "--no-confirm")[0] == 0
+    told = "2.0.0 runs on trial: the next restart brings 1.0.0 back, unless `fieldlog image confirm` keeps it"
+    for words in (("image", "list"), ("info",)):
+        assert told in fieldlog(device, tmp_path, *words)[2]
+        assert json.loads(fieldlog(device, tmp_path, *words, "--json")[1])["next_restart"] == [told]
+    code, _, err = fieldlog(device, tmp_path, "image", "erase")
+    assert (code, told in err) == (4, True)
+    code, _, err = fieldlog(device, tmp_path, "image", "confirm")
+    assert (code, err) == (0, "")
+
+
+def test_a_boot_loader_that_answers_is_called_one(tmp_path: Path) -> None:
+    with simulator("--recovery", "--seed", "5") as waiting:
+        code, _, err = fieldlog(waiting, tmp_path, "info")
+        assert (code, "none: the boot loader's recovery answers" in out, "`fieldlog reset` starts" in err) == (
+            0,
+            True,
+            True,
+        )
+        assert json.loads(fieldlog(waiting, tmp_path, "info", "--json")[1])["recovery"] is True
+        for words in (("image", "confirm"), ("image", "erase")):
+            code, _, err = fieldlog(waiting, tmp_path, *words)
+            assert (code, "a boot loader in its recovery answers so" in err) == (4, True)
+        assert fieldlog(waiting, tmp_path, "reset")[0] == 0

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from fieldlog.client import Client, Reply
 from fieldlog.datetimes import from_device, to_device
+from fieldlog.image_words import list_refused, mark_refused
 from fieldlog.logger_info import LoggerInfo, NoLogger, merge
 from fieldlog.transports.base import Tuning
 from fieldlog_protocol.commands import Command, Empty, Group, basic, enum, image, logger, os, settings, shell, stat
@@ -84,12 +85,18 @@ class Device:
 
     async def images(self) -> tuple[image.ImageSlot, ...]:
         """The slots that hold an image."""
-        return (await self.client.request(image.STATE_READ, Empty())).images
+        try:
+            return (await self.client.request(image.STATE_READ, Empty())).images
+        except RefusedError as error:
+            raise list_refused(error) from error
 
     async def set_image(self, hash: bytes | None, *, confirm: bool) -> tuple[image.ImageSlot, ...]:
         """Mark an image for one test (`confirm` false) or for good; without hash, confirm the running one."""
         message = image.ImageStateRequest(hash=hash, confirm=confirm)
-        return (await self.client.request(image.STATE_WRITE, message)).images
+        try:
+            return (await self.client.request(image.STATE_WRITE, message)).images
+        except RefusedError as error:
+            raise mark_refused(error) from error
 
     async def erase_image(self, slot: int | None = None) -> None:
         """Erase a slot; without one, that which does not run."""

@@ -10,8 +10,9 @@ from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.image_inspect import inspect
 from fieldlog.cli.output import Output
 from fieldlog.device import Device
+from fieldlog.image_words import erase_refused, next_restart
 from fieldlog_protocol.commands.image import ImageSlot
-from fieldlog_protocol.errors import UsageError
+from fieldlog_protocol.errors import RefusedError, UsageError
 
 _FLAGS = ("active", "confirmed", "pending", "permanent", "bootable")
 
@@ -36,9 +37,9 @@ def image() -> None:
 def list_(common: Common) -> None:
     """List the slots that hold an image."""
 
-    async def work() -> list[Mapping[str, object]]:
+    async def work() -> tuple[ImageSlot, ...]:
         async with common.connect() as device:
-            return [slot_json(slot) for slot in await device.images()]
+            return await device.images()
 
     _show_slots(common.output, run(work()))
 
@@ -49,10 +50,10 @@ def list_(common: Common) -> None:
 def confirm(common: Common, hash: str | None) -> None:
     """Keep the image that runs; or set the one with that HASH (its first digits do) for good, from the next restart on."""
 
-    async def work() -> list[Mapping[str, object]]:
+    async def work() -> tuple[ImageSlot, ...]:
         async with common.connect() as device:
             chosen = None if hash is None else await _full_hash(device, hash)
-            return [slot_json(slot) for slot in await device.set_image(chosen, confirm=True)]
+            return await device.set_image(chosen, confirm=True)
 
     _show_slots(common.output, run(work()))
 
@@ -65,10 +66,21 @@ def erase(common: Common, slot: int | None) -> None:
 
     async def work() -> None:
         async with common.connect() as device:
-            await device.erase_image(slot)
+            try:
+                await device.erase_image(slot)
+            except RefusedError as error:
+                raise erase_refused(error, await _listed(device), slot) from error
 
     run(work())
     common.output.result({"erased": True}, lambda: common.output.note("the slot is erased"))
+
+
+async def _listed(device: Device) -> tuple[ImageSlot, ...]:
+    """For an explanation: nothing where the device refuses."""
+    try:
+        return await device.images()
+    except RefusedError:
+        return ()
 
 
 async def _full_hash(device: Device, start: str) -> bytes:
@@ -80,9 +92,17 @@ async def _full_hash(device: Device, start: str) -> bytes:
     return found.pop()
 
 
-def _show_slots(output: Output, slots: list[Mapping[str, object]]) -> None:
+def _show_slots(output: Output, slots: tuple[ImageSlot, ...]) -> None:
+    data = [slot_json(slot) for slot in slots]
+    told = next_restart(slots)
+    output.result({"images": data, "next_restart": told}, lambda: _show_table(output, data))
+    for sentence in told:
+        output.note(sentence)
+
+
+def _show_table(output: Output, slots: list[Mapping[str, object]]) -> None:
     rows = [(slot["image"], slot["slot"], slot["version"], ", ".join(slot_flags(slot)), slot["hash"]) for slot in slots]
-    output.result({"images": slots}, lambda: output.table(["image>", "slot>", "version", "state", "hash"], rows))
+    output.table(["image>", "slot>", "version", "state", "hash"], rows)
 
 
 image.add_command(inspect)

@@ -14,6 +14,7 @@ from fieldlog.cli.image import slot_flags, slot_json
 from fieldlog.cli.output import Output
 from fieldlog.datetimes import utc_text
 from fieldlog.device import Device
+from fieldlog.image_words import next_restart, runs_no_firmware
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.self_test import self_test
 from fieldlog_protocol.commands import GROUP_NAMES, logger
@@ -40,12 +41,17 @@ async def _gather(device: Device) -> dict[str, Any]:
     params = device.client.params
     groups = await _offered(device.groups())
     has_logger = await device.has_logger()
+    slots = await _offered(device.images())
+    system, boot = await _offered(device.os_info()), await _bootloader(device)
+    known = has_logger or system is not None or boot is not None
     return {
         "device": device.name,
+        "recovery": not known and slots is not None and runs_no_firmware(slots),
         "logger": logger_json(await device.logger_info()) if has_logger else None,
-        "system": await _offered(device.os_info()),
-        "bootloader": await _bootloader(device),
-        "images": [slot_json(slot) for slot in await _offered(device.images()) or ()],
+        "system": system,
+        "bootloader": boot,
+        "images": [slot_json(slot) for slot in slots or ()],
+        "next_restart": [] if slots is None else next_restart(slots),
         "clock": await _clock(device),
         "buffers": None if params is None else {"size": params.buf_size, "count": params.buf_count},
         "groups": None if groups is None else [{"id": number, "name": GROUP_NAMES.get(number)} for number in groups],
@@ -90,7 +96,7 @@ def _show(output: Output, found: dict[str, Any]) -> None:
         [
             *about,
             ("device", found["device"]),
-            ("system", found["system"]),
+            ("system", "none: the boot loader's recovery answers" if found["recovery"] else found["system"]),
             ("boot loader", boot and f"{boot['name']}" + (f", {boot['mode_text']}" if boot["mode_text"] else "")),
             ("clock", found["clock"]),
             ("buffers", buffers and f"{buffers['count']} of {buffers['size']} bytes"),
@@ -98,6 +104,8 @@ def _show(output: Output, found: dict[str, Any]) -> None:
             *map(_image_field, found["images"]),
         ]
     )
+    for sentence in found["next_restart"]:
+        output.note(sentence)
 
 
 def _image_field(image: Mapping[str, object]) -> tuple[str, object]:
