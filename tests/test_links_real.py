@@ -333,6 +333,19 @@ async def test_udp_answers_each_sender() -> None:
     assert device.ups == 1
 
 
+async def test_datagrams_that_came_while_the_device_was_busy_are_all_answered_in_order() -> None:
+    link = UdpLink(LinePort(datagrams=True))
+    await link.open()
+    requests = [b"%d" % number for number in range(100)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(5)
+        for request in requests:  # nobody serves yet
+            peer.sendto(request, link.bound)
+        async with running(link):
+            replies = await blocking(lambda: [peer.recv(2000) for _ in requests])
+    assert replies == [b"<" + request + b">\n" for request in requests]
+
+
 async def test_a_udp_sender_that_is_gone_does_no_harm() -> None:
     link = UdpLink(LinePort(datagrams=True))
     await link.open()
