@@ -138,7 +138,7 @@ def test_what_the_next_restart_does_is_told(device: Simulator, tmp_path: Path) -
 
 def test_a_boot_loader_that_answers_is_called_one(tmp_path: Path) -> None:
     with simulator("--recovery", "--seed", "5") as waiting:
-        code, _, err = fieldlog(waiting, tmp_path, "info")
+        code, out, err = fieldlog(waiting, tmp_path, "info")
         assert (code, "none: the boot loader's recovery answers" in out, "`fieldlog reset` starts" in err) == (
             0,
             True,

@@ -77,7 +77,8 @@ async def make_plan(
     `recovery`: its boot loader shall write the images over what runs.
     """
     check_file(package)
-    seen = await survey(device)
+    seen = await survey(device, recovery=recovery)
+    _check_pinning(seen, options)
     pin = None if options.pins is None else options.pins.find(seen.identity)
     return _Judge(seen, options, pin, recovery).plan(package)
 
@@ -231,6 +232,14 @@ class _Judge:
                 "the device is recording a session or waits for one to begin, and an update restarts it. "
                 f"{_UNCHANGED}; add --stop-logging: the session ends, and what it recorded stays in the log"
             )
+
+
+def _check_pinning(seen: Survey, options: FlashOptions) -> None:
+    if options.pin and seen.unread is not None:
+        raise VerificationError(
+            f"a key is pinned to a logger's uid, and this one does not tell it: {seen.unread}. {_UNCHANGED}; leave --pin-key "
+            "out, and pin the key with a later update"
+        )
 
 
 def check_version(part: Part, before: str | None, seen: Survey, options: FlashOptions) -> None:

@@ -17,7 +17,7 @@ _UNCHANGED = "The device was not changed"
 
 def check_listing(seen: Survey, parts: Sequence[Part]) -> None:
     """Raise VerificationError if it could not be told from the list whether the images run."""
-    if seen.logger is not None and not any(slot.active for slot in seen.slots):
+    if not any(slot.active for slot in seen.slots):
         raise VerificationError(
             "the device does not say which of its images runs, so whether the new one does could not be seen. "
             f"{_UNCHANGED}; see `fieldlog image list`, and update it by a programmer"

@@ -23,6 +23,11 @@ def notes_on(plan: FlashPlan, options: FlashOptions, pin: Pin | None, key: Publi
             "the boot loader answers, and it cannot say what the device is: product, version, battery, and what is pinned "
             "for a logger, were not compared"
         )
+    if plan.survey.unread is not None:
+        yield (
+            f"the logger does not say what it is ({plan.survey.unread}): product, battery, whether it records a session, and "
+            "what is pinned for it, were not compared"
+        )
     yield from _on_the_way_back(plan, options)
     for part in plan.parts:
         if part.action is not Action.NOTHING:

@@ -5,8 +5,8 @@ Rule: nothing here changes the device. What speaks against an update is found by
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
@@ -17,6 +17,7 @@ from fieldlog.logger_info import LoggerInfo, NoLogger
 from fieldlog.pinned_keys import PinnedKeys
 from fieldlog_protocol.commands.image import ImageSlot, ImageSlots
 from fieldlog_protocol.commands.logger import State
+from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import ProtocolError, RefusedError, RequestTimeout, UsageError
 from fieldlog_protocol.image import ImageVersion, PublicKey
 
@@ -26,6 +27,8 @@ RETURN_S = 120.0
 """How long a device may take to come back: a swap of two large slots is slow."""
 RECONNECT_S = 30.0
 LEAST_BATTERY = 20
+_TRIES = 3
+_AGAIN_S = 1.0
 _NO_WAY_BACK = {0: "single application", 2: "overwrite only", 4: "direct XIP without revert", 6: "RAM loading"}
 """Modes of MCUboot that keep no former firmware (SMP.md section 3)."""
 
@@ -56,7 +59,11 @@ class FlashOptions:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a device says of itself before an update. `mode` is MCUboot's, None where the device does not tell."""
+    """What a device says of itself before an update. `mode` is MCUboot's, None where the device does not tell.
+
+    `unread`: why a logger's description of itself could not be had, and `listed`: whether its images could be. An update
+    may be what repairs either.
+    """
 
     name: str
     slots: tuple[ImageSlot, ...]
@@ -64,6 +71,8 @@ class Survey:
     mode: int | None = None
     no_downgrade: bool = False
     logger: LoggerInfo | None = None
+    unread: str | None = None
+    listed: bool = True
 
     @property
     def identity(self) -> str:
@@ -78,7 +87,8 @@ class Survey:
     @property
     def waits_in_boot_loader(self) -> bool:
         """Whether it is its boot loader that answers, MCUboot's serial recovery, and no firmware."""
-        return self.logger is None and self.mode is None and not any(slot.active for slot in self.slots)
+        told = self.logger is not None or self.unread is not None or self.mode is not None or not self.listed
+        return not told and not any(slot.active for slot in self.slots)
 
     @property
     def reverts(self) -> bool:
@@ -86,16 +96,39 @@ class Survey:
         return self.mode not in _NO_WAY_BACK
 
 
-async def survey(device: Device) -> Survey:
-    """Ask the device for all that it tells; what it does not know of is left open."""
-    slots = await device.images()
+async def survey(device: Device, *, recovery: bool = False) -> Survey:
+    """Ask the device for all that it tells; what it does not know of is left open. `recovery`: its list of images too."""
+    slots = await _slots(device, recovery=recovery)
     sizes = await _told(device.slots())
     boot = await _told(device.bootloader("mode"))
-    logger: LoggerInfo | None = None
-    with suppress(NoLogger):
-        logger = await device.logger_info()
+    logger, unread = await _logger(device)
     mode, strict = (None, False) if boot is None else (boot.mode, bool(boot.no_downgrade))
-    return Survey(device.name, slots, sizes or (), mode, strict, logger)
+    return Survey(device.name, slots or (), sizes or (), mode, strict, logger, unread, slots is not None)
+
+
+async def _slots(device: Device, *, recovery: bool) -> tuple[ImageSlot, ...] | None:
+    """None where the list does not fit the device's buffers: its boot loader will give one."""
+    try:
+        return await device.images()
+    except RefusedError as error:
+        if recovery and (error.group, error.code) == (None, Rc.MESSAGE_SIZE):
+            return None
+        raise
+
+
+async def _logger(device: Device) -> tuple[LoggerInfo | None, str | None]:
+    """The logger's description of itself, and why there is none although there is a logger."""
+    trouble = None
+    for _ in range(_TRIES):
+        if trouble is not None:
+            await asyncio.sleep(_AGAIN_S)
+        try:
+            return await device.logger_info(), None
+        except NoLogger:
+            return None, None
+        except (RefusedError, ProtocolError) as error:
+            trouble = str(error)
+    return None, trouble
 
 
 async def _told(request: Awaitable[T]) -> T | None:

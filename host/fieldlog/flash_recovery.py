@@ -133,7 +133,7 @@ class _Recovery:
     async def _enter(self) -> tuple[ImageSlot, ...]:
         """Firmware that runs is asked to make way; what lies in the slots then, as the boot loader lists it."""
         self.tell("restarting into the boot loader's recovery")
-        before = await self._link(self._firmware).ask(self.device.images)
+        before = await self._link(self._firmware).ask(self._listed)
         try:
             slots = await restart(self.device, before, self.options.return_s, _RECOVERY, known=self._firmware)
             runs = [slot.version for slot in slots if slot.active]
@@ -144,6 +144,13 @@ class _Recovery:
         self.left.text = f"{_WAITS} with what it ran. Repeat the command, or start that with `fieldlog reset`"
         await self._link().ask(self.device.reopen)  # the boot loader's buffers are not the firmware's
         return slots
+
+    async def _listed(self) -> tuple[ImageSlot, ...]:
+        """Firmware that cannot list its images is to make way all the same."""
+        try:
+            return await self.device.images()
+        except RefusedError:
+            return ()
 
     def _not_entered(self, state: str) -> LinkError:
         return LinkError(

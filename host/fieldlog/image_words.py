@@ -59,8 +59,8 @@ def list_refused(error: RefusedError) -> RefusedError:
         return error
     return _again(
         error,
-        f"the device cannot list its images: the list does not fit its buffers. {_SHORTER}; until then, update it by a "
-        "programmer",
+        f"the device cannot list its images: the list does not fit its buffers. {_SHORTER}; until then, update it with "
+        "`fieldlog flash IMAGE --recovery` or by a programmer",
     )
 
 
