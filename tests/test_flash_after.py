@@ -246,6 +246,15 @@ def test_what_lies_damaged_on_the_device_is_sent_anew() -> None:
     assert "the boot loader did not accept what was on the device" in told.steps
 
 
+def test_one_of_two_that_lies_damaged_on_the_device_is_sent_anew_too() -> None:
+    """As it would be if it was signed with another key: devices know images by what the signature is over."""
+    bench, other = FlashBench(BootConfig(images=2)), firmware("1.5.0")
+    pieces = [PackagedImage(n, parse_image(data), f"{n}.bin", data) for n, data in ((0, NEW), (1, other))]
+    upload(bench, NEW.replace(NEW[900:904], b"oops"))
+    done = install(bench, FirmwarePackage(tuple(pieces), zipped=True))
+    assert (done.sent, runs(bench), runs(bench, 1)) == (len(NEW) + len(other), ("2.0.0", True), ("1.5.0", True))
+
+
 def probed(bench: FlashBench, change: Callable[[], object]) -> list[str]:
     """What is found wrong after a change that new firmware might make."""
 

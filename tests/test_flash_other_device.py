@@ -72,8 +72,9 @@ def test_another_device_at_the_same_port_is_left_alone(pieces: int) -> None:
     first, second = two()
     transport = Swapped(first, replace(FAST, deliveries=pieces), other=second)
     boots, held = second.device.boot_id, slots(second)
-    with pytest.raises(OtherDevice, match=r"another device is at the bench.*Nothing was done to it"):
+    with pytest.raises(OtherDevice, match=r"another device is at the bench.*Nothing was done to it") as told:
         install(first, NEW, FlashOptions(return_s=60), transport=transport)
+    assert str(told.value).lower().count("repeat the command") == 1
     assert (second.device.boot_id, slots(second), second.state()) == (boots, held, logger.State.LOGGING)
 
 

@@ -149,8 +149,9 @@ class _Update:
     tell: Tell
     progress: OnProgress
     sent: int = 0
-
     left: Left = field(default_factory=Left)
+    brought: set[bytes] = field(default_factory=set[bytes])
+    """Hashes of the images that were sent in this run: what else the device had, it had from elsewhere."""
 
     @property
     def link(self) -> SteadyLink:
@@ -269,6 +270,7 @@ class _Update:
             known=self.link.known,
             tell=self.tell,
         )
+        self.brought.add(part.hash)
 
     def _target(self, part: Part, slots: tuple[ImageSlot, ...]) -> int:
         """The slot that an upload goes to: the one that does not run, where there is no choice."""
@@ -336,9 +338,10 @@ class _Update:
         )
 
     async def _once_more(self, missing: list[Part], slots: tuple[ImageSlot, ...]) -> tuple[ImageSlot, ...]:
-        """What lay on the device and was thrown away by its boot loader is sent anew, once."""
-        gone = all(idle_slot(slots, part.number, part.hash) is None for part in missing)
-        if not gone or self.sent:
+        """What lay on the device and was thrown away by its boot loader is sent anew, once: it may have been the same
+        image, signed with another key."""
+        gone = [part for part in missing if idle_slot(slots, part.number, part.hash) is None]
+        if not gone or any(part.hash in self.brought for part in gone):
             raise await self._not_started(missing, slots)
         self.tell("the boot loader did not accept what was on the device")
         slots = await self._start_new()

@@ -18,6 +18,8 @@ from fieldlog_protocol.commands.image import ImageSlot
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import FieldlogError, RefusedError, VerificationError
 
+_REPEAT = ". Repeat the command"
+
 Tell = Callable[[str], None]
 """Called with each step, in words."""
 
@@ -61,7 +63,8 @@ class Left:
     def added_to(self, error: FieldlogError) -> FieldlogError:
         """The same error, with that at its end."""
         said = str(error)
-        text = f"{said}{'' if said.endswith('.') else '.'} {self.text}"
+        state = self.text.removesuffix(_REPEAT) if said.endswith(_REPEAT[2:].lower()) else self.text
+        text = f"{said}{'' if said.endswith('.') else '.'} {state}"
         if isinstance(error, RefusedError):
             return RefusedError(error.code, error.group, text, error.details)
         return type(error)(text)
