@@ -25,6 +25,7 @@ from fieldlog.transports.ble import BleTransport
 from fieldlog.transports.passkeys import ASK_PASSKEY
 from fieldlog_protocol.errors import DeviceNotFound, LinkError, NotPaired, RequestTimeout, UsageError
 from fieldlog_protocol.framing import PieceFraming
+from smp_peer import PARAMS, Refuse
 
 
 @dataclass
@@ -395,3 +396,34 @@ async def test_a_pairing_that_is_not_enough_is_explained() -> None:
 async def test_a_system_that_hangs_in_want_of_an_agent_is_not_waited_for_without_end() -> None:
     device = FakeDevice(subscribe_errors=[TimeoutError() for _ in range(ble.TRIES)])
     assert "waits to be paired" in str(await refusal(FakeAir([device])))
+
+
+# how long messages are
+
+
+@pytest.mark.parametrize(
+    ("buffer", "mtu", "longest"),
+    [
+        (384, 247, 384),  # the window is what bounds such a device: each byte of it counts
+        (975, 247, 975),
+        (976, 247, 976),
+        (2048, 247, 1952),  # eight pieces, where a ninth would be nearly empty
+        (2048, 23, 2040),
+        (2048, 517, 2048),
+        (2100, 517, 2048),
+    ],
+)
+async def test_long_messages_end_with_a_whole_piece(buffer: int, mtu: int, longest: int) -> None:
+    device = FakeDevice(mtus=[mtu])
+    device.peer.handlers[PARAMS] = lambda _: {"buf_size": buffer, "buf_count": 4}
+    async with connected(FakeAir([device])) as found:
+        assert (found.client.max_request, found.client.max_reply) == (longest, longest)
+        assert found.client.window == 3
+
+
+@pytest.mark.parametrize(("mtu", "longest"), [(23, 89), (247, 244)])
+async def test_a_device_that_tells_no_buffers_gets_one_piece_at_a_time(mtu: int, longest: int) -> None:
+    device = FakeDevice(mtus=[mtu])
+    device.peer.handlers[PARAMS] = lambda _: Refuse(8)
+    async with connected(FakeAir([device])) as found:
+        assert (found.client.max_request, found.client.window) == (longest, 1)

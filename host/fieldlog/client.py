@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from fieldlog.message_sizes import ONE_LINE, message_sizes
 from fieldlog.silence import explain_silence
 from fieldlog.transports.base import Keeping, Transport, Tunable, Tuning
 from fieldlog_protocol.commands import Command, Empty, Message, os
@@ -30,12 +31,6 @@ _FIRST_TRIES = 3
 _NO_MEMORY_RETRIES = 6
 _GARBLED_RETRIES = 3
 _PATIENCE_S = 2.0
-_CONSOLE_OVERHEAD = 4
-_ONE_LINE = 89
-"""The message that one console line of 127 bytes carries: what any device takes (SMP.md section 5)."""
-_SMALL_DATAGRAM = 512
-_LARGEST = 0xFFFF
-"""No more fits the lengths that headers and frames carry, whatever a device says of its buffers."""
 _SEEN_LIMIT = 256
 _TOGETHER_S = 0.01
 _MOST_TOGETHER = 16
@@ -108,8 +103,8 @@ class Client:
         self._text = bytearray()
         self._seen = bytearray()
         self.params: os.ParamsResponse | None = None
-        self.max_request = _ONE_LINE
-        self.max_reply = _ONE_LINE
+        self.max_request = ONE_LINE
+        self.max_reply = ONE_LINE
 
     # the link
 
@@ -208,15 +203,8 @@ class Client:
         except RefusedError:
             self.params = None
         known = self.params
-        datagram = self._transport.mtu
-        size = self._options.buffer or (known.buf_size if known else _SMALL_DATAGRAM if datagram else 0)
-        size = min(size, _LARGEST)
-        self.max_reply = max(size, _ONE_LINE)
-        if datagram is not None:
-            self.max_request = self.max_reply = min(self.max_reply, datagram)
-        else:
-            # raw framing needs no room for length and check value, but what it loses is 4 bytes in a buffer
-            self.max_request = max(_ONE_LINE, size - _CONSOLE_OVERHEAD)
+        size = self._options.buffer or (known.buf_size if known else 0)
+        self.max_request, self.max_reply = message_sizes(self._transport, size)
         self._session.set_window(self._options.window or (known.buf_count - 1 if known else 1))
 
     async def _first_params(self) -> os.ParamsResponse:

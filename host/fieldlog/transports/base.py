@@ -96,4 +96,16 @@ class Piecewise(Protocol):
     """A transport that carries messages of any length in pieces of its own, each message apart, in order."""
 
     @property
-    def pieces(self) -> bool: ...
+    def pieces(self) -> bool:
+        """Whether it does so at all."""
+        ...
+
+    @property
+    def piece_size(self) -> int:
+        """Bytes in a piece, 0 while that is not known."""
+        ...
+
+
+def piece_of(transport: Transport) -> int:
+    """Bytes in a piece of this transport, 0 where there are none."""
+    return transport.piece_size if isinstance(transport, Piecewise) and transport.pieces else 0

@@ -46,6 +46,10 @@ class BleTransport:
         self._passkey = passkey
         self._link: _Link | None = None
 
+    @property
+    def piece_size(self) -> int:
+        return 0 if self._link is None else self._link.piece_size
+
     async def open(self, sink: Sink) -> None:
         """Connections over the air fail now and then: some tries are made, and the last failure counts."""
         await self.close()
@@ -111,10 +115,19 @@ class _Link:
         self._unsent: asyncio.Queue[bytes] = asyncio.Queue()
         self._writer: asyncio.Task[None] | None = None
         self._broken: LinkError | None = None
+        self._characteristic: BleakGATTCharacteristic | None = None
+
+    @property
+    def piece_size(self) -> int:
+        """As the system says at this moment; within what any link carries, and any attribute."""
+        if self._characteristic is None:
+            return 0
+        return min(max(self._characteristic.max_write_without_response_size, _LEAST_WRITE), _LONGEST_VALUE)
 
     def start(self, characteristic: BleakGATTCharacteristic) -> None:
         if self._broken is not None:
             raise self._broken
+        self._characteristic = characteristic
         self._open = True
         self._writer = asyncio.create_task(self._write(characteristic))
 
@@ -147,7 +160,7 @@ class _Link:
         try:
             while True:
                 message = await self._unsent.get()
-                size = min(max(characteristic.max_write_without_response_size, _LEAST_WRITE), _LONGEST_VALUE)
+                size = self.piece_size
                 for at in range(0, len(message), size):
                     async with asyncio.timeout(WRITE_S):
                         await self.client.write_gatt_char(characteristic, message[at : at + size], response=wait)

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import IO, Any, cast
 
-from fieldlog.transports.base import Keeping, Piecewise, Sink, Transport, Tunable, Tuning
+from fieldlog.transports.base import Keeping, Piecewise, Sink, Transport, Tunable, Tuning, piece_of
 from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, UsageError
 
 _READY_S = 60.0
@@ -44,6 +44,10 @@ class SimulatedTransport:
     @property
     def pieces(self) -> bool:
         return isinstance(self._link, Piecewise) and self._link.pieces
+
+    @property
+    def piece_size(self) -> int:
+        return 0 if self._link is None else piece_of(self._link)
 
     @property
     def tuning(self) -> Tuning:
