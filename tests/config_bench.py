@@ -125,6 +125,11 @@ def _packets(frame: bytes) -> Iterator[Packet]:
         yield from iter_packets(message)
 
 
+def kinds_of(frame: bytes) -> list[tuple[int, int]]:
+    """Group and id of all that is sent together."""
+    return [(packet.group, packet.id) for packet in _packets(frame)]
+
+
 @dataclass
 class CutTransport(VirtualTransport):
     """Counts requests and answers; is cut once."""
@@ -145,7 +150,7 @@ class CutTransport(VirtualTransport):
         for frame in filter(None, _FRAME_START.split(data)):
             if self.requests == self.cut.request:
                 self._go_away()
-            self.asked += [(packet.group, packet.id) for packet in _packets(frame)]
+            self.asked += kinds_of(frame)
             lost = False
             if self.requests == self.cut.restart:
                 self.bench.power_cycle()

@@ -29,7 +29,7 @@ from fieldlog.config.values import Setting
 from fieldlog.device import Device
 from fieldlog_protocol.commands import Empty, logger, settings
 from fieldlog_protocol.commands.logger import Capability, LoggerError, SettingFlag, SettingType, TransactionStep
-from fieldlog_protocol.errors import LinkError, RefusedError, UsageError, VerificationError
+from fieldlog_protocol.errors import FieldlogError, LinkError, RefusedError, VerificationError
 from virtual_link import run
 
 
@@ -51,7 +51,7 @@ def test_a_device_that_has_changed_since_is_not_touched() -> None:
     async def work(device: Device) -> None:
         plan = await planned(device, file_of(1))
         await device.write_setting("log/led", b"\0")
-        with pytest.raises(UsageError, match=r"has changed since.*log/led.*Nothing was changed"):
+        with pytest.raises(FieldlogError, match=r"has changed since.*log/led.*Nothing was changed"):
             await apply(device, plan)
 
     run(bench, connected(bench, work))

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from fieldlog.config.model import CalibrationChange, Change, Coefficients, MetadataChange, Plan
-from fieldlog.config.outcome import Applied, restart_note, with_state
+from fieldlog.config.outcome import Applied, changed_since, restart_note, with_state
 from fieldlog.config.read_back import read_back
 from fieldlog.config.write import write
 from fieldlog.deployment import write_metadata
@@ -24,6 +24,8 @@ Act = Callable[[], Awaitable[None]]
 
 async def apply_in_order(device: Device, plan: Plan) -> Applied:
     """Write all of it, read it back, store it; what fails writes the former values back as far as that can be done."""
+    if changed := (await read_back(device, plan)).not_former:
+        raise changed_since(device.name, changed)
     steps = [_setting(device, change) for change in plan.settings]
     steps += [_calibration(device, change) for change in plan.calibration]
     steps += [] if plan.metadata is None else [_metadata(device, plan.metadata)]

@@ -12,10 +12,11 @@ from typing import TypeVar
 from fieldlog.config.model import Change, Plan
 from fieldlog.config.values import decode
 from fieldlog.device import Device
+from fieldlog.steady_link import OtherDevice
 from fieldlog.transports.base import Tuning
 from fieldlog.url import DEFAULT_UDP_PORT
 from fieldlog_protocol.commands.logger import SettingFlag
-from fieldlog_protocol.errors import LinkError, ProtocolError
+from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError
 
 T = TypeVar("T")
 
@@ -47,17 +48,26 @@ def _acts_now(change: Change) -> bool:
     return change.setting.flags & (SettingFlag.AFFECTS_LINK | SettingFlag.NEEDS_RESTART) == SettingFlag.AFFECTS_LINK
 
 
+class GaveUp(LinkError):
+    """The device has gone back by itself: reaching it again is of no use."""
+
+
 class Reach:
     """Takes steps on a device that may be on either side of a change of the link, until `ends_at` and a while longer.
 
-    `ends_at` is when the device has given up by itself at the latest, in the loop's time.
+    `ends_at` is when the device has given up by itself at the latest, in the loop's time. `check` raises OtherDevice unless
+    it is the device that it was: no step is taken on another one, which may have come to the same port.
     """
 
-    def __init__(self, device: Device, new: Tuning, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, device: Device, new: Tuning, tell: Callable[[str], None], check: Callable[[], Awaitable[object]]
+    ) -> None:
         self._device = device
         self._tell = tell
+        self._check = check
         self.former = device.client.tuning
         self.new = new
+        self.lost = False
         self.ends_at = asyncio.get_running_loop().time()
 
     @property
@@ -67,30 +77,34 @@ class Reach:
 
     async def take(self, step: Callable[[], Awaitable[T]], first: Tuning | None = None) -> T:
         """What the step answers, taken as often as it needs; `first` is how to open the link before. Raises what a
-        refused step raises, and the first LinkError or ProtocolError when the device stays away."""
+        refused step raises, and when the device stays away OtherDevice, or what went wrong first."""
         tuning = first or self._device.client.tuning
-        error = None if first is None else await self._open(first)
-        lost: LinkError | ProtocolError | None = None
+        error: FieldlogError | None = None if first is None else await self._open(first)
+        lost: FieldlogError | None = None
         while True:
             if error is None:
                 try:
                     return await step()
-                except (LinkError, ProtocolError) as failed:
+                except GaveUp:
+                    raise
+                except (LinkError, ProtocolError, OtherDevice) as failed:
                     error = failed
             if lost is None:
-                lost = error
+                lost, self.lost = error, True
                 left_s = max(0.0, self.ends_at + GRACE_S - self._now())
                 self._tell(f"{self._device.name} does not answer. Trying to reach it again for {left_s:.0f} s")
             if self._now() >= self.ends_at + GRACE_S:
-                raise lost from None
+                raise (error if isinstance(error, OtherDevice) else lost) from None
             tuning = self._other(tuning)
             await asyncio.sleep(_PAUSE_S)
             error = await self._open(tuning)
 
-    async def _open(self, tuning: Tuning) -> LinkError | ProtocolError | None:
+    async def _open(self, tuning: Tuning) -> FieldlogError | None:
+        """What stands in the way, a refusal to say who it is included; None: it is reached."""
         try:
             await self._device.reopen(tuning)
-        except (LinkError, ProtocolError) as error:
+            await self._check()
+        except FieldlogError as error:
             return error
         return None
 

@@ -6,7 +6,7 @@ Rule: data only; no I/O and no TOML.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from fieldlog.config.values import Setting
@@ -129,12 +129,23 @@ class MetadataChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What will change on a device, and nothing else."""
+class Same:
+    """What is wanted and was there already: former and new are alike. It must still hold when the plan is carried out."""
 
     settings: tuple[Change, ...] = ()
     calibration: tuple[CalibrationChange, ...] = ()
     metadata: MetadataChange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will change on a device, and nothing else. `uid` is that of the logger that was looked at, if it is one."""
+
+    settings: tuple[Change, ...] = ()
+    calibration: tuple[CalibrationChange, ...] = ()
+    metadata: MetadataChange | None = None
+    same: Same = field(default_factory=Same)
+    uid: bytes | None = None
 
     @property
     def empty(self) -> bool:

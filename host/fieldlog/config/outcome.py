@@ -5,6 +5,7 @@ Rule: no I/O.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fieldlog.config.model import Plan
@@ -40,6 +41,14 @@ def restart_note(plan: Plan) -> str:
     """Which values wait for a restart; empty when none does."""
     keys = [change.setting.key for change in plan.settings if change.setting.flags & SettingFlag.NEEDS_RESTART]
     return f"After a restart of the device these take effect: {', '.join(keys)} (`fieldlog reset`)" if keys else ""
+
+
+def changed_since(name: str, keys: Sequence[str]) -> FieldlogError:
+    """Somebody else was quicker."""
+    return FieldlogError(
+        f"{name} has changed since the plan was made: {', '.join(keys)}. Nothing was changed by this plan; repeat the "
+        "command to make it again"
+    )
 
 
 _KINDS = (UsageError, ProtocolError, VerificationError, RequestTimeout, LinkError)

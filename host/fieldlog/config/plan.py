@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fieldlog.config.channels import holds, named_channels
-from fieldlog.config.model import CalibrationChange, Change, MetadataChange, Plan, Wanted
+from fieldlog.config.model import CalibrationChange, Change, MetadataChange, Plan, Same, Wanted
 from fieldlog.config.present import read_bytes
 from fieldlog.config.target import Target
 from fieldlog.deployment import read_blob
@@ -20,27 +20,33 @@ from fieldlog_protocol.errors import BlockError
 async def make_plan(device: Device, wanted: Wanted, target: Target) -> Plan:
     """The changes that make a device what is wanted; `target` has been read with its streams, if any calibration is."""
     present = await read_bytes(device, wanted.settings)
+    settings = [Change(target.schema[key], present[key], new) for key, new in wanted.settings.items()]
+    calibrations = list(_calibrations(wanted, target))
+    texts, texts_differ = (None, False) if wanted.metadata is None else await _metadata(device, wanted.metadata)
     return Plan(
-        settings=tuple(
-            Change(target.schema[key], present[key], new) for key, new in wanted.settings.items() if present[key] != new
+        settings=tuple(change for change in settings if change.former != change.new),
+        calibration=tuple(change for change in calibrations if not holds(change.former, change.new)),
+        metadata=texts if texts_differ else None,
+        same=Same(
+            settings=tuple(change for change in settings if change.former == change.new),
+            calibration=tuple(change for change in calibrations if holds(change.former, change.new)),
+            metadata=None if texts_differ else texts,
         ),
-        calibration=tuple(_calibration(wanted, target)),
-        metadata=None if wanted.metadata is None else await _metadata(device, wanted.metadata),
+        uid=target.uid,
     )
 
 
-def _calibration(wanted: Wanted, target: Target) -> Iterator[CalibrationChange]:
+def _calibrations(wanted: Wanted, target: Target) -> Iterator[CalibrationChange]:
     for known in named_channels(target.streams):
         new = wanted.calibration.get(known.key)
-        if new is not None and not holds(known.channel.calibration, new):
+        if new is not None:
             yield CalibrationChange(known.key, known.stream_id, known.position, known.channel.calibration, new)
 
 
-async def _metadata(device: Device, texts: Mapping[str, str]) -> MetadataChange | None:
-    """None where the texts are the same; their order does not matter. What cannot be understood is replaced."""
-    blob = await read_blob(device)
+async def _metadata(device: Device, texts: Mapping[str, str]) -> tuple[MetadataChange, bool]:
+    """And whether it is one: the order of texts does not matter. What cannot be understood is replaced."""
     try:
-        former = decode_metadata(blob)
+        former = decode_metadata(await read_blob(device))
     except BlockError:
-        return MetadataChange({}, texts)
-    return None if former == texts else MetadataChange(former, texts)
+        return MetadataChange({}, texts), True
+    return MetadataChange(former, texts), former != texts

@@ -1,6 +1,7 @@
-"""What a device holds of the things that a plan changes, compared with both sides of the plan.
+"""What a device holds of the things that a plan is about, compared with both sides of the plan.
 
-Rule: reading only, and from the device itself, never from anything kept.
+Rule: reading only, and from the device itself, never from anything kept. What the plan found right already is read too:
+another host may have changed it since.
 """
 
 from __future__ import annotations
@@ -31,23 +32,24 @@ class _Held:
     texts: Mapping[str, str]
 
     def differing(self, plan: Plan, *, new: bool) -> Iterator[str]:
-        for change in plan.settings:
+        for change in (*plan.settings, *plan.same.settings):
             if self.settings[change.setting.key] != (change.new if new else change.former):
                 yield change.setting.key
-        for item in plan.calibration:
+        for item in (*plan.calibration, *plan.same.calibration):
             held = self.calibrations.get((item.stream_id, item.position), ())
             if not holds(held, item.new if new else item.former):
                 yield f"the calibration of {item.channel}"
-        if plan.metadata is not None and self.texts != (plan.metadata.new if new else plan.metadata.former):
+        texts = plan.metadata or plan.same.metadata
+        if texts is not None and self.texts != (texts.new if new else texts.former):
             yield "the metadata"
 
 
 async def read_back(device: Device, plan: Plan) -> ReadBack:
     """Read all that the plan is about."""
     held = _Held(
-        await read_bytes(device, [change.setting.key for change in plan.settings]),
-        await _calibrations(device) if plan.calibration else {},
-        {} if plan.metadata is None else await read_metadata(device) or {},
+        await read_bytes(device, [change.setting.key for change in (*plan.settings, *plan.same.settings)]),
+        await _calibrations(device) if plan.calibration or plan.same.calibration else {},
+        {} if (plan.metadata or plan.same.metadata) is None else await read_metadata(device) or {},
     )
     return ReadBack(tuple(held.differing(plan, new=False)), tuple(held.differing(plan, new=True)))
 

@@ -20,12 +20,13 @@ from fieldlog_protocol.errors import RefusedError
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A device's description of itself. `streams` hold the calibrations that its channels have now."""
+    """A device's description of itself; `uid` None: it is no logger. `streams` hold the calibrations that its channels have now."""
 
     schema: Schema
     streams: Sequence[StreamInfo]
     firmware: str
     capabilities: Capability
+    uid: bytes | None = None
 
     @property
     def calibrates(self) -> bool:
@@ -52,7 +53,7 @@ async def read_target(
         return Target(own, (), "", Capability(0))
     info = info or await device.logger_info()
     known = await (schema(device) if cache is None else cache.schema(device, info))
-    return Target(known, await _streams(device) if streams else (), info.firmware, info.capabilities)
+    return Target(known, await _streams(device) if streams else (), info.firmware, info.capabilities, info.uid)
 
 
 async def _streams(device: Device) -> Sequence[StreamInfo]:

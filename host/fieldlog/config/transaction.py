@@ -22,6 +22,8 @@ Tell = Callable[[str], None]
 
 _ASK_AGAIN_S = 1
 _NOT_LONGER_S = 0xFFFF
+_SAFELY_REPEATED_S = 20
+"""A request is repeated for less than this."""
 
 
 def nobody(_: str) -> None:
@@ -94,8 +96,22 @@ class Transaction:
             await write_metadata(self._device, plan.metadata.new, self.id)
 
     async def commit(self) -> None:
-        """Let the device have the new values, on trial."""
-        await self._device.client.request(settings.COMMIT, Empty())
+        """Let the device have the new values, on trial.
+
+        The message names no transaction, so it is repeated only while no other one can be open in the place of this.
+        """
+        tries = 1 if self.limit_s < _SAFELY_REPEATED_S else None
+        await self._device.client.request(settings.COMMIT, Empty(), tries=tries)
+
+    async def is_open(self) -> bool:
+        """Whether the device still has it open, staging or on trial. After a restart it has a new one, with nothing in it."""
+        try:
+            await self._step(TransactionStep.BEGIN)
+        except RefusedError as error:
+            if is_refusal(error, LoggerError.NO_TRANSACTION) or is_refusal(error, LoggerError.TRANSACTION_OPEN):
+                return False
+            raise
+        return True
 
     async def confirm(self) -> None:
         """Keep them for good."""
