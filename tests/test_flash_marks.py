@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from fieldlog.flash import Outcome
+from fieldlog.flash import FlashOptions, Outcome
 from fieldlog_protocol.commands import image
 from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError
+from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, VerificationError
 from flash_bench import FlashBench, firmware, install, runs, slots, upload
 from flash_lies import Answer, lying, refuse
 
@@ -56,3 +57,21 @@ def test_answers_to_marks_that_do_not_fit_the_buffers_are_looked_up() -> None:
     bench = lying(FlashBench(), image.STATE_WRITE, lambda _, asked: _done_but_too_long(asked))
     assert install(bench, NEW).outcome is Outcome.CONFIRMED
     assert runs(bench) == ("2.0.0", True)
+
+
+def _yes() -> Answer:
+    return {"images": []}
+
+
+def _unknown() -> Answer:
+    return refuse(Rc.NOT_SUPPORTED)
+
+
+@pytest.mark.parametrize("answer", [_yes, _unknown])
+def test_a_mark_that_the_device_never_lists_is_not_blamed_on_the_image(answer: Callable[[], Answer]) -> None:
+    bench = lying(FlashBench(), image.STATE_WRITE, lambda _, asked: answer())
+    with pytest.raises(
+        VerificationError, match=r"2\.0\.0 is on the device but was not started.*never listed it as marked"
+    ):
+        install(bench, NEW, FlashOptions(return_s=30))
+    assert runs(bench) == ("1.0.0", True)

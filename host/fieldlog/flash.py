@@ -34,6 +34,7 @@ from fieldlog.flash_trial import (
     TakenBack,
     Tell,
     Trial,
+    never_marked,
     not_started,
     reply_too_long,
     stop_session,
@@ -152,6 +153,8 @@ class _Update:
     left: Left = field(default_factory=Left)
     brought: set[bytes] = field(default_factory=set[bytes])
     """Hashes of the images that were sent in this run: what else the device had, it had from elsewhere."""
+    unmarked: set[bytes] = field(default_factory=set[bytes])
+    """Hashes of those that the device was asked to mark, and did not list as marked."""
 
     @property
     def link(self) -> SteadyLink:
@@ -193,6 +196,7 @@ class _Update:
         for part in self.plan.parts:
             await self._mark(part)
         slots = await self._slots()
+        self.unmarked = {part.hash for part in self._not_running(slots) if _lies_unmarked(part, slots)}
         if not self._not_running(slots):
             return slots  # power was lost meanwhile, and came back
         self.tell("restarting")
@@ -358,6 +362,8 @@ class _Update:
         if len(missing) < len(self.plan.parts) and self.plan.survey.reverts:
             with suppress(LinkError):
                 slots = await self._restart(slots)
+        if missing[0].hash in self.unmarked and _lies_unmarked(missing[0], slots):
+            return never_marked(self.plan.parts, missing[0], slots)
         return not_started(self.plan.parts, missing[0], slots, await self._last_restart())
 
     async def _last_restart(self) -> str | None:
@@ -366,6 +372,11 @@ class _Update:
             return (await self.link.ask(self.device.logger_info)).reset_reason or None
         except (RefusedError, ProtocolError, LinkError):
             return None
+
+
+def _lies_unmarked(part: Part, slots: tuple[ImageSlot, ...]) -> bool:
+    idle = idle_slot(slots, part.number, part.hash)
+    return idle is not None and not idle.pending and not idle.confirmed
 
 
 def _known(plan: FlashPlan) -> Known:

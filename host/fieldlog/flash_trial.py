@@ -229,6 +229,16 @@ def not_started(
     return taken_back(f"{again}: {_why_not(part, slots, last_restart)}", parts, slots)
 
 
+def never_marked(parts: Sequence[Part], part: Part, slots: tuple[ImageSlot, ...]) -> VerificationError:
+    """Of an image that was not started because the device did not take the mark."""
+    return taken_back(
+        f"{part.version} is on the device but was not started: asked to mark it, the device never listed it as marked. It "
+        "works as before; see `fieldlog image list`, and give whoever made the firmware that runs this message",
+        parts,
+        slots,
+    )
+
+
 def _why_not(part: Part, slots: tuple[ImageSlot, ...], last_restart: str | None) -> str:
     idle = idle_slot(slots, part.number, part.hash)
     if idle is None:
