@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import image_tool
 from fieldlog.device import Device as HostDevice
 from fieldlog.flash import Flashed, FlashOptions, Outcome
 from fieldlog.flash_recovery import recover
-from fieldlog.pinned_keys import PinnedKeys
+from fieldlog.pinned_keys import Pin, PinnedKeys
 from fieldlog_protocol.commands import Group, image, logger
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import RefusedError, VerificationError
@@ -57,6 +58,19 @@ def test_no_key_is_pinned_to_a_logger_whose_uid_is_not_told(tmp_path: Path) -> N
     wanted = FlashOptions(key=image_tool.public_key("ed25519"), pins=pins, pin=True)
     with pytest.raises(VerificationError, match=r"does not tell it.*leave --pin-key out"):
         install(unreadable(_without_uid), NEW, wanted)
+
+
+def test_where_keys_are_pinned_one_is_wanted_for_who_does_not_say_who_it_is(tmp_path: Path) -> None:
+    pins = PinnedKeys(tmp_path / "pins.json")
+    wanted = FlashOptions(pins=pins)
+    pins.keep("link:another", Pin(image_tool.public_key("ed25519")))
+    assert planned(unreadable(_without_uid), NEW, wanted)
+    pins.keep("uid:00", Pin(image_tool.public_key("ed25519")))
+    with pytest.raises(VerificationError, match=r"does not say who it is.*not changed; give the key.*with --key"):
+        install(unreadable(_without_uid), NEW, wanted)
+    signed = image_tool.sign(tmp_path, "-k", image_tool.key("ed25519"), version="2.0.0").read_bytes()
+    done = install(unreadable(_without_uid), signed, replace(wanted, key=image_tool.public_key("ed25519")))
+    assert done.outcome is Outcome.CONFIRMED
 
 
 def test_a_busy_logger_is_asked_again() -> None:

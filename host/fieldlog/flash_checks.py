@@ -235,7 +235,15 @@ class _Judge:
 
 
 def _check_pinning(seen: Survey, options: FlashOptions) -> None:
-    if options.pin and seen.unread is not None:
+    """What is pinned for a logger cannot be found without its uid."""
+    if seen.unread is None:
+        return
+    if options.key is None and options.pins is not None and options.pins.names_loggers():
+        raise VerificationError(
+            f"keys are pinned for loggers in {options.pins.path}, and this one does not say who it is: {seen.unread}. "
+            f"{_UNCHANGED}; give the key that must have signed the image with --key"
+        )
+    if options.pin:
         raise VerificationError(
             f"a key is pinned to a logger's uid, and this one does not tell it: {seen.unread}. {_UNCHANGED}; leave --pin-key "
             "out, and pin the key with a later update"

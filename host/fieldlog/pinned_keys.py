@@ -47,6 +47,10 @@ class PinnedKeys:
         except (KeyError, ValueError, TypeError, AttributeError):
             raise self._damaged() from None
 
+    def names_loggers(self) -> bool:
+        """Whether any logger has a pin; raises FieldlogError for a file that makes no sense."""
+        return any(identity.startswith("uid:") for identity in self._read())
+
     def keep(self, identity: str, pin: Pin) -> None:
         """Remember a device's key, in place of any that it had."""
         try:
