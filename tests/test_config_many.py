@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -10,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,15 @@ import pytest
 
 import fieldlog
 from fieldlog.cli.main import invoke
+from fieldlog.config import many
 from fieldlog.config.document import parse
 from fieldlog.config.many import Candidate, Stage, Watch, apply_many
 from fieldlog.config.model import Problems
+from fieldlog.device import Device
+from fieldlog.logger_info import LoggerInfo
 from fieldlog.transports.ports import SerialPort
+from fieldlog.url import DeviceUrl
+from fieldlog_protocol.commands import logger
 from fieldlog_protocol.errors import LinkError
 from simulator import Simulator, simulator
 from terminal import CLI
@@ -140,6 +147,52 @@ def test_one_that_fails_stops_no_other_and_is_named(cli: Cli, loggers: Simulator
     assert cli.values(loggers.urls[-1], "alarm/high") == {"alarm/high": 42.0}
     assert cli.apply("a.toml", [NOBODY, loggers.url], "--yes") == 3
     assert outcomes(cli.out) == ["failed", "no change"]
+
+
+def test_one_that_another_host_keeps_a_change_open_on_stops_no_other(cli: Cli, loggers: Simulator) -> None:
+    Path("a.toml").write_text(toml(43.5))
+    with simulator("--udp", "0") as kept:
+        asyncio.run(keep_a_change_open(kept.url))
+        assert cli.apply("a.toml", [kept.url, *loggers.urls], "--yes", "--wait", "1s") == 4, cli.err
+        assert outcomes(cli.out) == ["failed", *["applied"] * DEVICES]
+        assert "has another change open, of which nobody has said that it is to stay: after 1 s" in cli.err
+        assert "Nothing was changed on it" in cli.err
+
+
+async def keep_a_change_open(url: str) -> None:
+    async with fieldlog.connect(url) as device:
+        begin = logger.TransactionRequest(step=logger.TransactionStep.BEGIN, id=777, secs=65_535)
+        await device.request(logger.TRANSACTION, begin)
+
+
+class Stuck(Device):
+    """Answers this and that, and never comes to an end."""
+
+    async def has_logger(self) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    async def logger_info(self) -> LoggerInfo:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_one_that_is_never_done_saying_what_it_is_stops_no_other(
+    loggers: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "COMPARING_S", 1)
+
+    @asynccontextmanager
+    async def connect(url: DeviceUrl) -> AsyncGenerator[Device]:
+        async with fieldlog.connect(url) as device:
+            if url.text == loggers.urls[1]:
+                device = Stuck(device.client)
+            yield device
+
+    found = await apply_many(parse(toml(44.5), "a.toml"), loggers.urls[:3], lambda _: True, wait_s=0, connect=connect)
+    assert [candidate.stage for candidate in found] == [Stage.APPLIED, Stage.FAILED, Stage.APPLIED]
+    assert isinstance(found[1].error, LinkError)
+    assert "had not said all that it was asked after 1 s. Nothing was changed on it" in str(found[1].error)
 
 
 async def test_one_that_vanishes_while_the_others_are_written_is_named(loggers: Simulator) -> None:

@@ -301,3 +301,31 @@ def test_a_restart_on_trial_is_called_so() -> None:
     bench = bench_with_former()
     error = outcome(bench, CutTransport(bench, FAST, cut=Cut(restart=commit + 1)))
     assert "restarted, and so went back to its former values by itself" in str(error)
+
+
+def test_a_change_that_stays_open_is_not_waited_for_without_end() -> None:
+    bench = bench_with_former()
+    bench.ask(logger.TRANSACTION, logger.TransactionRequest(step=TransactionStep.BEGIN, id=FOREIGN, secs=65_535))
+    began, told = bench.now, list[str]()
+
+    async def work(device: Device) -> None:
+        with pytest.raises(RefusedError, match=r"has another change open.* after 20 s it still has 655\d\d s to go"):
+            await settle(device, told.append, 20)
+
+    run(bench, connected(bench, work))
+    assert 20 <= bench.now - began <= 22
+    (sentence,) = told
+    assert "20 s at most" in sentence
+
+
+def test_another_host_that_begins_while_its_user_thinks_is_not_waited_for_without_end() -> None:
+    bench = bench_with_former()
+
+    async def work(device: Device) -> None:
+        plan = await planned(device, file_of(1))
+        bench.ask(logger.TRANSACTION, logger.TransactionRequest(step=TransactionStep.BEGIN, id=FOREIGN, secs=65_535))
+        with pytest.raises(RefusedError, match=r"has another change open.*Nothing was changed"):
+            await apply(device, plan)
+
+    run(bench, connected(bench, work))
+    assert held(bench) == FORMER

@@ -16,7 +16,7 @@ from fieldlog.cli.config_raw import schema_option
 from fieldlog.cli.config_words import show_plan
 from fieldlog.cli.failure import FAILED, described, exit_code, sentence
 from fieldlog.cli.output import OnProgress, json_line
-from fieldlog.config.apply import TIMEOUT_S
+from fieldlog.config.apply import TIMEOUT_S, WAIT_S
 from fieldlog.config.document import Document, read_file
 from fieldlog.config.many import Candidate, Stage, Watch, apply_many
 from fieldlog.config.plan_words import plan_json, plan_lines
@@ -48,16 +48,31 @@ _TITLES = 4
     metavar="TIME",
     help="After this a device returns to its former values by itself, unless it was seen to hold the new ones.",
 )
+@click.option(
+    "--wait",
+    default=f"{WAIT_S}s",
+    show_default=True,
+    metavar="TIME",
+    help="How long to wait for a change that another host has open on a device.",
+)
 @schema_option
 def apply_command(
-    common: Common, file: Path, *, everything: bool, dry_run: bool, yes: bool, timeout: str, own: Schema | None
+    common: Common,
+    file: Path,
+    *,
+    everything: bool,
+    dry_run: bool,
+    yes: bool,
+    timeout: str,
+    wait: str,
+    own: Schema | None,
 ) -> None:
     """Give devices what FILE says: all of it, or nothing.
 
     All of FILE is checked first, then what would change is shown and asked for. Several devices (--device again and
     again, or --all) are done side by side, and one that fails stops no other.
     """
-    timeout_s = _seconds(timeout)
+    timeout_s, wait_s = _seconds("--timeout", timeout, 1), _seconds("--wait", wait, 0)
     document = read_file(file)
     given = [parse(text) for text in common.devices]
     urls = distinct([*given, *present_urls("Nothing was changed")] if everything else given or [choose(None)])
@@ -72,6 +87,7 @@ def apply_command(
                 show.review,
                 cache=default_cache(),
                 timeout_s=timeout_s,
+                wait_s=wait_s,
                 watch=Watch(show.told, show.say),
                 connect=show.connect,
                 own=own,
@@ -85,10 +101,10 @@ def apply_command(
     show.end()
 
 
-def _seconds(text: str) -> int:
+def _seconds(option: str, text: str, least: int) -> int:
     whole, rest = divmod(parse_duration_us(text), 1_000_000)
-    if rest or not 0 < whole <= _LONGEST_S:
-        raise UsageError(f"--timeout takes whole seconds, from 1 s to {_LONGEST_S} s, not {text}")
+    if rest or not least <= whole <= _LONGEST_S:
+        raise UsageError(f"{option} takes whole seconds, from {least} s to {_LONGEST_S} s, not {text}")
     return whole
 
 

@@ -16,7 +16,7 @@ from fieldlog.config.model import Plan
 from fieldlog.config.outcome import Applied, changed_since, restart_note, with_state
 from fieldlog.config.read_back import ReadBack, read_back
 from fieldlog.config.same_device import require_same
-from fieldlog.config.transaction import Tell, Transaction, has_transactions, is_refusal, nobody, settle
+from fieldlog.config.transaction import WAIT_S, Tell, Transaction, has_transactions, is_refusal, nobody, settle
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
 from fieldlog_protocol.commands.logger import TRIAL_S, LoggerError
@@ -27,7 +27,7 @@ from fieldlog_protocol.errors import (
     VerificationError,
 )
 
-__all__ = ["TIMEOUT_S", "Applied", "apply", "settle"]
+__all__ = ["TIMEOUT_S", "WAIT_S", "Applied", "apply", "settle"]
 
 TIMEOUT_S = TRIAL_S
 """How long a device keeps values on trial that nobody confirms."""

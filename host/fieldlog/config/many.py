@@ -7,16 +7,17 @@ that fails or is silent is named and stops no other. What became of each is in i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fieldlog.config.apply import TIMEOUT_S, Applied, apply, settle
+from fieldlog.config.apply import TIMEOUT_S, WAIT_S, Applied, apply, settle
 from fieldlog.config.check import checked
 from fieldlog.config.document import Document
 from fieldlog.config.log_section import log_problems
 from fieldlog.config.model import Plan, Problem, Problems
+from fieldlog.config.outcome import with_state
 from fieldlog.config.plan import make_plan
 from fieldlog.config.schema import Schema
 from fieldlog.config.schema_cache import SchemaCache
@@ -24,12 +25,15 @@ from fieldlog.config.target import read_target
 from fieldlog.config.template import Identity, identity_of, resolved
 from fieldlog.connection import connect
 from fieldlog.device import Device
-from fieldlog.logger_info import LoggerInfo
+from fieldlog.logger_info import LoggerInfo, NoLogger
 from fieldlog.url import DeviceUrl, distinct
-from fieldlog_protocol.errors import FieldlogError
+from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError
 
 AT_ONCE = 128
 """Devices asked or written at the same time: what takes long is waiting for their links."""
+
+COMPARING_S = 180
+"""What a device takes at most to be compared, of which the others wait for the end."""
 
 _NAMED = 3
 """So many devices are named with a problem that not all have."""
@@ -106,11 +110,14 @@ async def apply_many(
     *,
     cache: SchemaCache | None = None,
     timeout_s: int = TIMEOUT_S,
+    wait_s: int = WAIT_S,
     watch: Watch | None = None,
     connect: Connect = connect,
     own: Schema | None = None,
 ) -> list[Candidate]:
     """Give devices what a file says; one Candidate for each, in their order. `own` describes those that do not themselves.
+
+    `wait_s`: how long a change is waited for that another host has open on a device.
 
     Raises Problems when the file is wrong for any of them, and what `review` raises; nothing is written then. Raises
     nothing for a device that fails: see `Candidate.error`.
@@ -119,7 +126,7 @@ async def apply_many(
     watch = watch or Watch()
     for candidate in candidates:
         watch.told(candidate)
-    many = _Many(document, candidates, cache, timeout_s, watch, connect, own)
+    many = _Many(document, candidates, cache, timeout_s, wait_s, watch, connect, own)
     # a bug with one device waits for the others too: what is begun on them shall be ended
     ended = await asyncio.gather(many.decide(review), *map(many.run, candidates), return_exceptions=True)
     for error in ended:
@@ -146,12 +153,32 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
+@asynccontextmanager
+async def _at_most(limit_s: int, name: str) -> AsyncGenerator[None]:
+    limit = asyncio.timeout(limit_s)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise LinkError(f"{name} answers, and had not said all that it was asked after {limit_s} s") from None
+
+
+def _untouched(error: FieldlogError | OSError) -> FieldlogError | OSError:
+    """What stopped a device before anything was written to it."""
+    if isinstance(error, (LinkError, ProtocolError, RefusedError)) and not isinstance(error, NoLogger):
+        return with_state(error, "Nothing was changed on it")
+    return error
+
+
 @dataclass(slots=True)
 class _Many:
     document: Document
     candidates: Sequence[Candidate]
     cache: SchemaCache | None
     timeout_s: int
+    wait_s: int
     watch: Watch
     connect: Connect
     own: Schema | None
@@ -182,7 +209,7 @@ class _Many:
                 if device is not None and await self._decision:
                     await self._apply(candidate, device)
         except (FieldlogError, OSError) as error:
-            candidate.error = error
+            candidate.error = error if candidate.stage is Stage.APPLYING else _untouched(error)
             self._step(candidate, Stage.FAILED)
 
     async def _compare(self, candidate: Candidate, links: AsyncExitStack) -> Device | None:
@@ -191,7 +218,9 @@ class _Many:
             async with self._slots:
                 self._step(candidate, Stage.COMPARING)
                 device = await links.enter_async_context(self.connect(candidate.url))
-                self._step(candidate, await self._plan(candidate, device))
+                async with _at_most(COMPARING_S + self.wait_s, device.name):
+                    stage = await self._plan(candidate, device)
+                self._step(candidate, stage)
         finally:
             self._compared += 1
             if self._compared == len(self.candidates):
@@ -207,7 +236,7 @@ class _Many:
             if candidate.same_as is not None:
                 return Stage.SAME
         candidate.identity = Identity(index=candidate.index) if info is None else identity_of(info, candidate.index)
-        await settle(device, lambda text: self.watch.say(candidate, text))
+        await settle(device, lambda text: self.watch.say(candidate, text), self.wait_s)
         found, problems = resolved(self.document, candidate.identity)
         target = await read_target(device, info, cache=self.cache, streams=bool(found.calibration), own=self.own)
         wanted, more = checked(found, target)

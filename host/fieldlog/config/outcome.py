@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from fieldlog.config.model import Plan
 from fieldlog_protocol.commands.logger import SettingFlag
 from fieldlog_protocol.errors import (
+    DeviceNotFound,
     FieldlogError,
     LinkError,
+    NotPaired,
     ProtocolError,
     RefusedError,
     RequestTimeout,
@@ -51,7 +53,7 @@ def changed_since(name: str, keys: Sequence[str]) -> FieldlogError:
     )
 
 
-_KINDS = (UsageError, ProtocolError, VerificationError, RequestTimeout, LinkError)
+_KINDS = (UsageError, ProtocolError, VerificationError, RequestTimeout, DeviceNotFound, NotPaired, LinkError)
 
 
 def with_state(error: FieldlogError, state: str) -> FieldlogError:

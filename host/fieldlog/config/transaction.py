@@ -20,6 +20,9 @@ from fieldlog_protocol.errors import RefusedError
 
 Tell = Callable[[str], None]
 
+WAIT_S = 75
+"""How long another host's change is waited for: longer than one lasts that was left open, with the usual time limit."""
+
 _ASK_AGAIN_S = 1
 _NOT_LONGER_S = 0xFFFF
 _SAFELY_REPEATED_S = 20
@@ -42,15 +45,16 @@ async def has_transactions(device: Device) -> bool:
     return bool((caps or 0) & Capability.TRANSACTION)
 
 
-async def settle(device: Device, tell: Tell = nobody) -> None:
+async def settle(device: Device, tell: Tell = nobody, wait_s: int = WAIT_S) -> None:
     """Wait until no transaction is open, so that what is read is what holds: before any plan is made.
 
     A transaction is left open by a host that was killed in the middle, for its time limit at most. `tell` is called
-    with a sentence when there is something to wait for. Harmless on a device without transactions.
+    with a sentence when there is something to wait for; RefusedError is raised when it is not over in `wait_s`. Harmless
+    on a device without transactions.
     """
     if await has_transactions(device):
         transaction = Transaction(device, 1)
-        await transaction.begin(tell)
+        await transaction.begin(tell, wait_s)
         await transaction.abort()
 
 
@@ -62,25 +66,34 @@ class Transaction:
         self.limit_s = min(limit_s, _NOT_LONGER_S)
         self._device = device
 
-    async def begin(self, tell: Tell) -> None:
-        """Open it, as soon as no other is open: that takes no longer than the other's time limit."""
-        told = False
-        while True:
-            try:
-                await self._step(TransactionStep.BEGIN)
-            except RefusedError as error:
-                if not is_refusal(error, LoggerError.TRANSACTION_OPEN):
-                    raise
-                left_s = _left_s(error)
-                if not told:
-                    tell(
-                        f"{self._device.name} has another change open, of which nobody has said that it is to stay. "
-                        f"Waiting until it ends, {left_s} s at most"
-                    )
-                    told = True
-                await asyncio.sleep(min(max(left_s, 0.2), _ASK_AGAIN_S))
-            else:
-                return
+    async def begin(self, tell: Tell, wait_s: int = WAIT_S) -> None:
+        """Open it, as soon as no other is open; raises RefusedError when another still is after `wait_s`."""
+        loop = asyncio.get_running_loop()
+        deadline, told = loop.time() + wait_s, False
+        while (refusal := await self._begin_refused()) is not None:
+            left_s = _left_s(refusal)
+            if loop.time() >= deadline:
+                raise self._kept_open(refusal, left_s, wait_s)
+            if not told:
+                tell(f"{self._open_elsewhere()}. Waiting until it ends, {min(left_s, wait_s)} s at most")
+                told = True
+            await asyncio.sleep(min(max(left_s, 0.2), _ASK_AGAIN_S))
+
+    async def _begin_refused(self) -> RefusedError | None:
+        try:
+            await self._step(TransactionStep.BEGIN)
+        except RefusedError as error:
+            if not is_refusal(error, LoggerError.TRANSACTION_OPEN):
+                raise
+            return error
+        return None
+
+    def _open_elsewhere(self) -> str:
+        return f"{self._device.name} has another change open, of which nobody has said that it is to stay"
+
+    def _kept_open(self, refusal: RefusedError, left_s: int, wait_s: int) -> RefusedError:
+        text = f"{self._open_elsewhere()}: after {wait_s} s it still has {left_s} s to go. Repeat the command when it is over"
+        return RefusedError(refusal.code, refusal.group, text, refusal.details)
 
     async def write(self, plan: Plan) -> None:
         """Send all that is new, without waiting in between; the device keeps it aside."""
