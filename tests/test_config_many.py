@@ -185,9 +185,7 @@ async def test_one_that_is_never_done_saying_what_it_is_stops_no_other(
     @asynccontextmanager
     async def connect(url: DeviceUrl) -> AsyncGenerator[Device]:
         async with fieldlog.connect(url) as device:
-            if url.text == loggers.urls[1]:
-                device = Stuck(device.client)
-            yield device
+            yield Stuck(device.client) if url.text == loggers.urls[1] else device
 
     found = await apply_many(parse(toml(44.5), "a.toml"), loggers.urls[:3], lambda _: True, wait_s=0, connect=connect)
     assert [candidate.stage for candidate in found] == [Stage.APPLIED, Stage.FAILED, Stage.APPLIED]
@@ -248,7 +246,7 @@ def test_without_a_terminal_nobody_can_agree(cli: Cli, loggers: Simulator, monke
     before = cli.values(loggers.url, "alarm/high")
     with Path(os.devnull).open() as nobody:
         monkeypatch.setattr("sys.stdin", nobody)
-        assert cli.apply("a.toml", [loggers.url]) == 2
+            assert cli.apply("a.toml", [loggers.url]) == 2
     assert "nothing was changed: nobody is there to be asked. Add --yes" in cli.err
     assert cli.values(loggers.url, "alarm/high") == before
     assert cli.apply("a.toml", loggers.urls, "--dry-run") == 0, "to look needs nobody's consent"
