@@ -246,10 +246,10 @@ def test_without_a_terminal_nobody_can_agree(cli: Cli, loggers: Simulator, monke
     before = cli.values(loggers.url, "alarm/high")
     with Path(os.devnull).open() as nobody:
         monkeypatch.setattr("sys.stdin", nobody)
-            assert cli.apply("a.toml", [loggers.url]) == 2
-    assert "nothing was changed: nobody is there to be asked. Add --yes" in cli.err
-    assert cli.values(loggers.url, "alarm/high") == before
-    assert cli.apply("a.toml", loggers.urls, "--dry-run") == 0, "to look needs nobody's consent"
+        assert cli.apply("a.toml", [loggers.url]) == 2
+        assert "nothing was changed: nobody is there to be asked. Add --yes" in cli.err
+        assert cli.values(loggers.url, "alarm/high") == before
+        assert cli.apply("a.toml", loggers.urls, "--dry-run") == 0, "to look needs nobody's consent"
 
 
 class Terminal:
