@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fieldlog.text import printable
-from fieldlog_protocol.framing import ConsoleFraming, Framing, RawFraming
+from fieldlog_protocol.framing import ConsoleFraming, Framing, PieceFraming, RawFraming
 
 _MOSTLY = 0.85
 _QUOTED = 60
@@ -16,6 +16,11 @@ def explain_silence(name: str, waited_s: float, seen: bytes, damaged: int, frami
     """
     start = f"nobody answered on {name} within {waited_s:.0f} s"
     other = _other_framing(framing)
+    if isinstance(framing, PieceFraming):
+        return (
+            f"{start}, though the link is up{', and what came makes no sense' if seen else ''}. Switch the device off and on, "
+            "and check that its firmware serves SMP over BLE"
+        )
     if not seen:
         return f"{start}: nothing at all was received. {_what_to_check(other)}"
     tries = "try ?baud= with the device's own" + (f", or {other}" if other else "")

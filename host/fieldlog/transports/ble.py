@@ -7,6 +7,7 @@ the link has settled. Pieces of two messages never interleave, because one task 
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
 
 from bleak import BleakClient
@@ -91,7 +92,8 @@ class BleTransport:
         try:
             async with asyncio.timeout(CONNECT_S):
                 await client.connect()
-            await _Opening(link, self._passkey).run()
+            asks_here = self._radio.backend is None and sys.platform == "linux"
+            await _Opening(link, self._passkey, asks_here=asks_here).run()
         except FAILURES as error:
             await self.close()
             raise explain(error, self.name, Step.CONNECT) from error
@@ -171,12 +173,23 @@ class _Link:
 class _Opening:
     """From a connection to one that carries messages: subscribe, and pair if the device wants that first."""
 
-    def __init__(self, link: _Link, passkey: int | None) -> None:
+    def __init__(self, link: _Link, passkey: int | None, *, asks_here: bool = False) -> None:
+        """`asks_here`: whether the system asks whoever answers on this computer, as BlueZ does, and not who calls `pair`."""
         self._link = link
         self._passkey = passkey
+        self._answers = asks_here and (passkey is not None or ASK_PASSKEY.get() is not None)
         self._unanswered = False
 
     async def run(self) -> None:
+        if not self._answers:
+            await self._run()
+            return
+        from fieldlog.transports.bluez_agent import answering
+
+        async with answering(self._answer):
+            await self._run()
+
+    async def _run(self) -> None:
         service = self._link.client.services.get_service(SMP_SERVICE)
         characteristic = None if service is None else service.get_characteristic(SMP_CHARACTERISTIC)
         if characteristic is None:
@@ -191,7 +204,7 @@ class _Opening:
         self._link.start(characteristic)
 
     async def _subscribe(self, characteristic: BleakGATTCharacteristic) -> None:
-        async with asyncio.timeout(SUBSCRIBE_S):
+        async with asyncio.timeout(PAIR_S if self._answers else SUBSCRIBE_S):
             await self._link.client.start_notify(characteristic, self._link.received)
 
     async def _subscribe_paired(self, characteristic: BleakGATTCharacteristic) -> None:
