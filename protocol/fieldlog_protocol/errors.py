@@ -12,8 +12,8 @@
         ├── NotPaired         the device wants to be paired, or paired otherwise
         └── RequestTimeout    nobody answered in time
 
-Beside these, where they arise: NoLogger (a RefusedError of the host), OtherDevice (a VerificationError of the host),
-ArchiveError and the simulator's StoreFull and FlashError (plain FieldlogErrors, exit 1).
+Beside these, where they arise: NoLogger (a RefusedError of the host), OtherDevice and TakenBack (VerificationErrors of the
+host), ArchiveError and the simulator's StoreFull and FlashError (plain FieldlogErrors, exit 1).
 
 Rule: a message says what happened, what state things are in and what to do next, in that order, as far as the place
 that raises it knows.
