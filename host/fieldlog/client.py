@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from fieldlog.message_sizes import ONE_LINE, message_sizes
 from fieldlog.silence import explain_silence
-from fieldlog.transports.base import Keeping, Transport, Tunable, Tuning
+from fieldlog.transports.base import Keeping, Transport, Tunable, Tuning, piece_of
 from fieldlog_protocol.commands import Command, Empty, Message, os
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError, RequestTimeout
@@ -379,9 +379,10 @@ class Client:
 
     def _timed_out(self, command: Command[Any, Any], when: str) -> RequestTimeout:
         state = "" if command.repeatable else " Whether the device carried it out is not known."
+        where = "is near" if piece_of(self._transport) else "that its cable is plugged in"
         return RequestTimeout(
             f"{self.name} did not answer {command.name!r} {when}.{state} "
-            "Check that it still has power and that its cable is plugged in, then repeat the command"
+            f"Check that it still has power and {where}, then repeat the command"
         )
 
     def _now(self) -> float:
