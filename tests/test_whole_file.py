@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import os
-import resource
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from fieldlog.whole_file import whole_file
 from fieldlog_protocol.errors import FieldlogError
-
-
-@contextmanager
-def little_disk(room: int) -> Generator[None]:
-    """No file may grow beyond so many bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+from little_disk import little_disk
 
 
 def write(target: Path, text: str) -> None:

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
-import sys
-import threading
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fieldlog.cli.common import Common, on_interrupt, options, run
-from fieldlog.cli.failure import FAILED, described, sentence
-from fieldlog.cli.output import json_line
+from fieldlog.cli.provision_desk import Desk
 from fieldlog.config.schema_cache import default_cache
-from fieldlog.device import Device
 from fieldlog.firmware_package import load_package
 from fieldlog.flash_checks import check_file
 from fieldlog.flash_plan import FlashOptions
-from fieldlog.flash_restart import lasting
 from fieldlog.keys import load_key
-from fieldlog.logger_info import LoggerInfo
 from fieldlog.pinned_keys import default_pins
-from fieldlog.provision.fleet import Fleet, Row
+from fieldlog.provision.fleet import Fleet
 from fieldlog.provision.fleet_file import read_fleet
-from fieldlog.provision.line import Line, Visit, present_devices
+from fieldlog.provision.line import Line, present_devices
 from fieldlog.provision.one_device import Options
 from fieldlog.provision.progress import Progress, alone, state_path
-from fieldlog.provision.report import COLUMNS, device_json, report_folder, result, table, write_device, write_table
+from fieldlog.provision.report import prepare_folder, report_folder
 from fieldlog.provision.wanted import check_rows
 from fieldlog.text import count
 from fieldlog.url import VARIABLE, DeviceUrl, choose, parse
@@ -82,12 +72,16 @@ def provision(common: Common, /, fleet: Path, **words: Any) -> None:
 
 def _prepare(common: Common, fleet: Fleet, progress: Progress, how: tuple[Options, str], words: dict[str, Any]) -> None:
     folder = words["report"] or report_folder(fleet.path)
-    desk = _Desk(common, fleet, progress, folder, unasked=words["yes"])
-    desk.require_answers()
+    desk = Desk(common, fleet, progress, folder, unasked=words["yes"])
     line = Line(fleet, progress, how[0], desk.connect, desk.ask, desk.tell, desk.ended, how[1])
+    desk.require_answers(line.free_rows)
+    prepare_folder(folder, fleet.path)
     try:
         with on_interrupt(f"what was done is in {progress.path}. Repeat the command to go on"):
             run(_attend(line, _urls(common), as_line=words["as_line"], wait_s=words["wait_s"]))
+    except KeyboardInterrupt:
+        desk.leave()
+        raise
     finally:
         path = desk.show()
     desk.end(path)
@@ -124,109 +118,3 @@ def _options(fleet: Fleet, words: dict[str, Any]) -> tuple[Options, str]:
         pins=default_pins(),
     )
     return Options(package, wanted, words["stop_logging"], default_cache()), digest
-
-
-@dataclass(slots=True)
-class _Desk:
-    """Talks with whoever plugs devices in."""
-
-    common: Common
-    fleet: Fleet
-    progress: Progress
-    folder: Path
-    unasked: bool
-    visits: list[Visit] = field(default_factory=list[Visit])
-
-    def connect(self, url: DeviceUrl) -> AbstractAsyncContextManager[Device]:
-        return self.common.connect(lasting(url))
-
-    def require_answers(self) -> None:
-        """Refuse what would have to be asked where nobody can answer."""
-        free = [row for row in self.fleet.rows if row.free and self.progress.of(row) is None]
-        if free and not self.unasked and not sys.stdin.isatty():
-            raise UsageError(
-                f"{count(len(free), 'row')} of {self.fleet.path} name no serial and no uid, the first of them in line "
-                f"{free[0].line}, and there is no terminal to ask which device gets which. Nothing was changed; --yes gives "
-                "them to devices as they come"
-            )
-
-    async def ask(self, info: LoggerInfo, row: Row, link: str) -> bool:
-        if self.unasked:
-            return True
-        who = f"{info.serial or info.uid.hex()} at {link}"
-        return await _answer(lambda: click.confirm(f"Shall {who} be {row.title} (row {row.number})?", err=True))
-
-    def tell(self, visit: Visit, step: str) -> None:
-        self.common.output.note(f"{visit.name}: {step}")
-
-    def ended(self, visit: Visit) -> None:
-        self.visits.append(visit)
-        if visit.record is not None and not visit.skipped:
-            write_device(self.folder, visit.record)
-        output = self.common.output
-        if output.as_json:
-            click.echo(json_line(_visit_json(visit)))
-        if visit.error is not None:
-            for line in sentence(visit.error).splitlines():
-                output.complain(f"{visit.name}: {line}")
-        elif visit.skipped:
-            output.note(f"{visit.name}: done already")
-        else:
-            output.note(f"{visit.name}: done")
-
-    @property
-    def failures(self) -> list[Visit]:
-        """Devices whose last visit ended in an error."""
-        last = {visit.uid or visit.link: visit for visit in self.visits}
-        return [visit for visit in last.values() if visit.error is not None]
-
-    def show(self) -> Path:
-        """The table of all, on the screen and as a file."""
-        rows = table(self.fleet, self.progress)
-        path = write_table(self.folder, rows)
-        if not self.common.output.as_json:
-            self.common.output.table([f"{COLUMNS[0]}>", *COLUMNS[1:9]], [row[:9] for row in rows])
-        return path
-
-    def end(self, path: Path) -> None:
-        results = [result(self.progress.of(row)) for row in self.fleet.rows]
-        counts = {name: results.count(name) for name in ("done", "half done", "failed", "missing")}
-        output = self.common.output
-        if output.as_json:
-            data = {name.replace(" ", "_"): number for name, number in counts.items()}
-            click.echo(json_line({"fleet": str(self.fleet.path), "rows": len(results), **data, "report": str(path)}))
-        said = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
-        output.note(f"{count(len(results), 'row')}: {said}. Reports are in {self.folder}")
-        if self.failures:
-            raise click.exceptions.Exit(FAILED)
-
-
-def _visit_json(visit: Visit) -> dict[str, object]:
-    return {
-        "device": visit.link,
-        "row": None if visit.row is None else visit.row.number,
-        "skipped": visit.skipped,
-        "error": None if visit.error is None else described(visit.error),
-        "provisioned": None if visit.record is None else device_json(visit.record),
-    }
-
-
-async def _answer(ask: Callable[[], bool]) -> bool:
-    """What a person answers, while other devices go on. The thread is one that nobody waits for at the end."""
-    loop = asyncio.get_running_loop()
-    answered: asyncio.Future[bool] = loop.create_future()
-
-    def work() -> None:
-        try:
-            said = ask()
-        except click.Abort:
-            said = False
-        loop.call_soon_threadsafe(_answered, answered, said)
-
-    threading.Thread(target=work, daemon=True).start()
-    return await answered
-
-
-def _answered(future: asyncio.Future[bool], said: bool) -> None:
-    if not future.done():
-        future.set_result(said)

@@ -8,17 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
 from fieldlog.config.document import Document
-from fieldlog.config.model import Problem, Problems
+from fieldlog.config.model import Problem
 from fieldlog.config.template import DEVICES
 
 NAME_KEY = "device/name"
 """The setting that a row's name is written to."""
+
+SAYS = "says:"
+"""Begins the key of a row that is known by its words alone."""
 
 Tables = Mapping[str, Mapping[str, object]]
 """What a row says by the tables of a configuration: settings, calibration, metadata, log, variables."""
@@ -28,7 +32,9 @@ Tables = Mapping[str, Mapping[str, object]]
 class Row:
     """One device of a fleet. `uid` and `serial` recognise it; a row without them is for whichever device comes.
 
-    `config` is what the row's tables are laid upon; `digest` changes with anything that the row or its file says.
+    `config` is what the row's tables are laid upon; `digest` changes with anything that the row or its file says. `key`
+    names the row in the state file, whatever rows come and go around it: by what it recognises a device by, else by its
+    name, else by all that it says.
     """
 
     number: int
@@ -38,6 +44,7 @@ class Row:
     uid: str
     config: Document
     tables: Tables
+    key: str
     digest: str = ""
 
     @property
@@ -45,12 +52,8 @@ class Row:
         return not self.uid and not self.serial
 
     @property
-    def key(self) -> str:
-        """What names the row in the state file, whatever rows come and go around it."""
-        for kind, text in (("uid", self.uid), ("serial", self.serial), ("name", self.name)):
-            if text:
-                return f"{kind}:{text}"
-        return f"row:{self.number}"
+    def nameless(self) -> bool:
+        return self.free and not self.name
 
     @property
     def title(self) -> str:
@@ -69,11 +72,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """All rows of a file. `image` is the firmware that it names."""
+    """All rows of a file, as far as they are right. `image` is the firmware that it names.
+
+    `problems` are what is wrong with the file itself: `check_rows` raises them, with all that is wrong with the rows.
+    """
 
     path: Path
     rows: tuple[Row, ...]
     image: Path | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(slots=True)
@@ -91,14 +98,32 @@ class Draft:
     def put(self, table: str, key: str, value: object) -> None:
         self.tables.setdefault(table, {})[key] = value
 
-    def row(self, config: Document, source: bytes) -> Row:
+    def row(self, config: Document, source: bytes, named: str) -> Row:
+        """`source` is what `config` was read from, `named` how the row itself names it."""
         tables = {**self.tables}
         if self.name:
             tables["settings"] = {NAME_KEY: _literal(self.name), **tables.get("settings", {})}
             tables["variables"] = {"name": self.name, **tables.get("variables", {})}
         said = json.dumps([self.name, self.serial, self.uid, tables], sort_keys=True, default=str)
         digest = hashlib.sha256(source + said.encode()).hexdigest()
-        return Row(self.number, self.line, self.name, self.serial, self.uid, config, tables, digest)
+        return Row(self.number, self.line, self.name, self.serial, self.uid, config, tables, self._key(named), digest)
+
+    def _key(self, named: str) -> str:
+        for kind, text in (("uid", self.uid), ("serial", self.serial), ("name", self.name)):
+            if text:
+                return f"{kind}:{text}"
+        said = json.dumps([named, self.tables], sort_keys=True, default=str)
+        return f"{SAYS}{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+
+
+def told_apart(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Rows that say the same are numbered: which of them a device has makes no difference."""
+    seen: Counter[str] = Counter()
+    found: list[Row] = []
+    for row in rows:
+        seen[row.key] += 1
+        found.append(row if seen[row.key] == 1 else replace(row, key=f"{row.key}.{seen[row.key]}"))
+    return tuple(found)
 
 
 def _literal(text: str) -> str:
@@ -110,24 +135,22 @@ def _literal(text: str) -> str:
 class Wrong:
     """Collects what is wrong with a fleet file."""
 
-    name: str
     problems: list[Problem] = field(default_factory=list[Problem])
 
     def tell(self, problem: Problem) -> None:
         self.problems.append(problem)
 
-    def raise_if_any(self) -> None:
-        if self.problems:
-            raise Problems(tuple(self.problems), self.name)
-
 
 def checked_uid(text: str) -> str:
     """Hexadecimal digits in small letters, without what people put between them; ValueError for anything else."""
-    return bytes.fromhex(re.sub(r"[\s:-]", "", text)).hex()
+    uid = bytes.fromhex(re.sub(r"[\s:-]", "", text)).hex()
+    if not uid:
+        raise ValueError(text)
+    return uid
 
 
-def require_distinct(drafts: list[Draft], tell: Callable[[int, str], None]) -> None:
-    """Tell of rows that recognise the same device, or that are called the same."""
+def require_sound(drafts: list[Draft], tell: Callable[[int, str], None]) -> None:
+    """Tell of rows that recognise the same device or are called the same, and of those that give two names."""
     for kind in ("uid", "serial", "name"):
         first: dict[str, int] = {}
         for draft in drafts:
@@ -135,3 +158,7 @@ def require_distinct(drafts: list[Draft], tell: Callable[[int, str], None]) -> N
             if text and text in first:
                 tell(draft.line, f"the {kind} {text!r} stands in line {first[text]} already")
             first.setdefault(text, draft.line)
+    for draft in drafts:
+        for table, key in (("settings", NAME_KEY), ("variables", "name")):
+            if draft.name and key in draft.tables.get(table, {}):
+                tell(draft.line, f"name is what {key} of {table} shall be too: keep one of them")

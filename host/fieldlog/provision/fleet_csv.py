@@ -50,8 +50,13 @@ def _delimiter(text: str) -> str:
 def _check_header(header: Sequence[str], wrong: Wrong) -> None:
     for at, name in enumerate(header):
         place = Place(1, at + 1)  # the column of the table
+        table, dot, key = name.partition(".")
         if name in header[:at]:
             wrong.tell(Problem(place, f"there are two columns {name!r}"))
+        elif name == "image":
+            wrong.tell(Problem(place, "firmware is for all devices, and no column: give --image"))
+        elif dot and not key and table in _TABLES:
+            wrong.tell(Problem(place, f"the column {name!r} does not say which of {table} it is: write {table}.NAME"))
         elif name and name not in _PLAIN and "/" not in name and "." not in name:
             near = nearest(name.lower(), _PLAIN)
             if near:
@@ -85,7 +90,8 @@ def _take(draft: Draft, name: str, text: str) -> None:
             setattr(draft, name, text)
     elif name.partition(".")[0] in _TABLES:
         table, _, key = name.partition(".")
-        draft.put(table, key, _value(table, key, text))
+        if key:
+            draft.put(table, key, _value(table, key, text))
     else:
         draft.put("settings" if "/" in name else "variables", name, text)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import cast
 
 from fieldlog.config.document import Document, parse, read_file
-from fieldlog.config.model import Place, Problem, Problems
+from fieldlog.config.model import Place, Problem
 from fieldlog.config.schema import nearest
 from fieldlog.config.template import TABLES
-from fieldlog.provision.fleet import Draft, Fleet, Row, Wrong, checked_uid, require_distinct
+from fieldlog.provision.fleet import Draft, Fleet, Row, Wrong, checked_uid, require_sound, told_apart
 from fieldlog.provision.fleet_csv import read_table
 from fieldlog_protocol.errors import FieldlogError, UsageError
 
@@ -22,7 +22,10 @@ _FIELDS = ("name", "serial", "uid", "config", *TABLES)
 
 
 def read_fleet(path: Path, config: Path | None = None) -> Fleet:
-    """The fleet; `config` is the configuration of rows that name none. Raises Problems."""
+    """The fleet; `config` is the configuration of rows that name none.
+
+    What is wrong with it is in its `problems`; raises UsageError, and other FieldlogErrors, for what is no fleet at all.
+    """
     kind = path.suffix.lower()
     if kind == ".toml":
         return _Toml(path, config).read()
@@ -38,13 +41,12 @@ def _read_csv(path: Path, config: Path | None) -> Fleet:
         raise FieldlogError(f"{path} cannot be read: {error.strerror or error}. Nothing was changed") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no UTF-8 text: save it as CSV in UTF-8. Nothing was changed") from error
-    wrong = Wrong(str(path))
+    wrong = Wrong()
     found = read_table(text, wrong)
-    require_distinct([draft for draft, _ in found], lambda line, why: wrong.tell(Problem(Place(line, 1), why)))
+    require_sound([draft for draft, _ in found], lambda line, why: wrong.tell(Problem(Place(line, 1), why)))
     configs = _Configs(path, config, parse("", str(path)))
     rows = [configs.row(draft, named, wrong) for draft, named in found]
-    wrong.raise_if_any()
-    return Fleet(path, tuple(rows))
+    return Fleet(path, told_apart(rows), problems=tuple(wrong.problems))
 
 
 class _Configs:
@@ -62,18 +64,13 @@ class _Configs:
         if path is not None:
             try:
                 document, source = self._document(path)
-            except Problems:
-                raise
             except FieldlogError as error:
                 wrong.tell(Problem(Place(draft.line, 1), str(error)))
-        return draft.row(document, source)
+        return draft.row(document, source, named)
 
     def _document(self, path: Path) -> tuple[Document, bytes]:
         if path not in self._read:
-            document = read_file(path)
-            if document.problems:
-                raise Problems(document.problems, document.name)
-            self._read[path] = document, path.read_bytes()
+            self._read[path] = read_file(path), path.read_bytes()
         return self._read[path]
 
 
@@ -84,7 +81,7 @@ class _Toml:
         self._path = path
         self._config = config
         self._document = read_file(path)
-        self._wrong = Wrong(str(path), list(self._document.problems))
+        self._wrong = Wrong(list(self._document.problems))
 
     def read(self) -> Fleet:
         values = self._document.values
@@ -96,10 +93,11 @@ class _Toml:
         own = replace(self._document, values=shared, problems=())
         configs = _Configs(self._path, named, own, repr(shared).encode())
         drafts = self._drafts(values.get("device"))
-        require_distinct([draft for draft, _ in drafts], self._tell_line)
+        require_sound([draft for draft, _ in drafts], self._tell_line)
         rows = [configs.row(draft, text, self._wrong) for draft, text in drafts]
-        self._wrong.raise_if_any()
-        return Fleet(self._path, tuple(rows), image)
+        if image is not None and not image.is_file():
+            self._tell(("image",), f"there is no file {image}")
+        return Fleet(self._path, told_apart(rows), image, tuple(self._wrong.problems))
 
     def _path_of(self, name: str) -> Path | None:
         value = self._document.values.get(name)

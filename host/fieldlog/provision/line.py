@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
-from fieldlog.provision.fleet import Fleet, Row
+from fieldlog.provision.fleet import SAYS, Fleet, Row
 from fieldlog.provision.one_device import Options, Work, until_logger
 from fieldlog.provision.progress import Progress, Record
 from fieldlog.transports.ports import port_url, serial_ports
@@ -22,6 +22,21 @@ from fieldlog_protocol.errors import FieldlogError, LinkError, UsageError
 
 POLL_S = 0.5
 """How often is looked for devices, and whether one has gone."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """When a device may be given a free row: `after` that of the one before it is `over`, which may have taken none."""
+
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    after: asyncio.Event | None = None
+
+    async def comes(self) -> None:
+        if self.after is not None:
+            await self.after.wait()
+
+    def end(self) -> None:
+        self.over.set()
 
 
 @dataclass(slots=True)
@@ -34,6 +49,7 @@ class Visit:
     record: Record | None = None
     error: FieldlogError | OSError | None = None
     skipped: bool = False
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def name(self) -> str:
@@ -73,14 +89,23 @@ class Line:
     # those that are named, once each
 
     async def attend_all(self, urls: Iterable[DeviceUrl], wait_s: float) -> None:
-        """Each of these devices once, side by side, waiting until it answers."""
-        await asyncio.gather(*(self.attend_once(url, wait_s) for url in urls))
+        """Each of these devices once, side by side, waiting until it answers. Free rows are given in their order."""
+        links = list(urls)
+        turns = [Turn() for _ in links]
+        for turn, former in zip(turns[1:], turns, strict=False):
+            turn.after = former.over
+        await asyncio.gather(*(self.attend_once(url, wait_s, turn) for url, turn in zip(links, turns, strict=True)))
 
-    async def attend_once(self, url: DeviceUrl, wait_s: float) -> None:
+    async def attend_once(self, url: DeviceUrl, wait_s: float, turn: Turn) -> None:
         """One device, as soon as it answers; a link that breaks is waited for again. After `wait_s` it counts as missing."""
-        deadline = asyncio.get_running_loop().time() + wait_s
+        try:
+            await self._attend_until(url, asyncio.get_running_loop().time() + wait_s, turn)
+        finally:
+            turn.end()
+
+    async def _attend_until(self, url: DeviceUrl, deadline: float, turn: Turn) -> None:
         while True:
-            visit = await self._visit(url)
+            visit = await self._visit(url, turn)
             if not isinstance(visit.error, LinkError) or asyncio.get_running_loop().time() >= deadline:
                 self.ended(visit)
                 return
@@ -104,7 +129,7 @@ class Line:
                 for name in [name for name, post in posts.items() if post.done()]:
                     if not posts[name].result() or name not in there:
                         posts.pop(name)
-                for name in there.keys() - posts.keys():
+                for name in [name for name in there if name not in posts]:  # in their order
                     posts[name] = asyncio.create_task(self._attend_post(there[name], once=listed))
                 await asyncio.sleep(POLL_S)
                 last = loop.time() if self._busy else last
@@ -139,9 +164,9 @@ class Line:
 
     # one visit
 
-    async def _visit(self, url: DeviceUrl) -> Visit:
+    async def _visit(self, url: DeviceUrl, turn: Turn | None = None) -> Visit:
         """What became of the device at a link: whatever goes wrong ends the visit, and it alone."""
-        visit = Visit(url.text)
+        visit = Visit(url.text, turn=turn or Turn())
         try:
             async with self.connect(url) as device:
                 info = await until_logger(device, self.options, lambda step: self.tell(visit, step))
@@ -157,7 +182,8 @@ class Line:
             raise UsageError(f"the device {info.serial or uid} is being prepared over another link already")
         self._busy.add(uid)
         try:
-            row, record = visit.row, visit.record = await self._admit(info, visit.link)
+            row, record = visit.row, visit.record = await self._admit(info, visit)
+            visit.turn.end()
             if self.is_done(row):
                 visit.skipped = True
                 return
@@ -173,29 +199,58 @@ class Line:
         visit.error = error
         if visit.record is not None and not visit.skipped:
             visit.record.error, visit.record.ended = str(error), _now()
-            self.progress.keep(visit.record)
+            with suppress(FieldlogError):  # it may be what went wrong; the next that can be kept stores this one too
+                self.progress.keep(visit.record)
 
     # which row
 
-    async def _admit(self, info: LoggerInfo, link: str) -> tuple[Row, Record]:
+    async def _admit(self, info: LoggerInfo, visit: Visit) -> tuple[Row, Record]:
         """The row that names the device, or that it has been given, or the next free one if that is wanted."""
         row = self._own_row(info)
         if row is not None:
             self._require_same(row, info)
-            return row, self._record(row, info, link)
+            return row, self._record(row, info, visit.link)
+        await visit.turn.comes()
         async with self._choosing:
-            row = await self._free_row(info, link)
-            return row, self._record(row, info, link)
+            row = await self._free_row(info, visit.link)
+            return row, self._record(row, info, visit.link)
 
     def _own_row(self, info: LoggerInfo) -> Row | None:
+        """The row that names the device, else the one that it was given."""
         uid, rows = info.uid.hex(), self.fleet.rows
-        given = self.progress.row_of(uid)
-        found = [
-            *(row for row in rows if row.uid == uid),
-            *(row for row in rows if row.serial and not row.uid and row.serial == info.serial),
-            *(row for row in rows if row.key == given),
-        ]
-        return found[0] if found else None
+        named = [row for row in rows if uid == row.uid or (row.serial and not row.uid and row.serial == info.serial)]
+        if len(named) > 1:
+            which = " and ".join(f"{row.number} ({row.title})" for row in named)
+            raise UsageError(f"rows {which} both name this device, uid {uid}. Nothing was changed; leave one of them")
+        return named[0] if named else self._given_row(self.progress.of_device(uid))
+
+    def _given_row(self, record: Record | None) -> Row | None:
+        """That of a device's record; a row that is known by its words alone is known by its place when they change."""
+        if record is None:
+            return None
+        known = {row.key: row for row in self.fleet.rows}
+        if record.row in known:
+            return known[record.row]
+        return self._same_place(record) if record.row.startswith(SAYS) and self._in_place(known) else None
+
+    def _in_place(self, known: Mapping[str, Row]) -> bool:
+        """Whether no row that was given has another place now."""
+        return all(
+            record.rows == len(self.fleet.rows)
+            and (record.row not in known or known[record.row].number == record.number)
+            for record in self.progress.all()
+            if record.row.startswith(SAYS)
+        )
+
+    def _same_place(self, record: Record) -> Row | None:
+        rows = (row for row in self.fleet.rows if row.number == record.number and row.nameless)
+        return next((row for row in rows if self.progress.of(row) is None), None)
+
+    @property
+    def free_rows(self) -> list[Row]:
+        """Rows for whichever device comes: neither named nor given."""
+        given = {row.key for record in self.progress.all() if (row := self._given_row(record)) is not None}
+        return [row for row in self.fleet.rows if row.free and row.key not in given]
 
     def _require_same(self, row: Row, info: LoggerInfo) -> None:
         record = self.progress.of(row)
@@ -206,7 +261,7 @@ class Line:
             )
 
     async def _free_row(self, info: LoggerInfo, link: str) -> Row:
-        row = next((row for row in self.fleet.rows if row.free and self.progress.of(row) is None), None)
+        row = next(iter(self.free_rows), None)
         who = f"{info.serial or 'without serial number'}, uid {info.uid.hex()}"
         if row is None:
             raise UsageError(f"no row is for this device ({who}). Nothing was changed")
@@ -218,11 +273,27 @@ class Line:
         """What is known of the row; what was done for other words, or to another device, is to be done anew."""
         known, digest, uid = self.progress.of(row), self._digest(row), info.uid.hex()
         if known is not None and known.digest == digest and known.uid == uid:
-            return known
+            return self._placed(known, row)
         record = Record(
-            row=row.key, uid=uid, digest=digest, title=row.title, serial=info.serial, link=link, begun=_now()
+            row=row.key,
+            uid=uid,
+            digest=digest,
+            number=row.number,
+            rows=len(self.fleet.rows),
+            title=row.title,
+            serial=info.serial,
+            link=link,
+            begun=_now(),
         )
         self.progress.keep(record)
+        return record
+
+    def _placed(self, record: Record, row: Row) -> Record:
+        """With the place that its row has now."""
+        place = row.number, len(self.fleet.rows)
+        if (record.number, record.rows) != place:
+            record.number, record.rows = place
+            self.progress.keep(record)
         return record
 
     def _digest(self, row: Row) -> str:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
@@ -31,7 +30,7 @@ from fieldlog.flash_checks import make_plan as make_flash_plan
 from fieldlog.flash_plan import FlashOptions
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.provision.fleet import Fleet, Row
-from fieldlog.provision.progress import Progress, Record
+from fieldlog.provision.progress import ArmStep, FlashStep, Progress, Record, Steps, TestedPart
 from fieldlog.provision.wanted import Order, order, require_possible
 from fieldlog.self_test import self_test
 from fieldlog_protocol.commands import logger
@@ -95,7 +94,7 @@ class Work:
         plan, state = info.plan, info.state
         if not info.active or plan is None or self.record.arm_id is None or plan.id != self.record.arm_id:
             return False
-        self._keep("arm", _armed_json(info.session, int(state), plan.label or ""))
+        self._keep({"arm": _armed_json(info.session, int(state), plan.label or "")})
         return True
 
     def _require_idle(self, info: LoggerInfo) -> None:
@@ -140,7 +139,7 @@ class Work:
             return
         done = await flash(self.device, package, self.options.flash, tell=self.tell)
         if done.outcome is not Outcome.ALREADY or "flash" not in self.record.steps:
-            self._keep("flash", _flashed_json(done))
+            self._keep({"flash": _flashed_json(done)})
 
     async def _configure(self, found: Order) -> None:
         target = await read_target(self.device, cache=self.options.cache)
@@ -149,7 +148,7 @@ class Work:
         if plan.empty and "configure" in self.record.steps:
             return
         applied = await apply(self.device, plan, tell=self.tell)
-        self._keep("configure", {"changes": changes, "kept": applied.kept, "link": applied.link})
+        self._keep({"configure": {"changes": changes, "kept": applied.kept, "link": applied.link}})
         self.tell(f"configured: {len(changes)} changed" if changes else "configured already")
         if plan.needs_restart:
             await self._restart()
@@ -158,16 +157,16 @@ class Work:
         before = await read_clock(self.device)
         await sync_clock(self.device)
         after = await read_clock(self.device)
-        self._keep("clock", {"was_off_us": before.offset_us, "off_us": after.offset_us, "error_us": after.error_us})
+        self._keep({"clock": {"was_off_us": before.offset_us, "off_us": after.offset_us, "error_us": after.error_us}})
         self.tell("clock set")
 
     async def _test(self, info: LoggerInfo) -> None:
         if Capability.SELF_TEST not in info.capabilities:
-            self._keep("selftest", {"results": None})
+            self._keep({"selftest": {"results": None}})
             return
         results = await self_test(self.device)
-        found = [{"name": test.n, "passed": test.ok, "measured": test.x} for test in results]
-        self._keep("selftest", {"results": found})
+        found: list[TestedPart] = [{"name": test.n, "passed": test.ok, "measured": test.x} for test in results]
+        self._keep({"selftest": {"results": found}})
         failed = [f"{test.n} {test.x or ''}".rstrip() for test in results if not test.ok]
         if failed:
             raise VerificationError(f"the self test failed: {'; '.join(failed)}. It is configured and not armed")
@@ -175,14 +174,14 @@ class Work:
 
     async def _arm(self, wish: Wish | None) -> None:
         if wish is None:
-            self._keep("arm", {"session": None})
+            self._keep({"arm": {"session": None}})
             return
         request = request_for(wish, await survey(self.device))
         if self.record.arm_id is None:
             self.record.arm_id = secrets.randbits(32)
             self.progress.keep(self.record)  # before it is sent: a repetition must bear the same
         answer = await self.device.request(logger.ARM, msgspec.structs.replace(request, id=self.record.arm_id))
-        self._keep("arm", _armed_json(answer.session, answer.state, wish.label))
+        self._keep({"arm": _armed_json(answer.session, answer.state, wish.label)})
         self.tell(f"session {answer.session} {'is armed' if answer.state == State.ARMED else 'is being recorded'}")
 
     async def _restart(self) -> None:
@@ -211,8 +210,8 @@ class Work:
         self.record.product, self.record.hardware = info.product, info.hardware
         self.progress.keep(self.record)
 
-    def _keep(self, step: str, details: dict[str, Any]) -> None:
-        self.record.steps[step] = details
+    def _keep(self, done: Steps) -> None:
+        self.record.steps.update(done)
         self.progress.keep(self.record)
 
 
@@ -224,10 +223,10 @@ async def until_logger(device: Device, options: Options, tell: Tell) -> LoggerIn
     return await device.logger_info()
 
 
-def _flashed_json(done: Flashed) -> dict[str, Any]:
+def _flashed_json(done: Flashed) -> FlashStep:
     return {"outcome": done.outcome.name.lower(), "version": done.version, "before": done.before}
 
 
-def _armed_json(session: int, state: int, label: str) -> dict[str, Any]:
+def _armed_json(session: int, state: int, label: str) -> ArmStep:
     known = State(state).name.lower() if state in State.__members__.values() else str(state)
     return {"session": session, "state": known, "label": label}

@@ -6,16 +6,24 @@ Rule: no I/O. All that is wrong is told at once: with the place in the configura
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fieldlog.arming import Survey, UnfitWish, Wish, unfit
+from fieldlog.config.channels import coefficients
 from fieldlog.config.check import checked
-from fieldlog.config.log_section import FIELDS, combined, read_log
-from fieldlog.config.model import Problem, Problems, Resolved, Wanted
+from fieldlog.config.log_section import FIELDS, combined, log_problems, read_log
+from fieldlog.config.model import Place, Problem, Problems, Resolved, Wanted
 from fieldlog.config.target import Target
 from fieldlog.config.template import Identity, identity_of, resolved
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.provision.fleet import NAME_KEY, Fleet, Row
+from fieldlog_protocol.blocks.schema import Channel, ChannelType
+from fieldlog_protocol.commands.logger import Capability
+from fieldlog_protocol.errors import UsageError
+
+_ANY_DEVICE = Target({}, (), "", Capability.METADATA)
+_ANY_CHANNEL = Channel("any", "", ChannelType.F32)
+"""Whatever they are, these take no less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +35,39 @@ class Order:
     wish: Wish | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Elsewhere(Problem):
+    """A problem of a configuration that the fleet file names."""
+
+    file: str
+
+    def text(self, name: str | None) -> str:  # noqa: ARG002 - it names its own
+        return Problem.text(self, self.file)
+
+
 def check_rows(fleet: Fleet) -> None:
-    """Raise Problems for what is wrong with the rows whatever devices they are for."""
-    found: dict[Problem, None] = {}
+    """Raise Problems for what is wrong with the file, and with its rows whatever devices they are for."""
+    found = dict.fromkeys(fleet.problems)
     for row in fleet.rows:
         identity = Identity(row.serial or "?", row.uid or "?", "?", row.name, row.number)
         said, problems = resolved(row.document(), identity)
-        found |= dict.fromkeys(_placed(fleet, row, [*problems, *read_log(said)[1]]))
-    if found:
-        raise Problems(tuple(found))
+        found |= dict.fromkeys(_placed(fleet, row, [*problems, *_without_device(said), *log_problems(said)]))
+    _raise_if_any(fleet, found)
+
+
+def _without_device(said: Resolved) -> list[Problem]:
+    """What is wrong with calibrations and metadata on any device. Settings have their limits from a device alone."""
+    metadata = replace(said, settings={}, calibration={})
+    found = list(checked(metadata, _ANY_DEVICE)[1])
+    for name, item in said.calibration.items():
+        try:
+            coefficients(name, _ANY_CHANNEL, item.value)
+        except UsageError as error:
+            found.append(Problem(item.place, str(error)))
+    for table, values in (("settings", said.settings), ("calibration", said.calibration)):
+        if "" in values:
+            found.append(Problem(values[""].key_place or values[""].place, f"{table} has a value without a name"))
+    return found
 
 
 def order(fleet: Fleet, row: Row, info: LoggerInfo, target: Target) -> Order:
@@ -50,16 +82,14 @@ def order(fleet: Fleet, row: Row, info: LoggerInfo, target: Target) -> Order:
         found.append(
             Problem(None, f"the device keeps no name ({NAME_KEY}): leave it out, or tell rows apart by serial")
         )
-    if found:
-        raise Problems(tuple(_placed(fleet, row, found)))
+    _raise_if_any(fleet, _placed(fleet, row, found))
     return Order(said, wanted, combined(fields, {}) if said.log else None)
 
 
 def require_possible(fleet: Fleet, row: Row, asked: Order, known: Survey) -> None:
     """Raise Problems for what this device cannot do of it."""
     refused = [_located(asked.said, error) for error in ([] if asked.wish is None else unfit(asked.wish, known))]
-    if refused:
-        raise Problems(tuple(_placed(fleet, row, refused)))
+    _raise_if_any(fleet, _placed(fleet, row, refused))
 
 
 def _located(said: Resolved, error: UnfitWish) -> Problem:
@@ -69,9 +99,18 @@ def _located(said: Resolved, error: UnfitWish) -> Problem:
 
 
 def _placed(fleet: Fleet, row: Row, problems: Iterable[Problem]) -> list[Problem]:
-    """Sentences that name the file: the configuration's where they have a place in it, else the row of the fleet."""
-    own = f"{fleet.path}:{row.line}"
-    return [
-        Problem(None, problem.text(row.config.name) if problem.place is not None else f"{own}: {problem.sentence}")
-        for problem in problems
-    ]
+    """Problems of the fleet file: at their place, where that is in it, else at the row; and of the configuration it names."""
+    return [_in_fleet(fleet, row, problem) for problem in problems]
+
+
+def _in_fleet(fleet: Fleet, row: Row, problem: Problem) -> Problem:
+    if problem.place is None:
+        return replace(problem, place=Place(row.line, 1))
+    if row.config.name == str(fleet.path):
+        return problem
+    return _Elsewhere(problem.place, problem.sentence, row.config.name)
+
+
+def _raise_if_any(fleet: Fleet, problems: Iterable[Problem]) -> None:
+    if found := tuple(problems):
+        raise Problems(found, str(fleet.path))
