@@ -129,6 +129,17 @@ async def test_a_lost_link_is_told_once_and_opens_again_with_the_same_adapter() 
     assert (device.connections, air.opened, air.closed) == (2, 1, 1)
 
 
+async def test_late_word_of_a_former_connection_changes_nothing() -> None:
+    device = FakeDevice()
+    async with connected(FakeAir([device])) as found:
+        former = device.client
+        assert former is not None
+        await found.reopen()
+        assert former._disconnected_callback is not None
+        former._disconnected_callback()
+        assert await found.echo("hello") == "hello"
+
+
 async def test_a_request_under_way_fails_at_once_when_the_link_is_lost() -> None:
     device = FakeDevice()
     async with connected(FakeAir([device])) as found:
@@ -220,6 +231,11 @@ async def test_a_device_that_is_not_heard_is_told_with_those_that_are() -> None:
     error = await refusal(air)
     assert isinstance(error, DeviceNotFound)
     assert "ble:hut was not heard within 0.3 s. Heard instead: barn. Check" in str(error)
+
+
+async def test_a_name_that_is_heard_forges_no_line() -> None:
+    error = await refusal(FakeAir([FakeDevice("barn\nerror: \x1b[2Jall is lost")]))
+    assert "Heard instead: barn\\nerror: \\x1b[2Jall is lost. Check" in str(error)
 
 
 async def test_two_devices_of_one_name_are_never_guessed_between() -> None:

@@ -16,6 +16,7 @@ from bleak.exc import (
     BleakGATTProtocolErrorCode,
 )
 
+from fieldlog.text import printable
 from fieldlog_protocol.errors import DeviceNotFound, LinkError, NotPaired
 
 FAILURES = (BleakError, OSError, EOFError, TimeoutError)
@@ -80,7 +81,7 @@ def no_adapter(error: BaseException) -> DeviceNotFound | None:
 
 def not_heard(name: str, seconds: float, heard: Sequence[str]) -> DeviceNotFound:
     """The error for a device that did not advertise; `heard` are the SMP devices that did."""
-    others = f"Heard instead: {', '.join(heard)}. " if heard else ""
+    others = f"Heard instead: {', '.join(map(printable, heard))}. " if heard else ""
     return DeviceNotFound(
         f"{name} was not heard within {seconds:g} s. {others}Check that it has power and is near; a device that is "
         "connected to another computer, or to another program here, is not heard"
