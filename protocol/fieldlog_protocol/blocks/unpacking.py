@@ -73,7 +73,7 @@ def unpack(types: Types, batch: Batch) -> list[Column]:
     groups = _walk(types, batch)
     series = _residuals(types, batch, groups)
     _integrate(series, heads, groups.predictors.transpose(2, 0, 1), _slopes(batch.data, groups))
-    there = np.arange(1 + series[0, 0].size) < batch.counts[:, None]
+    there = np.arange(1 + int(series[0, 0].size)) < batch.counts[:, None]
     return [_cut(series[column], heads[column], there, type_.dtype) for column, type_ in enumerate(types)]
 
 
