@@ -148,7 +148,7 @@ def test_an_escaped_text_stands_for_itself(text: str) -> None:
         ("[settings]\na = 'x${'\n", ["f:2:5: a variable that begins with ${ ends with }"]),
         ("[settings]\na = '${sreial}'\n", ["f:2:5: there is no variable 'sreial'. Did you mean ${serial}?"]),
         ("[settings]\na = '${}'\n", ["f:2:5: there is no variable ''. Name it below [variables], or use ${serial}"]),
-        ("[variables]\na = '${b}'\nb = '${a}'\n", ["f:2:5: the variable a is made of itself", "f:3:5: the variable b"]),
+        ("[variables]\na = '${b}'\nb = '${a}'\n", ["f:3:5: the variable b is made of itself: b of a of b"]),
         ("[metadata]\na = '${p}'\nb = ?\n[x]\n", ["f:2:5: there is no", "f:3:5: this is not TOML", "f:4:2: a config"]),
     ],
 )

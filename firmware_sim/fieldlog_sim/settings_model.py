@@ -16,6 +16,7 @@ from fieldlog_sim.settings_store import Section
 from fieldlog_sim.settings_transaction import Staged, Transactions
 
 _FORMATS = {SettingType.I32: "<i", SettingType.U32: "<I", SettingType.I64: "<q", SettingType.F32: "<f"}
+_F32_PRECISION = 2.0**-22
 _BOOLS = (b"\0", b"\1")
 
 
@@ -66,8 +67,15 @@ def _check_number(info: SettingInfo, value: bytes, layout: str) -> None:
         or (info.hi is not None and number > info.hi)
     ):
         raise BadValue
-    if info.step and info.lo is not None and (number - info.lo) % info.step:
+    if info.step and info.lo is not None and not _on_step(number - info.lo, info.step, abs(number) + abs(info.lo)):
         raise BadValue
+
+
+def _on_step(offset: float, step: float, size: float) -> bool:
+    """Reckoned in 32 bits, as firmware does: of limits like 0.1 neither the number nor the step is exact."""
+    if isinstance(offset, int) and isinstance(step, int):
+        return offset % step == 0
+    return abs(offset - round(offset / step) * step) <= (size + step) * _F32_PRECISION
 
 
 class SettingsModel:

@@ -38,7 +38,9 @@ async def described(device: Device, own: Schema | None, *, streams: bool = True)
     """The device's own description, or else that of its user; where there is none, say what can be done instead."""
     if await device.has_logger():
         info = await device.logger_info()
-        return Described(device, info, await read_target(device, info, cache=default_cache(), streams=streams))
+        return Described(
+            device, info, await read_target(device, info, cache=default_cache(), streams=streams, texts=streams)
+        )
     if own is not None:
         return Described(device, None, await read_target(device, own=own))
     raise RefusedError(

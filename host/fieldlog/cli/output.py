@@ -8,12 +8,14 @@ a table that is too wide for its screen is shown one value a line.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import click
 
@@ -148,8 +150,21 @@ def cell(value: object) -> str:
 
 
 def json_line(data: Mapping[str, object]) -> str:
-    """One line of JSON in printable ASCII."""
-    return json.dumps(data, default=_jsonable)
+    """One line of JSON in printable ASCII. JSON has no NaN and no infinity: they are the texts "nan", "inf" and "-inf"."""
+    try:
+        return json.dumps(data, default=_jsonable, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(data), default=_jsonable, allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in cast("Mapping[str, object]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in cast("Sequence[object]", value)]
+    return value
 
 
 def _jsonable(value: object) -> object:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 from fieldlog.config.channels import coefficients, find_channel
 from fieldlog.config.model import ChannelKey, Coefficients, Located, Place, Problem, Problems, Resolved, Wanted
@@ -51,13 +52,16 @@ class _Checker:
         for key, located in given.items():
             setting = self.target.schema.get(key)
             if setting is None:
-                self._tell(_at_key(located), self._unknown(key))
+                self._tell(_at_key(located), self._unknown(key, located.value))
                 continue
             with self._telling(located.place):
                 wanted[key] = encode(setting, value_of(setting, located.value))
         return wanted
 
-    def _unknown(self, key: str) -> str:
+    def _unknown(self, key: str, value: object) -> str:
+        if isinstance(value, dict):
+            inner = next(iter(cast("dict[str, object]", value)), "...")
+            return f'a setting\'s key is quoted, its parts with / between them: write "{key}/{inner}" = ...'
         firmware = f"firmware {self.target.firmware}" if self.target.firmware else "firmware"
         hint = nearest(key, self.target.schema) or "`fieldlog config show` lists what it has"
         return f"the device's {firmware} has no setting {key!r}. {hint}"
@@ -92,7 +96,7 @@ class _Checker:
         if not isinstance(text, str):
             self._tell(located.place, f"{key} is a text: write it in quotes")
             return None
-        if key == ZONE and text and known_zone({ZONE: text}) is None:
+        if key == ZONE and text and text != self.target.texts.get(ZONE) and known_zone({ZONE: text}) is None:
             self._tell(located.place, f"there is no time zone {text!r}: use an IANA name such as Europe/Berlin")
         return text
 

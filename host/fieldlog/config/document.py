@@ -8,19 +8,25 @@ from __future__ import annotations
 import re
 import tomllib
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, cast
 
 from fieldlog.config.model import Located, Place, Problem, Problems
 from fieldlog.config.toml_places import MAX_DEPTH, Path, Places, Spot, Statement, find_places
 from fieldlog_protocol.errors import FieldlogError
 
+_TOO_LONG = "this number has thousands of digits"
+_LARGEST = 10**300
+
 _MOST_PROBLEMS = 25
 """A file with more is no TOML at all."""
 
 MOST_BYTES = 1_000_000
+_MOST_READ = 2_000_000
+_LEAST_PROBLEMS = 3
+"""Every error makes the whole file be read once more: of very long files fewer are told at once."""
 _AT = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
 _LONG_QUOTES = ("'''", '"""')
 _PLACEHOLDER = "\0"
@@ -96,7 +102,8 @@ class _Reader:
         self._problems: list[Problem] = []
 
     def read(self) -> Document:
-        while len(self._problems) < _MOST_PROBLEMS:
+        most = max(_LEAST_PROBLEMS, min(_MOST_PROBLEMS, _MOST_READ // (len(self._text) + 1)))
+        while len(self._problems) < most:
             places = find_places(self._text)
             if places.too_deep is not None:
                 self._leave_out(
@@ -104,17 +111,27 @@ class _Reader:
                 )
                 continue
             try:
-                return self._document(tomllib.loads(self._text), places)
+                values = tomllib.loads(self._text)
+                if not self._endless(values, places):
+                    return self._document(values, places)
             except tomllib.TOMLDecodeError as error:
                 self._wrong(places, str(error))
             except ValueError:  # tomllib does not say where
-                self._leave_out(places, _too_long(self._text, places.statements), "this number has thousands of digits")
-        self._problems.append(Problem(None, "there are too many errors: is this a TOML file?"))
+                self._leave_out(places, _too_long(self._text, places.statements), _TOO_LONG)
+        self._problems.append(Problem(None, f"after {most} errors the rest was not looked at: is this a TOML file?"))
         return self._document({}, Places())
 
     def _document(self, values: dict[str, Any], places: Places) -> Document:
         kept = {key: value for key, value in values.items() if not key.startswith(_PLACEHOLDER)}
         return Document(self._name, kept, places.spots, self._lines, tuple(self._problems))
+
+    def _endless(self, values: Mapping[str, Any], places: Places) -> bool:
+        """Leave out a number that Python itself cannot turn into text: one of thousands of hexadecimal digits."""
+        path = _find_endless(values, ())
+        if path is None:
+            return False
+        self._leave_out(places, places.spots[path].value, _TOO_LONG)
+        return True
 
     def _wrong(self, places: Places, words: str) -> None:
         at = _AT.search(words)
@@ -159,6 +176,17 @@ def _too_long(text: str, statements: Sequence[Statement]) -> int:
         except ValueError:
             return statement.start
     return 0
+
+
+def _find_endless(value: object, path: Path) -> Path | None:
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return path
+    items: Iterable[tuple[str | int, object]] = ()
+    if isinstance(value, Mapping):
+        items = cast("Mapping[str, object]", value).items()
+    elif isinstance(value, list):
+        items = enumerate(cast("list[object]", value))
+    return next((found for key, item in items if (found := _find_endless(item, (*path, key))) is not None), None)
 
 
 def _lines(text: str) -> tuple[int, ...]:

@@ -238,7 +238,14 @@ class _Many:
         candidate.identity = Identity(index=candidate.index) if info is None else identity_of(info, candidate.index)
         await settle(device, lambda text: self.watch.say(candidate, text), self.wait_s)
         found, problems = resolved(self.document, candidate.identity)
-        target = await read_target(device, info, cache=self.cache, streams=bool(found.calibration), own=self.own)
+        target = await read_target(
+            device,
+            info,
+            cache=self.cache,
+            streams=bool(found.calibration),
+            texts=bool(found.metadata),
+            own=self.own,
+        )
         wanted, more = checked(found, target)
         candidate.problems = (*problems, *more, *log_problems(found))
         if candidate.problems:

@@ -5,6 +5,7 @@ Rule: what the device says is checked before it is believed.
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from collections.abc import Iterable
 
@@ -18,7 +19,10 @@ from fieldlog_protocol.errors import ProtocolError, UsageError
 Schema = dict[str, Setting]
 
 MAX_SETTINGS = 4096
-"""More than any device has: beyond it a description is taken for one that never ends."""
+MAX_CHOICES_IN_ALL = 4096
+"""More than any device has: beyond these a description is taken for one that never ends."""
+LONGEST_S = 120.0
+"""So long does a description take at most, also over the slowest of links."""
 
 
 async def schema(device: Device) -> Schema:
@@ -32,14 +36,31 @@ def schema_of(infos: Iterable[logger.SettingInfo]) -> Schema:
 
 
 async def read_infos(device: Device) -> tuple[logger.SettingInfo, ...]:
-    """The descriptions of all settings, each with all its choices."""
+    """The descriptions of all settings, each with all its choices; raises ProtocolError for one that goes on and on."""
+    limit = asyncio.timeout(LONGEST_S)
+    try:
+        async with limit:
+            return await _read_infos(device)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise ProtocolError(
+            f"the device was still describing its settings after {LONGEST_S:.0f} s, and fieldlog waits no longer for that"
+        ) from None
+
+
+async def _read_infos(device: Device) -> tuple[logger.SettingInfo, ...]:
     await device.need_logger()
     found: dict[str, logger.SettingInfo] = {}
+    choices = 0
     while True:
         page = await _page(device, len(found))
         for info in page.s:
             if info.k in found:
                 raise ProtocolError(f"the device describes its setting {info.k!r} twice")
+            choices += max(info.nc or 0, len(info.ch or ()))
+            if choices > MAX_CHOICES_IN_ALL:
+                raise ProtocolError(f"the device's settings have more than {MAX_CHOICES_IN_ALL} choices in all")
             found[info.k] = msgspec.structs.replace(info, ch=await _choices(device, len(found), info))
         if len(found) >= page.n:
             return tuple(found.values())

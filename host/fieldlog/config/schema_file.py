@@ -6,6 +6,7 @@ Rule: no device here. All that is wrong with a file is told at once, with its pl
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from fieldlog.config.document import Document, read_file
 from fieldlog.config.model import Problem, Problems
 from fieldlog.config.raw import REAL_FORMS, WHOLE_FORMS
 from fieldlog.config.schema import Schema, nearest
-from fieldlog.config.values import MAX_CHOICES, Setting, encode, value_of
+from fieldlog.config.values import LEAST_STEP, MAX_CHOICES, Setting, encode, value_of
 from fieldlog_protocol.commands.logger import SettingFlag, SettingType
 from fieldlog_protocol.errors import UsageError
 
@@ -34,6 +35,7 @@ _FLAGS = {
 }
 _TEXTS = ("unit", "text")
 _LIMITS = ("min", "max", "step")
+_LARGEST = sys.float_info.max
 _FIELDS = ("type", *_TEXTS, *_LIMITS, "default", "choices", *_FLAGS)
 
 
@@ -128,8 +130,8 @@ def _limits(
         low, high = (_own_limit(form, limit, highest=end) for limit, end in ((low, False), (high, True)))
     if low is not None and high is not None and low > high:
         raise _Wrong("min", f"its lowest value {low} is above its highest {high}")
-    if step is not None and step <= 0:
-        raise _Wrong("step", "a step is above 0")
+    if step is not None and not step >= (1 if whole else LEAST_STEP):
+        raise _Wrong("step", "a step is above 0, and no smaller than a 32-bit float can be")
     return low, high, step
 
 
@@ -148,8 +150,8 @@ def _number(given: Mapping[str, object], name: str, *, whole: bool) -> int | flo
     value = given.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124 - NaN
-        raise _Wrong(name, f"{name} is a number")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _LARGEST:
+        raise _Wrong(name, f"{name} is a number, and a finite one")
     if whole and not isinstance(value, int):
         raise _Wrong(name, f"{name} is a whole number for this type")
     return value

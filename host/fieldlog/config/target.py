@@ -5,11 +5,12 @@ Rule: reading only; nothing here changes a device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from fieldlog.config.schema import Schema, schema
 from fieldlog.config.schema_cache import SchemaCache
+from fieldlog.deployment import read_metadata
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_streams
@@ -20,13 +21,15 @@ from fieldlog_protocol.errors import RefusedError
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A device's description of itself; `uid` None: it is no logger. `streams` hold the calibrations that its channels have now."""
+    """A device's description of itself; `uid` None: it is no logger. `streams` hold the calibrations that its channels have now,
+    `texts` the metadata: what another program wrote there may stay though a file could not newly say it."""
 
     schema: Schema
     streams: Sequence[StreamInfo]
     firmware: str
     capabilities: Capability
     uid: bytes | None = None
+    texts: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def calibrates(self) -> bool:
@@ -43,9 +46,10 @@ async def read_target(
     *,
     cache: SchemaCache | None = None,
     streams: bool = True,
+    texts: bool = True,
     own: Schema | None = None,
 ) -> Target:
-    """The description; `info` where it was asked before. Without `streams` it serves for settings alone.
+    """The description; `info` where it was asked before. Without `streams` and `texts` it serves for settings alone.
 
     `own`: what its user says that a stock device has; raises NoLogger for one of which nobody says anything.
     """
@@ -53,7 +57,14 @@ async def read_target(
         return Target(own, (), "", Capability(0))
     info = info or await device.logger_info()
     known = await (schema(device) if cache is None else cache.schema(device, info))
-    return Target(known, await _streams(device) if streams else (), info.firmware, info.capabilities, info.uid)
+    return Target(
+        known,
+        await _streams(device) if streams else (),
+        info.firmware,
+        info.capabilities,
+        info.uid,
+        (await read_metadata(device) or {}) if texts and Capability.METADATA in info.capabilities else {},
+    )
 
 
 async def _streams(device: Device) -> Sequence[StreamInfo]:

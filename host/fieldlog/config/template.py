@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import cast
@@ -26,6 +26,11 @@ BUILT_IN = ("serial", "uid", "product", "label", "index")
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[^{}]*)\}|\$\{")
 _LITERAL = "$${"
+_LONGEST_TEXT = 10_000
+"""More than any setting takes; variables of variables would grow without bound."""
+_NAMED = 8
+_MOST_NESTED = 50
+"""Variables that are made of each other in one chain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +159,10 @@ def _no_table(key: str, value: object, names: tuple[str, ...]) -> str:
     return f"{key!r} stands in no table: settings stand below [settings]"
 
 
+def _chain(names: Sequence[str]) -> str:
+    return " of ".join(names if len(names) <= _NAMED else [*names[:_NAMED], "..."])
+
+
 class _Variables:
     """What `${name}` stands for. Variables may be made of others."""
 
@@ -163,6 +172,7 @@ class _Variables:
         self._table = {name: located for name, located in table.items() if self._fit(name, located)}
         self._unfit = frozenset(table) - frozenset(self._table)
         self._open: list[str] = []
+        self._values: dict[str, str] = {}
 
     def _fit(self, name: str, located: Located[object]) -> bool:
         if name in self._built_in:
@@ -196,7 +206,14 @@ class _Variables:
         alone = _REFERENCE.fullmatch(text)
         if keep and alone and alone["name"] in self._table:
             return self._table[alone["name"]].value
-        return _REFERENCE.sub(lambda match: self._replaced(match, located), text)
+        if len(text) > _LONGEST_TEXT:
+            self._tell(located, f"a text with variables has no more than {_LONGEST_TEXT} characters")
+            return ""
+        filled = _REFERENCE.sub(lambda match: self._replaced(match, located), text)
+        if len(filled) > _LONGEST_TEXT:
+            self._tell(located, f"with its variables this is a text of more than {_LONGEST_TEXT} characters")
+            return ""
+        return filled
 
     def _replaced(self, match: re.Match[str], located: Located[object]) -> str:
         name = match["name"]
@@ -217,13 +234,20 @@ class _Variables:
             hint = f"Did you mean ${{{near[0]}}}?" if near else f"Name it below [variables], or use {self._known()}"
             self._tell(located, f"there is no variable {name!r}. {hint}")
             return ""
-        if name in self._open:
-            self._tell(self._table[name], f"the variable {name} is made of itself: {' of '.join([*self._open, name])}")
-            return ""
-        return self._nested(name)
+        if name not in self._values:
+            self._values[name] = self._nested(name)
+        return self._values[name]
 
     def _nested(self, name: str) -> str:
+        """Each variable is worked out once, and what is wrong with it told once."""
         own = self._table[name]
+        if name in self._open:
+            ring = [*self._open[self._open.index(name) :], name]
+            self._tell(own, f"the variable {name} is made of itself: {_chain(ring)}")
+            return ""
+        if len(self._open) >= _MOST_NESTED:
+            self._tell(own, f"more than {_MOST_NESTED} variables are made of each other here: {_chain(self._open)}")
+            return ""
         self._open.append(name)
         value = self._fill(own.value, own, keep=False)
         self._open.pop()

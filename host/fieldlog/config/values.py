@@ -23,8 +23,8 @@ _INTEGERS = (SettingType.I32, SettingType.U32, SettingType.I64)
 SWITCH_WORDS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
 _LIMIT = 2**64
 _FLOAT_LIMIT = 2**128  # where 32-bit floats end; larger whole numbers cannot even be compared as floats
-_LEAST_STEP = 2.0**-126  # the smallest 32-bit float that has all its digits
-_F32_PRECISION = 2.0**-22  # a step is reckoned in 32 bits on the device, and rounded twice
+LEAST_STEP = 2.0**-126  # the smallest 32-bit float that has all its digits
+_F32_PRECISION = Fraction(1, 2**22)  # a step is reckoned in 32 bits on the device, and rounded twice
 HEX = "hex:"
 """Before bytes in a file, so that they are not taken for text."""
 
@@ -90,7 +90,7 @@ def _require_sense(info: SettingInfo, kind: SettingType, choices: tuple[str, ...
         raise _senseless(info, "its limits are no numbers that it could have")
     if info.lo is not None and info.hi is not None and info.lo > info.hi:
         raise _senseless(info, f"its lowest value {info.lo} is above its highest {info.hi}")
-    if info.step and info.step < _LEAST_STEP:
+    if info.step and info.step < LEAST_STEP:
         raise _senseless(info, f"its step is {info.step}")
     if len(choices) > MAX_CHOICES:
         raise _senseless(info, f"it has {len(choices)} choices, and one byte can name {MAX_CHOICES}")
@@ -169,7 +169,10 @@ def _whole_number(setting: Setting, words: str) -> int:
     except ValueError:
         number = _quantity(setting, words)
     if number.denominator != 1:
-        about = f"that is {float(number):g} {setting.unit}".rstrip()
+        try:
+            about = f"that is {float(number):g} {setting.unit}".rstrip()
+        except OverflowError:
+            raise _unfit(setting, words) from None
         raise UsageError(f"{setting.key} cannot be {words!r}: {about}, and it takes {allowed(setting)}")
     return int(number)
 
@@ -255,7 +258,7 @@ def _number(setting: Setting, value: Value) -> bytes:
 
 def _sized(setting: Setting, value: Value) -> bytes:
     if setting.type is SettingType.TEXT and isinstance(value, str):
-        data = value.encode()
+        data = _utf8(setting, value)
     elif setting.type is SettingType.BYTES and isinstance(value, bytes):
         data = value
     else:
@@ -265,8 +268,15 @@ def _sized(setting: Setting, value: Value) -> bytes:
     return data
 
 
+def _utf8(setting: Setting, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # bytes on a command line that are no UTF-8
+        raise UsageError(f"{setting.key} cannot be {text!a}: that is no Unicode text") from None
+
+
 def _within(setting: Setting, number: float) -> bool:
-    if not -_FLOAT_LIMIT <= number <= _FLOAT_LIMIT:
+    if isinstance(number, float) and not math.isfinite(number):
         return False
     if (setting.low is not None and number < setting.low) or (setting.high is not None and number > setting.high):
         return False
@@ -276,11 +286,11 @@ def _within(setting: Setting, number: float) -> bool:
 def _on_step(number: float, low: float, step: float | None) -> bool:
     if not step:
         return True
-    offset = number - low
-    if isinstance(offset, int) and isinstance(step, int):
+    offset = Fraction(number) - Fraction(low)  # exact: floats would overflow between limits that are far apart
+    if isinstance(number, int) and isinstance(low, int) and isinstance(step, int):
         return offset % step == 0
-    tolerance = max(abs(number), abs(low), step) * _F32_PRECISION
-    return math.isclose(offset, round(offset / step) * step, abs_tol=tolerance)
+    tolerance = Fraction(max(abs(number), abs(low), step)) * _F32_PRECISION
+    return abs(offset - round(offset / Fraction(step)) * Fraction(step)) <= tolerance
 
 
 def _range(setting: Setting) -> str:
