@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fieldlog_sim.replay import Replay
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_GOODBYE_S = 1.0
 
 
 @runtime_checkable
@@ -229,8 +230,12 @@ async def _run_until(stop: asyncio.Event, links: list[Link]) -> None:
     for task in tasks:
         if task.done():
             task.result()
+    for link in links:
+        link.close()
+    _, late = await asyncio.wait(tasks, timeout=_GOODBYE_S)  # a radio ends what it has begun: it is not to be cut short
+    for task in late:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.wait(tasks, timeout=_GOODBYE_S)
 
 
 async def _open_site(options: Options) -> Site | None:
