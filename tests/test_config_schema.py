@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 import fieldlog.config.schema_cache as module
 from fieldlog.config.schema import schema_of
@@ -57,6 +58,9 @@ class Logger:
 
 
 SCHEMA = schema_of(INFOS)
+EXTRA = SettingInfo(k="extra", t=SettingType.BOOL)
+ENDS = 2
+"""Of what is known already the first page and the last are asked for, to see whether it is so."""
 
 
 def files(folder: Path) -> set[Path]:
@@ -69,7 +73,7 @@ async def test_what_was_read_once_is_not_asked_for_again(tmp_path: Path) -> None
     assert await cache.schema(first.device, info_of()) == SCHEMA
     assert await cache.schema(second.device, info_of()) == SCHEMA
     assert await SchemaCache(cache.folder).schema(third.device, info_of()) == SCHEMA
-    assert (first.pages, second.pages, third.pages) == (len(INFOS), 0, 0)
+    assert (first.pages, second.pages, third.pages) == (len(INFOS), ENDS, ENDS)
     assert list(SCHEMA) == [info.k for info in INFOS]
 
 
@@ -133,7 +137,7 @@ async def test_of_many_devices_of_a_kind_one_is_asked(tmp_path: Path) -> None:
     assert all(
         schema == SCHEMA for schema in await asyncio.gather(*[cache.schema(one.device, info_of()) for one in loggers])
     )
-    assert sum(one.pages for one in loggers) == len(INFOS)
+    assert sum(one.pages for one in loggers) == len(INFOS) + 99 * ENDS
 
 
 async def test_a_device_that_fails_leaves_the_reading_to_the_next(tmp_path: Path) -> None:
@@ -172,4 +176,25 @@ async def test_the_folder_does_not_grow_for_ever(tmp_path: Path, monkeypatch: py
     assert len(files(tmp_path)) == 3
     newest = Logger()
     await SchemaCache(tmp_path).schema(newest.device, info_of(b"\5"))
-    assert not newest.pages
+    assert newest.pages == ENDS
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        INFOS[:3],
+        INFOS[1:],
+        (*INFOS, EXTRA),
+        (replace(INFOS[0], hi=7), *INFOS[1:]),
+        (*INFOS[:3], replace(INFOS[3], d=b"")),
+    ],
+    ids=["fewer", "others", "more", "first", "last"],
+)
+async def test_what_a_device_says_under_the_hash_of_others_harms_none_of_them(
+    tmp_path: Path, other: tuple[SettingInfo, ...]
+) -> None:
+    cache = SchemaCache(tmp_path)
+    assert await cache.schema(Logger(other).device, info_of()) == schema_of(other)
+    assert await cache.schema(Logger().device, info_of()) == SCHEMA
+    assert await SchemaCache(tmp_path).schema(Logger(other).device, info_of()) == schema_of(other)
+    assert await SchemaCache(tmp_path).schema(Logger().device, info_of()) == SCHEMA

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -66,6 +66,29 @@ async def _read_infos(device: Device) -> tuple[logger.SettingInfo, ...]:
             return tuple(found.values())
         if not page.s:
             raise ProtocolError(f"the device announces {page.n} settings and describes only {len(found)}")
+
+
+async def still_describes(device: Device, known: Sequence[logger.SettingInfo]) -> bool:
+    """Whether a device gives so many settings, and the first page and the last setting as they were read before."""
+    positions = sorted({0, max(0, len(known) - 1)})
+    pages = await asyncio.gather(*(_page(device, position) for position in positions))
+    return all(
+        page.n == len(known) and _are(page.s, known[position:]) for position, page in zip(positions, pages, strict=True)
+    )
+
+
+def _are(said: Sequence[logger.SettingInfo], known: Sequence[logger.SettingInfo]) -> bool:
+    """Whether these are the first of the settings known, and some, unless none is known."""
+    return min(1, len(known)) <= len(said) <= len(known) and all(map(_alike, said, known))
+
+
+def _alike(said: logger.SettingInfo, known: logger.SettingInfo) -> bool:
+    """A page may give only the first of the choices."""
+    choices = said.ch or ()
+    return (
+        msgspec.structs.replace(said, ch=None) == msgspec.structs.replace(known, ch=None)
+        and choices == ((known.ch or ())[: len(choices)])
+    )
 
 
 async def _page(device: Device, position: int, choice: int = 0) -> logger.SchemaResponse:

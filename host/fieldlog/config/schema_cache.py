@@ -1,7 +1,8 @@
 """Descriptions of settings that were read before, by the hash that devices give of theirs.
 
 Rule: a cache may be slow or gone, never wrong: what is damaged is read from the device again, and a folder that cannot be
-written costs time only.
+written costs time only. A hash is only what a device says: of what is kept the beginning, the end and the length are
+compared with what the device describes now, and where they differ it is read as a whole.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from fieldlog.config.schema import Schema, read_infos, schema_of
+from fieldlog.config.schema import Schema, read_infos, schema_of, still_describes
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.whole_file import whole_file
-from fieldlog_protocol.commands.logger import SchemaResponse
+from fieldlog_protocol.commands.logger import SchemaResponse, SettingInfo
 from fieldlog_protocol.errors import FieldlogError, ProtocolError
 from fieldlog_protocol.wire import decode_body, encode_body
+
+Infos = tuple[SettingInfo, ...]
 
 MOST_FILES = 256
 _DIGEST_BYTES = 32
@@ -31,7 +34,7 @@ class SchemaCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._known: dict[str, Schema] = {}
+        self._known: dict[str, Infos] = {}
         self._reading: dict[str, asyncio.Lock] = {}
 
     async def schema(self, device: Device, info: LoggerInfo) -> Schema:
@@ -40,9 +43,14 @@ class SchemaCache:
             return schema_of(await read_infos(device))
         name = _name(info)
         async with self._turn(name):
-            if name not in self._known:
-                self._known[name] = self._stored(name) or await self._read(device, name)
-            return self._known[name]
+            known = self._known.get(name) or self._stored(name)
+            if known is None:
+                self._known[name] = known = await self._read(device, name)
+                return schema_of(known)
+        self._known[name] = known
+        if not await still_describes(device, known):
+            known = await self._read(device, name)
+        return schema_of(known)
 
     @asynccontextmanager
     async def _turn(self, name: str) -> AsyncGenerator[None]:
@@ -59,18 +67,20 @@ class SchemaCache:
         finally:
             lock.release()
 
-    async def _read(self, device: Device, name: str) -> Schema:
+    async def _read(self, device: Device, name: str) -> Infos:
         infos = await read_infos(device)
-        known = schema_of(infos)
+        schema_of(infos)
         self._store(name, encode_body(SchemaResponse(n=len(infos), i=0, s=infos)))
-        return known
+        return infos
 
-    def _stored(self, name: str) -> Schema | None:
+    def _stored(self, name: str) -> Infos | None:
         """None too where the file is damaged or written by another version of fieldlog."""
         try:
             data = (self.folder / name).read_bytes()
             if data[:_DIGEST_BYTES] == _digest(name, data[_DIGEST_BYTES:]):
-                return schema_of(decode_body(data[_DIGEST_BYTES:], SchemaResponse).s)
+                infos = decode_body(data[_DIGEST_BYTES:], SchemaResponse).s
+                schema_of(infos)
+                return infos
         except (OSError, ProtocolError):
             pass
         return None
