@@ -145,15 +145,18 @@ async def pull_with_drops(seed: int, folder: Path, bench: LiveBench) -> tuple[in
     at = sorted(draw.sample(range(1, PULL_PACKETS), draw.choice([1, 1, 2, 3])))
     bonds = folder / "bonds.json" if draw.random() < 0.5 else None
     archive = folder / "archive"
+    counted: list[int] = []
 
     async with served(bench, at, draw.choice([0.0, 0.0, 1.0]), bonds) as (url, drops):
 
         async def command() -> None:
             async with fieldlog.connect(url) as device:
                 with fieldlog.archive.open(archive) as store:
-                    await pull_steadily(device, store, parse(url).reconnect_s)
+                    result = await pull_steadily(device, store, parse(url).reconnect_s)
+                    counted.append(result.blocks)
 
         repeated = await finished(command)
+    assert repeated or counted == [len(bench.wires())]
     with fieldlog.archive.open(archive, writable=False) as store:
         (log,) = store.logs()
         for wire in bench.wires():
