@@ -58,6 +58,12 @@ class Arm:
         self.said: dict[str, Any] = json.loads(out)
         return code
 
+    def status(self) -> dict[str, Any]:
+        self._capsys.readouterr()
+        assert invoke(["log", "status", "--json", "--device", self._url]) == 0
+        found: dict[str, Any] = json.loads(self._capsys.readouterr().out)
+        return {key: found[key] for key in ("state", "session", "label", "metadata")}
+
     def problems(self) -> list[str]:
         return [line for line in self.err.splitlines() if line.startswith("d.toml:")]
 
@@ -163,9 +169,30 @@ def test_what_is_wrong_with_an_option_is_no_problem_of_the_file(arm: Arm) -> Non
     assert "there is no stream 'sky'" in arm.err
 
 
-def test_a_file_without_a_log_table_arms_as_no_file_does(arm: Arm) -> None:
-    assert arm('[settings]\n"alarm/high" = 30\n') == 0
-    assert (arm.said["label"], arm.said["state"]) == ("", "logging")
+@pytest.mark.parametrize("text", ["", "[log]\n", '[metadata]\nsite = "x"\n', '[devices.other.log]\nlabel = "x"\n'])
+def test_a_file_that_says_nothing_of_a_session_begins_none(arm: Arm, device: Simulator, text: str) -> None:
+    before = arm.status()
+    assert arm(text) == 2
+    assert "d.toml has no [log] table that says anything for this device" in arm.err
+    assert arm.status() == before
+    assert arm(text, "--label", "mine") == 0, arm.err
+    assert arm.said["label"] == "mine"
+
+
+@pytest.mark.parametrize("option", ["at", "until"])
+def test_a_clock_that_is_not_set_is_no_fault_of_the_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with simulator() as unset:
+        arm = Arm(capsys, unset.url)
+        assert arm(f'[log]\n{option} = "2037-01-01T00:00Z"\n') == 4
+        assert f"the device's clock is not set, so it cannot know when --{option} is" in arm.err
+        assert arm.problems() == []
+        assert arm(f'[log]\n{option} = "2037-01-01T00:00Z"\nstreams = ["nope"]\n') == 2
+        assert len(arm.problems()) == 1, "what is wrong with the file is told first, and alone"
+        assert "no stream 'nope'" in arm.err
+        assert arm.status()["state"] == "idle"
 
 
 def test_two_ways_to_begin_are_told_without_a_device_too() -> None:

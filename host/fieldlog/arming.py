@@ -6,6 +6,7 @@ Rule: whatever can be found wrong here is found before anything is changed on th
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -133,7 +134,9 @@ def request_for(wish: Wish, known: Survey) -> ArmRequest:
 
 
 def unfit(wish: Wish, known: Survey) -> list[UnfitWish]:
-    """All that the device cannot do of a wish."""
+    """All that the device cannot do of a wish. That its clock is not set is no fault of the wish's: it counts as set."""
+    if known.clock.utc_us is None:
+        known = replace(known, clock=DeviceTime(time.time_ns() // 1000, 0, 0))
     found: list[UnfitWish] = []
     while True:
         try:
@@ -304,11 +307,9 @@ def _time(wish: Wish, field: str, zone: ZoneInfo | None) -> dt.datetime | None:
 
 def _require_clock(request: ArmRequest, until: dt.datetime | None, clock: DeviceTime) -> None:
     if clock.utc_us is None and (request.start == StartMode.AT or until is not None):
-        raise UnfitWish(
-            "at" if request.start == StartMode.AT else "until",
-            "the device's clock is not set, so it cannot know when that is. Nothing was changed; "
-            "`fieldlog clock sync` sets it",
-        )
+        what = "--at" if request.start == StartMode.AT else "--until"
+        text = f"the device's clock is not set, so it cannot know when {what} is. Nothing was changed; `fieldlog clock sync` sets it"
+        raise RefusedError(LoggerError.CLOCK_NOT_SET, Group.LOGGER, text)
 
 
 def _require_order(request: ArmRequest, at: dt.datetime | None, until: dt.datetime | None, clock: DeviceTime) -> None:

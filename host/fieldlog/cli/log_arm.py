@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import click
 import msgspec
 
 from fieldlog import deployment
-from fieldlog.arming import Preflight, Wish, arm, assumed_zones, prepare, recorded_streams, survey
+from fieldlog.arming import Preflight, Survey, Wish, arm, assumed_zones, prepare, recorded_streams, survey
 from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.log_words import (
     battery_json,
@@ -27,8 +28,9 @@ from fieldlog.cli.log_words import (
     stop_json,
     streams_field,
 )
-from fieldlog.config.document import read_file
+from fieldlog.config.document import Document, read_file
 from fieldlog.config.log_section import FIELDS, combined, wish_of
+from fieldlog.config.template import identity_of, resolve
 from fieldlog.device import Device
 from fieldlog.estimate import estimate, shortfalls
 from fieldlog.local_times import typed_time
@@ -114,7 +116,7 @@ def arm_command(common: Common, /, file: Path | None, **words: Any) -> None:
         async with common.connect() as device:
             await device.need_logger()
             known = await survey(device)
-            wish = combined({}, given) if document is None else wish_of(document, known, given)
+            wish = combined({}, given) if document is None else _by_file(document, known, given)
             request, found = await prepare(device, wish, known)
             for sentence in assumed_zones(wish, found.metadata):
                 common.output.note(sentence)
@@ -166,6 +168,17 @@ def arm_command(common: Common, /, file: Path | None, **words: Any) -> None:
         )
 
     common.output.result(data, show)
+
+
+def _by_file(document: Document, known: Survey, given: Mapping[str, object]) -> Wish:
+    """What the file wants of this device; one that does not say is no reason to record everything at once."""
+    wish = wish_of(document, known, given)
+    if not given and not resolve(document, identity_of(known.info)).log:
+        raise UsageError(
+            f"{document.name} has no [log] table that says anything for this device. Nothing was changed; say there what to "
+            "record, or with options, or leave --from out: then all streams are recorded from now on"
+        )
+    return wish
 
 
 def _zone(option: str, text: str | None, found: Preflight) -> dt.tzinfo | None:
