@@ -29,7 +29,7 @@ from fieldlog_protocol.commands.logger import (
     State,
     StreamPeriod,
 )
-from fieldlog_protocol.errors import UsageError
+from fieldlog_protocol.errors import RefusedError, UsageError
 from fieldlog_protocol.wire import decode_body, encode_body
 
 DAY_S = 86_400
@@ -198,7 +198,7 @@ def test_what_makes_no_sense_is_said_before_anything_is_changed(wish: Wish, said
 
 @pytest.mark.parametrize("wish", [Wish(at="2031-01-01"), Wish(until="2031-01-01")])
 def test_times_need_the_devices_clock(wish: Wish) -> None:
-    with pytest.raises(UsageError, match="clock sync"):
+    with pytest.raises(RefusedError, match="clock sync"):
         request(wish, NOT_SET)
     assert request(Wish(after_s=60), NOT_SET).at == 60
 
