@@ -252,6 +252,13 @@ def test_without_a_terminal_nobody_can_agree(cli: Cli, loggers: Simulator, monke
         assert cli.apply("a.toml", loggers.urls, "--dry-run") == 0, "to look needs nobody's consent"
 
 
+def test_keys_of_a_section_for_others_are_looked_at_too(cli: Cli, loggers: Simulator) -> None:
+    Path("a.toml").write_text('[devices."nowhere".settings]\n"alarm/hihg" = 20\n"alarm/low" = -5\n')
+    assert cli.apply("a.toml", loggers.urls[:2], "--dry-run") == 0
+    assert "a.toml:2:1: none of these devices has a setting 'alarm/hihg'. Did you mean alarm/high?" in cli.err
+    assert "alarm/low" not in cli.err
+
+
 class Terminal:
     """The command on a terminal of its own."""
 

@@ -18,7 +18,7 @@ from fieldlog.cli.failure import FAILED, described, exit_code, sentence
 from fieldlog.cli.output import OnProgress, json_line
 from fieldlog.config.apply import TIMEOUT_S, WAIT_S
 from fieldlog.config.document import Document, read_file
-from fieldlog.config.many import Candidate, Stage, Watch, apply_many
+from fieldlog.config.many import Candidate, Stage, Watch, apply_many, unheard_of
 from fieldlog.config.plan_words import plan_json, plan_lines
 from fieldlog.config.schema import Schema
 from fieldlog.config.schema_cache import default_cache
@@ -194,6 +194,8 @@ class _Show:
         if known:
             for section in unused_sections(self.document, known):
                 self.common.output.note(f"{self.file}: the section {section!r} holds for none of these devices")
+                for problem in unheard_of(self.document, section, candidates):
+                    self.common.output.note(problem.text(str(self.file)))
         changing = [candidate for candidate in candidates if candidate.stage is Stage.PLANNED]
         if not changing or self.dry_run:
             return False

@@ -19,10 +19,10 @@ from fieldlog.config.log_section import log_problems
 from fieldlog.config.model import Plan, Problem, Problems
 from fieldlog.config.outcome import with_state
 from fieldlog.config.plan import make_plan
-from fieldlog.config.schema import Schema
+from fieldlog.config.schema import Schema, nearest
 from fieldlog.config.schema_cache import SchemaCache
 from fieldlog.config.target import read_target
-from fieldlog.config.template import Identity, identity_of, resolved
+from fieldlog.config.template import Identity, identity_of, resolved, section_settings
 from fieldlog.connection import connect
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo, NoLogger
@@ -69,6 +69,8 @@ class Candidate:
     plan: Plan | None = None
     problems: tuple[Problem, ...] = ()
     """What is wrong with the file for this device."""
+    schema: Schema | None = None
+    """The settings that it describes."""
     applied: Applied | None = None
     error: FieldlogError | OSError | None = None
     same_as: str | None = None
@@ -145,6 +147,17 @@ def common_problems(candidates: Sequence[Candidate]) -> tuple[Problem, ...]:
     return tuple(
         problem if len(names) == len(asked) else Problem(problem.place, f"{problem.sentence} ({_named(names)})")
         for problem, names in minding.items()
+    )
+
+
+def unheard_of(document: Document, section: str, candidates: Sequence[Candidate]) -> tuple[Problem, ...]:
+    """Keys of a section for other devices that none of these has, though theirs may."""
+    schemas = [candidate.schema for candidate in candidates if candidate.schema is not None]
+    known = {key for schema in schemas for key in schema}
+    return tuple(
+        Problem(located.key_place, f"none of these devices has a setting {key!r}. {nearest(key, known)}".rstrip())
+        for key, located in section_settings(document, section).items()
+        if schemas and key not in known
     )
 
 
@@ -246,6 +259,7 @@ class _Many:
             texts=bool(found.metadata),
             own=self.own,
         )
+        candidate.schema = target.schema
         wanted, more = checked(found, target)
         candidate.problems = (*problems, *more, *log_problems(found))
         if candidate.problems:

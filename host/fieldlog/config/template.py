@@ -86,6 +86,11 @@ def unused_sections(document: Document, identities: Iterable[Identity]) -> list[
     return [pattern for pattern in patterns if not any(matches(pattern, identity) for identity in known)]
 
 
+def section_settings(document: Document, section: str) -> Mapping[str, Located[object]]:
+    """What a section says of settings, its variables not replaced."""
+    return _Reader(document).merged("settings", [(DEVICES, section)]) or {}
+
+
 def matches(pattern: str, identity: Identity) -> bool:
     """Whether a section holds for a device: `serial:`, `uid:` and `label:` say what is meant, else any of them is."""
     texts = {"serial": identity.serial, "uid": identity.uid, "label": identity.label}
