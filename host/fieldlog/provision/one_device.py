@@ -20,6 +20,7 @@ from fieldlog.clock import DeviceTime, read_clock, sync_clock
 from fieldlog.config.apply import apply, settle
 from fieldlog.config.plan import make_plan
 from fieldlog.config.plan_words import plan_json
+from fieldlog.config.same_device import require_same
 from fieldlog.config.schema_cache import SchemaCache
 from fieldlog.config.target import read_target
 from fieldlog.deployment import read_metadata
@@ -78,13 +79,15 @@ class Work:
 
     async def _prepare(self) -> None:
         await self._flash()
-        info = await self.device.logger_info()
+        info = await self._same()
         self._identify(info)
         found = await self._order(info)
         await self._stop(info)
         await self._configure(found)
+        await self._same()
         await self._clock()
         await self._test(info)
+        await self._same()
         await self._arm(found.wish)
 
     # before anything is written
@@ -195,7 +198,7 @@ class Work:
             await asyncio.sleep(_PAUSE_S)
             with suppress(LinkError):
                 await self.device.reopen()
-                if (await self.device.logger_info()).boot_id != before:
+                if (await self._same()).boot_id != before:
                     return
             if asyncio.get_running_loop().time() > deadline:
                 raise LinkError(
@@ -204,6 +207,10 @@ class Work:
                 )
 
     # small parts
+
+    async def _same(self) -> LoggerInfo:
+        """What the device says of itself, if it still is the one at the link: what is in the record is of that one."""
+        return await require_same(self.device, bytes.fromhex(self.record.uid))
 
     def _identify(self, info: LoggerInfo) -> None:
         self.record.serial, self.record.firmware = info.serial, info.firmware
