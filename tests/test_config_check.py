@@ -164,7 +164,7 @@ def test_values_of_other_types_are_refused_in_words(line: str, says: str) -> Non
         ('humidity = ["1"]', "a coefficient '1', which is no number"),
         ("humidity = [true]", "a coefficient true, which is no number"),
         ("humidity = [1, 2, 3, 4, 5, 6, 7, 8, 9]", "9 coefficients, and a calibration has up to 8"),
-        ('humidity = [1]\n"air/humidity" = [1]', "air/humidity, which is calibrated above already"),
+        ('humidity = [1, 1]\n"air/humidity" = [1, 1]', "air/humidity, which is calibrated above already"),
         ("Humidity = []", "Did you mean humidity?"),
     ],
 )

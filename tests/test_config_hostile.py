@@ -15,6 +15,7 @@ import fieldlog.config.schema as module
 from config_bench import connected
 from device_bench import Bench, refused
 from fieldlog.cli.output import json_line
+from fieldlog.config.channels import coefficients
 from fieldlog.config.check import check, checked
 from fieldlog.config.document import parse
 from fieldlog.config.export import export
@@ -26,8 +27,10 @@ from fieldlog.config.schema_file import read_schema
 from fieldlog.config.target import Target, read_target
 from fieldlog.config.template import Identity, resolved
 from fieldlog.config.values import Setting, decode, encode, parse_words
+from fieldlog.config.write import write
 from fieldlog.device import Device
 from fieldlog_protocol.blocks.metadata import encode_metadata
+from fieldlog_protocol.blocks.schema import Channel, ChannelType
 from fieldlog_protocol.commands import logger, settings
 from fieldlog_protocol.commands.logger import (
     Capability,
@@ -37,7 +40,7 @@ from fieldlog_protocol.commands.logger import (
     SettingInfo,
     SettingType,
 )
-from fieldlog_protocol.errors import ProtocolError, UsageError
+from fieldlog_protocol.errors import ProtocolError, RefusedError, UsageError
 from virtual_link import run
 
 SOON_S = 10.0
@@ -164,6 +167,27 @@ def test_a_zone_that_another_program_wrote_stays_and_is_given_to_no_other(zone: 
     assert run(bench, connected(bench, exported_and_planned)).empty
     (sentence,) = [sentence for sentence in problems(f"[metadata]\nzone = '{zone}'") if "zone" in sentence]
     assert "there is no time zone" in sentence
+
+
+def test_a_constant_is_no_calibration_unless_the_device_has_it_already() -> None:
+    for given in ([5], [0, 0], [1.5, 0.0, 0.0]):
+        with pytest.raises(UsageError, match="would make every reading"):
+            coefficients("t", Channel("t", "Cel", ChannelType.I16), given)
+    kept = Channel("t", "Cel", ChannelType.I16, calibration=(5.0,))
+    assert coefficients("t", kept, [5]) == (5.0,)
+
+
+async def test_a_write_that_fails_on_a_device_without_types_says_what_holds() -> None:
+    class Stock:
+        async def write_setting(self, key: str, _value: bytes) -> None:
+            if key == "c":
+                raise RefusedError(2, 3, "there is no such key")
+
+    device = cast("Device", Stock())
+    with pytest.raises(RefusedError, match=r"no such key\. That was c\. Written before it, .* not stored: a, b\."):
+        await write(device, {"a": b"1", "b": b"2", "c": b"3", "d": b"4"})
+    with pytest.raises(RefusedError, match="That was c; nothing was written before it"):
+        await write(device, {"c": b"3"})
 
 
 def test_json_has_no_numbers_that_json_does_not_have() -> None:

@@ -12,7 +12,9 @@ import click
 from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.config_raw import schema_option
 from fieldlog.cli.config_target import Described, described
+from fieldlog.config.export import toml_value
 from fieldlog.config.json_schema import json_schema
+from fieldlog.config.present import meaning
 from fieldlog.config.schema import Schema
 from fieldlog.config.values import Setting, allowed
 from fieldlog.files import check_target
@@ -75,4 +77,10 @@ def _table(common: Common, known: Schema) -> None:
 def _setting_json(setting: Setting) -> Mapping[str, object]:
     flags = [flag.name.lower() for flag in setting.flags if flag.name]
     fields = {name: value for name, value in asdict(setting).items() if name != "form"}
-    return fields | {"type": setting.type.name.lower(), "flags": flags, "choices": list(setting.choices)}
+    default = None if setting.default is None else toml_value(meaning(setting, setting.default))
+    return fields | {
+        "default": default,
+        "type": setting.type.name.lower(),
+        "flags": flags,
+        "choices": list(setting.choices),
+    }

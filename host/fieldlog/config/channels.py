@@ -67,6 +67,10 @@ def coefficients(name: str, channel: Channel, value: object) -> Coefficients:
     numbers = tuple(_number(name, item) for item in cast("list[object]", value))
     if numbers and not channel.calibratable:
         raise UsageError(f"{name} cannot be calibrated: its values are names, not numbers")
+    if numbers and not any(numbers[1:]) and not holds(channel.calibration, numbers):
+        raise UsageError(
+            f"{name} cannot be {value!r}: that would make every reading {numbers[0]:g}. An offset is [{numbers[0]:g}, 1]"
+        )
     if len(numbers) > MAX_COEFFICIENTS:
         raise UsageError(f"{name} has {len(numbers)} coefficients, and a calibration has up to {MAX_COEFFICIENTS}")
     return numbers

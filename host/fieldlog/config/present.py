@@ -34,7 +34,8 @@ class Entry:
 
     @property
     def changed(self) -> bool:
-        return self.default is not None and self.data != self.setting.default
+        """Whether somebody gave it another value than its default; what is read only was given by nobody."""
+        return self.default is not None and not self.setting.read_only and self.data != self.setting.default
 
 
 @dataclass(frozen=True, slots=True)
