@@ -204,3 +204,12 @@ def test_settings_are_described_again_after_the_cache_was_damaged(
     (file,) = (tmp_path / "fieldlog" / "schemas").iterdir()
     file.write_bytes(file.read_bytes()[:-3])
     assert cli.done("schema") == table
+
+
+def test_what_is_read_only_is_not_marked_as_changed_and_defaults_are_values(cli: Cli) -> None:
+    rows = [line.split() for line in cli.done("show").splitlines()]
+    (serial,) = [row for row in rows if row and row[0] == "device/serial"]
+    assert serial[-1] != "*"
+    described = {entry["key"]: entry for entry in cli.json("schema")["schema"]}
+    assert described["log/led"]["default"] in (True, False)
+    assert isinstance(described["alarm/high"]["default"], float)

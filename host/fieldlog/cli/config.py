@@ -51,7 +51,7 @@ def show(common: Common, keys: tuple[str, ...], own: Schema | None) -> None:
             _shown(entry.value),
             entry.setting.unit,
             _shown(entry.default),
-            "*" if entry.changed else "",
+            "*" if entry.set_by_somebody else "",
         )
         for entry in entries
     ]
@@ -127,5 +127,5 @@ def _entry_json(entry: Entry) -> dict[str, object]:
         "value": toml_value(entry.value),
         "unit": entry.setting.unit,
         "default": None if entry.default is None else toml_value(entry.default),
-        "changed": entry.changed,
+        "changed": entry.set_by_somebody,
     }

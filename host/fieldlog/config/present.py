@@ -34,8 +34,12 @@ class Entry:
 
     @property
     def changed(self) -> bool:
-        """Whether somebody gave it another value than its default; what is read only was given by nobody."""
-        return self.default is not None and not self.setting.read_only and self.data != self.setting.default
+        return self.default is not None and self.data != self.setting.default
+
+    @property
+    def set_by_somebody(self) -> bool:
+        """What is read only differs from its default too, but nobody changed it."""
+        return self.changed and not self.setting.read_only
 
 
 @dataclass(frozen=True, slots=True)
