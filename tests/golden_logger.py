@@ -259,8 +259,7 @@ LOGGER: tuple[Golden, ...] = (
         logger.CALIBRATE,
         50,
         logger.CalibrateRequest(id=0xCAFE0005, s=4, c=2, cal=(0.25, 1.0), t=0xCAFE0006),
-        "0a00002d464c320c a56269641acafe00056173046163026363616c82fb3fd0000000000000fb3ff0000000000000"
-        "61741acafe0006",
+        "0a00002d464c320c a56269641acafe00056173046163026363616c82fb3fd0000000000000fb3ff000000000000061741acafe0006",
         Empty(),
         "0b000001464c320c a0",
     ),
