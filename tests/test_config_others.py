@@ -56,7 +56,7 @@ def wants(values: dict[str, object], calibration: dict[str, object] | None = Non
         (wants({"alarm/high": 10.0, "sensor/trim": 4990}), wants({"alarm/high": 90.0}), "alarm/high"),
         (
             wants({"sensor/trim": 4990}, {"humidity": [1.0, 2.0]}),
-            wants({}, {"humidity": [3.0]}),
+            wants({}, {"humidity": [3.0, 1.0]}),
             "the calibration of environment/humidity",
         ),
         (wants({"sensor/trim": 4990}, site="Ridge"), wants({}, site="Mill"), "the metadata"),

@@ -13,7 +13,7 @@ import pytest
 from device_bench import Bench, refused
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
 from fieldlog_protocol.commands import Empty, Group, logger, settings
-from fieldlog_protocol.commands.logger import LoggerError, SettingInfo, SettingType
+from fieldlog_protocol.commands.logger import LoggerError, SettingInfo, SettingType, TransactionStep
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_sim.port import Buffers
 from fieldlog_sim.sensors import Synthetic
@@ -216,11 +216,17 @@ def test_metadata_is_replaced_only_when_the_last_page_has_come() -> None:
 def test_what_finds_no_place_on_flash_is_refused_and_leaves_all_as_it_was() -> None:
     bench = Bench(sensors=(Wide(1, 200), Wide(2, 200)))
 
-    def calibrate(stream: int, channel: int) -> tuple[int | None, int] | None:
-        request = logger.CalibrateRequest(id=channel, s=stream, c=channel, cal=(1.5,) * 8)
+    def calibrate(stream: int, channel: int, within: int | None = None) -> tuple[int | None, int] | None:
+        request = logger.CalibrateRequest(id=channel, s=stream, c=channel, cal=(1.5,) * 8, t=within)
         return refused(lambda: bench.ask(logger.CALIBRATE, request))
 
-    outcomes = [calibrate(stream, channel) for stream in (1, 2) for channel in range(200)]
+    transaction = 1
+    bench.ask(logger.TRANSACTION, logger.TransactionRequest(step=TransactionStep.BEGIN, id=transaction, secs=60))
+    at_once = [(1, channel) for channel in range(200)] + [(2, channel) for channel in range(100)]
+    outcomes = [calibrate(*place, transaction) for place in at_once]
+    bench.ask(settings.COMMIT, Empty())
+    bench.ask(logger.TRANSACTION, logger.TransactionRequest(step=TransactionStep.CONFIRM, id=transaction))
+    outcomes += [calibrate(2, channel) for channel in range(100, 200)]
     assert set(outcomes) == {None, (Group.LOGGER, LoggerError.FLASH)}
     bench.power_cycle()
     calibrated = [bool(channel.cal) for position in (0, 1) for channel in channels_of(bench, position)]
