@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/fieldlog demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 -m "not faults"
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "not faults"
 
 check: $(STAMP)
 	$(BIN)/python tools/check.py
