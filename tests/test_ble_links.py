@@ -34,16 +34,25 @@ async def connected(on: Bench, options: str = "") -> AsyncGenerator[fieldlog.Dev
     [
         Faults(loss=0.03, seed=1),
         Faults(duplicate=0.05, seed=2),
-        Faults(delay=0.05, seed=3),
-        Faults(loss=0.02, duplicate=0.02, delay=0.02, seed=4),
+        Faults(loss=0.02, duplicate=0.02, seed=4),
     ],
-    ids=["lost", "doubled", "misplaced", "all"],
+    ids=["lost", "doubled", "both"],
 )
 async def test_notifications_and_writes_that_go_astray_are_got_over(faults: Faults) -> None:
     async with bench(faults=faults) as on, connected(on) as device:
         texts = [f"{number}" * 300 for number in range(60)]
         async with asyncio.timeout(30):
             assert await asyncio.gather(*map(device.echo, texts)) == texts
+
+
+async def test_notifications_and_writes_that_are_misplaced_are_got_over() -> None:
+    """One message at a time: SMP over BLE has no check value, so nobody can tell when pieces of two messages, equally
+    long, change places (block CRCs and hashes can, one layer above)."""
+    async with bench(faults=Faults(loss=0.02, duplicate=0.02, delay=0.05, seed=3)) as on, connected(on) as device:
+        for number in range(30):
+            text = f"{number}" * 300
+            async with asyncio.timeout(10):
+                assert await device.echo(text) == text
 
 
 async def test_an_mtu_that_shrinks_on_reconnect_is_taken_as_it_is() -> None:
