@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 import fieldlog.archive
 from fieldlog.archive import Archive
+from fieldlog.clock_sync import TICK_HZ
 from fieldlog.connection import connect
 from fieldlog.pull import PullResult, pull
 from fieldlog.pull_many import Stage, pull_many
@@ -41,12 +43,21 @@ class Logger:
         self.lies: Callable[[str, dict[str, Any]], None] = lambda _command, _answer: None
         self.asked: list[int] = []
         self.log = dict(LOG)
+        self.ticks: Callable[[], int] = lambda: 1000
         peer = port.peer
         peer.on(logger.INFO, lambda body: self._info(body.get("p", 0)))
         peer.on(logger.SEAL, lambda _: {"next": SEQS})
         peer.on(logger.SESSIONS, lambda _: {"n": 0, "s": []})
-        peer.on(logger.CLOCK_PROBE, lambda _: self._told("clock", {"boot": 1, "rx": 1000, "tx": 1000}))
+        peer.on(logger.CLOCK_PROBE, lambda _: self._probed(self.ticks()))
         peer.on(logger.BLOCKS, self._blocks)
+
+    def let_its_clock_run(self) -> None:
+        """Else it stands still, and on a slow machine the time that passes meanwhile speaks against it."""
+        begun_ns = time.monotonic_ns()
+        self.ticks = lambda: 1000 + (time.monotonic_ns() - begun_ns) * TICK_HZ // 10**9
+
+    def _probed(self, tick: int) -> dict[str, Any]:
+        return self._told("clock", {"boot": 1, "rx": tick, "tx": tick})
 
     def _told(self, command: str, answer: dict[str, Any]) -> dict[str, Any]:
         self.lies(command, answer)
@@ -191,6 +202,7 @@ async def test_another_device_of_the_same_boot_is_noticed_when_it_is_told_the_ti
     port: PtyPeer, device: Logger, archive: Archive, identity: dict[str, Any]
 ) -> None:
     device.log[HOLE] = block(HOLE)
+    device.let_its_clock_run()
     port.peer.on(logger.CLOCK_ANCHOR, lambda _: {})
     swap(device, SEQS - 1, identity, {}, empty=False)
     with pytest.raises(VerificationError, match="swapped or erased"):
@@ -213,6 +225,7 @@ async def test_a_sync_that_the_device_keeps_does_not_make_a_hole_asked_for_twice
         device.log[max(device.log) + 1] = block(max(device.log) + 1)
         return {}
 
+    device.let_its_clock_run()
     port.peer.on(logger.CLOCK_ANCHOR, keep)
     assert (await read_out(port, archive)).blocks == SEQS, "with that of the sync"
     device.asked.clear()
@@ -265,6 +278,7 @@ async def test_what_a_pull_has_to_know_first_is_asked_for_at_once(
 ) -> None:
     """Nothing waits for an answer that it does not need: with a window of three, that is one round trip and a bit."""
     device.log[HOLE] = block(HOLE)
+    device.let_its_clock_run()
     await read_out(port, archive)
     asked = [key for key, _ in port.peer.log]
     first = [os.PARAMS, logger.SEAL, logger.INFO, logger.INFO, logger.SESSIONS, logger.CLOCK_PROBE]
