@@ -339,6 +339,25 @@ def test_a_restart_that_arrives_twice_is_one() -> None:
         assert install(bench, NEW, FlashOptions(return_s=60), kind=kind).outcome is Outcome.CONFIRMED, f"seed {seed}"
 
 
+def test_a_restart_that_arrives_again_in_the_middle_of_the_trial_costs_no_update() -> None:
+    """A datagram may come twice, the second time late: nothing in it tells the device that it has obeyed already."""
+    anew = 0
+    for seed in range(40):
+        bench, told = FlashBench(seed=seed), Told()
+        kind = LinkKind("datagrams", None, 0.002, Faults(seed=seed, duplicate=0.3, delay=0.3, delay_s=0.5))
+        done = install(bench, NEW, FlashOptions(return_s=60), kind=kind, told=told)
+        assert (done.outcome, runs(bench)) == (Outcome.CONFIRMED, ("2.0.0", True)), f"seed {seed}"
+        anew += any("beginning it anew" in step for step in told.steps)
+    assert anew, "no trial was cut short"
+
+
+def test_firmware_that_hangs_is_tried_once_also_where_restarts_may_arrive_twice() -> None:
+    bench, told = FlashBench(BootConfig(hanging=frozenset({ImageVersion(2)}))), Told()
+    with pytest.raises(VerificationError, match="watchdog"):
+        install(bench, NEW, FlashOptions(return_s=300), kind=LinkKind("datagrams", None, 0.002), told=told)
+    assert told.steps.count("restarting") == 1
+
+
 # a device that only overwrites
 
 

@@ -14,6 +14,7 @@ from enum import Enum
 from fieldlog.device import Device
 from fieldlog.firmware_package import FirmwarePackage
 from fieldlog.flash_checks import check_version, former_version, make_plan
+from fieldlog.flash_fit import upload_number
 from fieldlog.flash_plan import (
     RETURN_S,
     Action,
@@ -26,9 +27,10 @@ from fieldlog.flash_plan import (
     running,
     standing_in_the_way,
 )
-from fieldlog.flash_probe import look
+from fieldlog.flash_probe import Snapshot, look
 from fieldlog.flash_restart import restart
 from fieldlog.flash_trial import (
+    CutShort,
     Installed,
     Left,
     TakenBack,
@@ -61,6 +63,8 @@ __all__ = [
 ]
 
 _MOST_RESTARTS = 3
+_MORE_TRIALS = 2
+"""On links where what is sent may arrive twice, and late: a restart carries no number that tells the device."""
 
 
 class Outcome(Enum):
@@ -166,12 +170,8 @@ class _Update:
 
     async def run(self) -> Outcome:
         """Errors end with the state that they leave the device in."""
-        try:
+        with self.left.told(OtherDevice):
             return Outcome.CONFIRMED if await self._run() else Outcome.TESTING
-        except (RefusedError, LinkError, ProtocolError, OtherDevice) as error:
-            if not self.left.text:
-                raise
-            raise self.left.added_to(error) from error
 
     async def _run(self) -> bool:
         if not self.plan.restarts:
@@ -181,6 +181,14 @@ class _Update:
             await stop_session(self.link, self.tell)
             self.left.text = "The session was stopped, and nothing was installed. Repeat the command"
         before = await self.link.ask(lambda: look(self.device))
+        for _ in range(0 if self.device.client.ordered else _MORE_TRIALS):
+            try:
+                return await self._try_out(before)
+            except CutShort:
+                self.tell("a restart that arrived twice may have ended the trial: beginning it anew")
+        return await self._try_out(before)
+
+    async def _try_out(self, before: Snapshot) -> bool:
         slots = await self._start_new()
         if missing := self._not_running(slots):
             slots = await self._once_more(missing, slots)
@@ -264,11 +272,12 @@ class _Update:
         if self.options.erase:
             await self._erase(part.number, self._target(part, slots))
             self.tell("the slot is erased")
+        wanted = part.packaged.slot if self.options.slot is None else self.options.slot
         self.tell(f"uploading {part.version} ({part.size} bytes)")
         self.sent += await send_image(
             self.device,
             part.packaged.image.data,
-            self._upload_number(part),
+            upload_number(part.number, wanted, self.plan.survey.sizes),
             self.progress,
             reconnect_s=self.options.reconnect_s,
             known=self.link.known,
@@ -282,15 +291,6 @@ class _Update:
             return self.options.slot
         now = running(slots, part.number)
         return 1 if now is None or now.slot != 1 else 0
-
-    def _upload_number(self, part: Part) -> int:
-        """What an upload must call the slot that is meant: most devices know one for each image."""
-        wanted = part.packaged.slot if self.options.slot is None else self.options.slot
-        for entry in self.plan.survey.sizes:
-            for slot in entry.slots:
-                if (entry.image, slot.slot) == (part.number, wanted) and slot.upload_image_id is not None:
-                    return slot.upload_image_id
-        return part.number
 
     def _left(self, part: Part, slots: tuple[ImageSlot, ...]) -> Action:
         return action_for(slots, part.number, part.hash, permanent=self.options.permanent)

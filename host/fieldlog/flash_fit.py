@@ -22,6 +22,15 @@ def check_firmware_runs(seen: Survey) -> None:
         )
 
 
+def upload_number(number: int, slot: int | None, sizes: tuple[ImageSlots, ...]) -> int:
+    """What an upload must call the slot that is meant: most devices know one for each image, and then it is that."""
+    for entry in sizes:
+        for there in entry.slots:
+            if (entry.image, there.slot) == (number, slot) and there.upload_image_id is not None:
+                return there.upload_image_id
+    return number
+
+
 def check_fit(part: Part, seen: Survey, options: FlashOptions, *, recovery: bool = False) -> None:
     """Raise VerificationError unless the image may be written where it is to go: in recovery, into slot 0."""
     if recovery and options.slot not in (None, 0):

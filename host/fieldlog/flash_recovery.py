@@ -13,7 +13,7 @@ from fieldlog.device import Device
 from fieldlog.firmware_package import FirmwarePackage
 from fieldlog.flash import Flashed, Installed, Outcome, remember
 from fieldlog.flash_checks import make_plan
-from fieldlog.flash_fit import check_fit
+from fieldlog.flash_fit import check_fit, upload_number
 from fieldlog.flash_plan import FlashOptions, FlashPlan, Part, of_image, running
 from fieldlog.flash_probe import problems
 from fieldlog.flash_restart import restart
@@ -95,12 +95,8 @@ class _Recovery:
 
     async def run(self) -> list[Installed]:
         """Errors end with the state that they leave the device in."""
-        try:
+        with self.left.told():
             return await self._run()
-        except (RefusedError, LinkError, ProtocolError) as error:
-            if not self.left.text:
-                raise
-            raise self.left.added_to(error) from error
 
     async def _run(self) -> list[Installed]:
         if self.plan.survey.recording:
@@ -175,7 +171,7 @@ class _Recovery:
 
     async def _send(self, part: Part, sizes: tuple[ImageSlots, ...]) -> None:
         self.tell(f"uploading {part.version} ({part.size} bytes)")
-        data, name, wait_s = part.packaged.image.data, _upload_id(part.number, sizes), self.options.reconnect_s
+        data, name, wait_s = part.packaged.image.data, upload_number(part.number, 0, sizes), self.options.reconnect_s
         self.sent += await send_image(
             self.device, data, name, self._moved, reconnect_s=wait_s, known=_IN_RECOVERY, named=False, tell=self.tell
         )
@@ -236,15 +232,6 @@ class _Recovery:
             shown = "nothing" if now is None else now.version
             raise VerificationError(f"{part.version} was written, but {shown} runs. Send the image again, or another")
         return now
-
-
-def _upload_id(number: int, sizes: tuple[ImageSlots, ...]) -> int:
-    """What an upload into the slot that runs must call it: where the boot loader does not say, the image's number."""
-    for entry in sizes:
-        for slot in entry.slots:
-            if (entry.image, slot.slot) == (number, 0) and slot.upload_image_id is not None:
-                return slot.upload_image_id
-    return number
 
 
 def _held(slots: tuple[ImageSlot, ...], number: int) -> str | None:

@@ -6,7 +6,8 @@ Rule: that it is confirmed is said when the device lists it so, and not because 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fieldlog.flash_plan import FlashOptions, FlashPlan, Part, idle_slot, on_trial, running
@@ -16,9 +17,11 @@ from fieldlog.steady_link import SteadyLink
 from fieldlog_protocol.commands import Group, logger
 from fieldlog_protocol.commands.image import ImageSlot
 from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import FieldlogError, RefusedError, VerificationError
+from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError, VerificationError
 
 _REPEAT = ". Repeat the command"
+_WATCHDOG = "watchdog"
+"""In what a device calls its last restart: firmware that hung."""
 
 Tell = Callable[[str], None]
 """Called with each step, in words."""
@@ -45,13 +48,19 @@ class TakenBack(VerificationError):
         self.tried = tried
 
 
-def taken_back(text: str, parts: Sequence[Part], slots: tuple[ImageSlot, ...]) -> VerificationError:
+class CutShort(TakenBack):
+    """A restart that nobody asked for has ended the trial of firmware that may well work."""
+
+
+def taken_back(
+    text: str, parts: Sequence[Part], slots: tuple[ImageSlot, ...], kind: type[TakenBack] = TakenBack
+) -> VerificationError:
     """The error that says so, with what runs now; a plain one where not every image is known to run."""
     now = [(part, running(slots, part.number)) for part in parts]
     images = tuple(Installed(part.number, slot.version, part.before) for part, slot in now if slot is not None)
     if len(images) < len(parts):
         return VerificationError(text)
-    return TakenBack(text, images, tuple(part.version for part in parts))
+    return kind(text, images, tuple(part.version for part in parts))
 
 
 @dataclass(slots=True)
@@ -68,6 +77,17 @@ class Left:
         if isinstance(error, RefusedError):
             return RefusedError(error.code, error.group, text, error.details)
         return type(error)(text)
+
+    @contextmanager
+    def told(self, *more: type[FieldlogError]) -> Generator[None]:
+        """What ends the block before its time, `more` kinds of errors too, ends with this."""
+        ends: tuple[type[FieldlogError], ...] = (RefusedError, LinkError, ProtocolError, *more)
+        try:
+            yield
+        except ends as error:
+            if not self.text:
+                raise
+            raise self.added_to(error) from error
 
 
 async def stop_session(link: SteadyLink, tell: Tell) -> None:
@@ -152,6 +172,7 @@ class Trial:
                     "as before; repeat the command, and see to its power",
                     self.plan.parts,
                     slots,
+                    CutShort,
                 )
 
     async def _rejected(self, found: list[str], slots: tuple[ImageSlot, ...]) -> VerificationError:
@@ -226,7 +247,10 @@ def not_started(
             "with `fieldlog flash --recovery`"
         )
     again = f"the device restarted but {'still' if now.version == part.before else 'now'} runs {now.version}"
-    return taken_back(f"{again}: {_why_not(part, slots, last_restart)}", parts, slots)
+    tried = idle_slot(slots, part.number, part.hash)
+    hung = _WATCHDOG in (last_restart or "").lower()
+    kind = TakenBack if tried is None or tried.pending or hung else CutShort
+    return taken_back(f"{again}: {_why_not(part, slots, last_restart)}", parts, slots, kind)
 
 
 def never_marked(parts: Sequence[Part], part: Part, slots: tuple[ImageSlot, ...]) -> VerificationError:
