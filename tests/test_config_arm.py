@@ -64,6 +64,9 @@ class Arm:
         found: dict[str, Any] = json.loads(self._capsys.readouterr().out)
         return {key: found[key] for key in ("state", "session", "label", "metadata")}
 
+    def said_by_last_command(self) -> str:
+        return self._capsys.readouterr().err
+
     def problems(self) -> list[str]:
         return [line for line in self.err.splitlines() if line.startswith("d.toml:")]
 
@@ -130,24 +133,29 @@ b = ?
 """
     assert arm(text) == 2
     lines = [int(problem.split(":")[1]) for problem in arm.problems()]
-    assert lines == [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15], arm.err
+    assert lines == [2, 3, 4, 4, 5, 6, 7, 8, 9, 10, 11, 11, 13, 14, 15], arm.err
     assert invoke(["log", "stop", "--device", device.url]) != 0, "nothing was armed"
 
 
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('streams = ["sky", "mud"]', "2:11: there is no stream 'sky' and no 'mud'. Streams of this device: "),
-        ('streams = ["sky"]\nperiod = "1us"', "2:11: there is no stream 'sky'"),
-        ('streams = ["environment=1us"]', "2:11: stream 'environment' cannot be sampled every 1 us"),
-        ('period = "1us"', "2:10: stream 'environment' cannot be sampled"),
+        ('streams = ["environmnet"]', "2:12: there is no stream 'environmnet'. Did you mean environment?"),
+        (
+            'streams = ["sky"]\nperiod = "1us"',
+            "2:12: there is no stream 'sky'. Streams of this device: environment, motion",
+        ),
+        ('streams = ["motion", "environment=1us"]', "2:22: stream 'environment' cannot be sampled every 1 us"),
+        ('streams = ["environment"]\nperiod = "1us"', "3:10: stream 'environment' cannot be sampled"),
+        ('streams = ["sky"]\nabove = "temperature=30 Cel"', "2:12: there is no stream 'sky'"),
+        ('streams = ["motion"]\nabove = "temperature=30 Cel"', "3:9: there is no channel 'temperature' in what is"),
         ('above = "depth=3 m"', "2:9: there is no channel 'depth'"),
         ('below = "temperature=-3000 Cel"', "2:9: temperature can never be"),
         ('at = "2020-01-01T00:00Z"', "2:6: --at 2020-01-01 00:00 UTC is over by the device's clock"),
         ("until = 2020-01-01T00:00:00Z", "2:9: the session would end"),
-        ('at = 2035-01-01\nafter = "1h"', "3:9: a session begins on one condition: give one of"),
+        ('at = 2035-01-01\nafter = "1h"', "3:1: a session begins on one condition, not on at and after"),
         ('streams = "environment"', '2:11: streams takes a list such as ["environment", "wind=10s"], not environment'),
-        ('streams = ["environment", "environment=1s"]', "2:11: stream 'environment' is named twice"),
+        ('streams = ["environment", "environment=1s"]', "2:27: stream 'environment' is named twice"),
         ('label = "' + 33 * "x" + '"', "2:9: a label has at most 32 bytes, this one has 33"),
         ('label = ["x"]', "2:9: label takes a text in quotes, not a list"),
         ("wrap = {}", "2:8: wrap takes true or false, not a table"),
@@ -161,6 +169,55 @@ def test_one_thing_that_is_wrong(arm: Arm, line: str, problem: str) -> None:
     assert arm(f"[log]\n{line}\n") == 2
     assert len(arm.problems()) == 1, arm.err
     assert arm.problems()[0].startswith(f"d.toml:{problem}")
+
+
+def test_all_that_is_wrong_with_one_list_is_told_where_it_stands(arm: Arm) -> None:
+    streams = '["environmnet=5s", "motion=1us", "motion", 7, "sky=4 z"]'
+    assert arm(f"[log]\nstreams = {streams}\nabove = 'depth=3 m'\n") == 2
+    told = [problem.split(": ")[0].removeprefix("d.toml:") for problem in arm.problems()]
+    assert told == ["2:12", "2:30", "2:44", "2:54", "2:57", "2:57", "3:9"], arm.err
+
+
+def test_the_rest_of_the_file_is_held_against_the_device_too(arm: Arm, device: Simulator) -> None:
+    text = '[settings]\n"alarm/hihg" = 1\n[calibration]\ndepth = [0, 1]\n[log]\nlable = "x"\nstreams = ["sky"]\n'
+    assert arm(text) == 2
+    for command in ("diff", "apply"):
+        wrong = arm.problems()
+        assert [problem.split(":")[1] for problem in wrong] == ["2", "4", "6", "7"]
+        invoke(["config", command, "d.toml", "--device", device.url])
+        arm.err = arm.said_by_last_command()
+        assert arm.problems() == wrong, "each command tells the same"
+
+
+def test_what_the_device_does_not_have_of_the_file_is_told_and_recording_begins(arm: Arm, device: Simulator) -> None:
+    text = '[settings]\n"alarm/low" = -7\n[calibration]\ntemperature = [0.5, 1]\n[log]\nlabel = "x"\n'
+    assert arm(text) == 0
+    told = (
+        "not have all that d.toml says beside [log] (alarm/low, the calibration of environment/temperature): `fieldlog"
+    )
+    assert told in arm.err
+    assert any(told in warning for warning in arm.said["preflight"]["warnings"])
+    assert invoke(["log", "stop", "--device", device.url]) == 0
+    assert invoke(["config", "apply", "d.toml", "--yes", "--device", device.url]) == 0
+    assert arm(text) == 0
+    assert "beside [log]" not in arm.err
+
+
+def test_a_file_is_held_against_the_channels_as_it_calibrates_them(arm: Arm, device: Simulator) -> None:
+    text = '[calibration]\nhumidity = [0.0, 0.001]\n[log]\nabove = "humidity=50 %"\n'
+    Path("d.toml").write_text(text)
+    assert invoke(["config", "diff", "d.toml", "--device", device.url]) == 2
+    assert "d.toml:4:9: humidity can never be at or above 50 %" in arm.said_by_last_command()
+    Path("d.toml").write_text(text.replace("0.001", "1.001"))
+    assert invoke(["config", "diff", "d.toml", "--device", device.url]) == 0
+
+
+def test_a_time_that_is_over_is_no_fault_of_what_is_applied(arm: Arm, device: Simulator) -> None:
+    Path("d.toml").write_text("[log]\nat = 2020-01-01\nuntil = 2020-01-02\n")
+    assert invoke(["config", "diff", "d.toml", "--device", device.url]) == 0
+    Path("d.toml").write_text("[log]\nat = 2020-01-03\nuntil = 2020-01-02\n")
+    assert invoke(["config", "diff", "d.toml", "--device", device.url]) == 2
+    assert "d.toml:3:9: the session would end" in arm.said_by_last_command()
 
 
 def test_what_is_wrong_with_an_option_is_no_problem_of_the_file(arm: Arm) -> None:
@@ -198,7 +255,7 @@ def test_a_clock_that_is_not_set_is_no_fault_of_the_file(
 def test_two_ways_to_begin_are_told_without_a_device_too() -> None:
     found = resolve(read_document('[log]\nat = 2035-01-01\nafter = "1h"\nbelow = ""\n', "f"), Identity())
     assert [problem.text("f") for problem in log_problems(found)] == [
-        "f:3:1: a session begins on one condition, not on at and after"
+        "f:4:1: a session begins on one condition, not on at and after and below"
     ]
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from fieldlog import deployment
 from fieldlog.clock import DeviceTime, read_clock
+from fieldlog.config.schema import nearest
 from fieldlog.device import Device
 from fieldlog.estimate import Estimate, estimate
 from fieldlog.local_times import is_bare, moment_text, typed_time
@@ -68,11 +69,12 @@ class Wish:
 
 
 class UnfitWish(UsageError):
-    """Something of a wish that this device cannot do, or nobody. `field` is that of the Wish."""
+    """Something of a wish that this device cannot do, or nobody. `field` is that of the Wish, `stream` a name in it."""
 
-    def __init__(self, field: str, text: str) -> None:
+    def __init__(self, field: str, text: str, stream: str | None = None) -> None:
         super().__init__(text)
         self.field = field
+        self.stream = stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,11 @@ def unfit(wish: Wish, known: Survey) -> list[UnfitWish]:
     """All that the device cannot do of a wish. That its clock is not set is no fault of the wish's: it counts as set."""
     if known.clock.utc_us is None:
         known = replace(known, clock=DeviceTime(time.time_ns() // 1000, 0, 0))
-    found: list[UnfitWish] = []
+    found = _unfit_streams(wish, known.streams)
+    if any(error.stream not in names(known.streams) for error in found if error.stream is not None):
+        wish = replace(wish, streams={}, period_us=None)  # which ones are meant nobody knows
+    elif found:
+        wish = replace(wish, streams=dict.fromkeys(wish.streams), period_us=None)
     while True:
         try:
             request_for(wish, known)
@@ -145,16 +151,10 @@ def unfit(wish: Wish, known: Survey) -> list[UnfitWish]:
             if found and found[-1].field == error.field:
                 return found
             found.append(error)
-            wish = _without(wish, error.field)
+            nothing: dict[str, object] = {error.field: getattr(Wish(), error.field)}
+            wish = replace(wish, **nothing)  # type: ignore[arg-type]
         else:
             return found
-
-
-def _without(wish: Wish, name: str) -> Wish:
-    nothing: dict[str, object] = {name: getattr(Wish(), name)}
-    if name == "streams":
-        nothing["period_us"] = None  # it was meant for these streams, and need not suit all
-    return replace(wish, **nothing)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -214,8 +214,7 @@ def build_request(
     wish: Wish, info: LoggerInfo, streams: Sequence[StreamInfo], clock: DeviceTime, metadata: Mapping[str, str] | None
 ) -> ArmRequest:
     """The request without its id, which is 0; raises UnfitWish."""
-    with _about("streams" if wish.streams else "period_us"):
-        chosen = _chosen(wish, streams)
+    chosen = _chosen(wish, streams)
     zone = deployment.known_zone(metadata)
     at = _time(wish, "at", zone)
     until = _time(wish, "until", zone)
@@ -237,14 +236,38 @@ def build_request(
 
 
 def _chosen(wish: Wish, streams: Sequence[StreamInfo]) -> list[StreamInfo]:
+    if wrong := _unfit_streams(wish, streams):
+        raise UnfitWish(wrong[0].field, "; ".join(map(str, wrong)))
+    return [
+        replace(stream, period_us=_wanted_period(wish, stream) or stream.period_us) for stream in _meant(wish, streams)
+    ]
+
+
+def names(streams: Sequence[StreamInfo]) -> list[str]:
+    return [stream.name for stream in streams]
+
+
+def _meant(wish: Wish, streams: Sequence[StreamInfo]) -> list[StreamInfo]:
+    """Those that are there of the ones named, in the order of the wish; all where none is named."""
     known = {stream.name: stream for stream in streams}
-    unknown = [repr(name) for name in wish.streams if name not in known]
-    if unknown:
-        raise UsageError(f"there is no stream {' and no '.join(unknown)}. Streams of this device: {', '.join(known)}")
-    wanted = [known[name] for name in wish.streams] if wish.streams else list(streams)
-    for stream in wanted:
-        _require_period(stream, _wanted_period(wish, stream))
-    return [replace(stream, period_us=_wanted_period(wish, stream) or stream.period_us) for stream in wanted]
+    return [known[name] for name in wish.streams if name in known] if wish.streams else list(streams)
+
+
+def _unfit_streams(wish: Wish, streams: Sequence[StreamInfo]) -> list[UnfitWish]:
+    """All that is wrong with the streams named and their periods."""
+    known = names(streams)
+    found: list[UnfitWish] = []
+    for name in wish.streams:
+        if name not in known:
+            hint = nearest(name, known) or f"Streams of this device: {', '.join(known) or 'none'}"
+            found.append(UnfitWish("streams", f"there is no stream {name!r}. {hint}", name))
+    for stream in _meant(wish, streams):
+        own = wish.streams.get(stream.name) is not None
+        try:
+            _require_period(stream, _wanted_period(wish, stream))
+        except UsageError as error:
+            found.append(UnfitWish("streams" if own else "period_us", str(error), stream.name if own else None))
+    return found
 
 
 def _wanted_period(wish: Wish, stream: StreamInfo) -> int | None:

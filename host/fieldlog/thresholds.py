@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import pairwise
 
+from fieldlog.config.schema import nearest
 from fieldlog.recording import StreamInfo
 from fieldlog_protocol.blocks.schema import Channel
 from fieldlog_protocol.errors import UsageError
@@ -57,7 +58,8 @@ def _find(name: str, streams: Sequence[StreamInfo]) -> tuple[StreamInfo, int]:
         return found[0]
     known = [f"{stream.name}/{channel.name}" for stream in streams for channel in stream.channels]
     what = f"more than one channel {name!r}" if found else f"no channel {name!r}"
-    raise UsageError(f"there is {what} in what is to be recorded: {', '.join(known)}")
+    hint = "" if found else nearest(name, [channel.name for stream in streams for channel in stream.channels])
+    raise UsageError(f"there is {what} in what is to be recorded: {', '.join(known)}. {hint}".rstrip(". "))
 
 
 def raw_level(channel: Channel, value: Decimal, *, below: bool) -> tuple[int, bool]:

@@ -37,7 +37,7 @@ _TITLES = 4
 
 @click.command(name="apply")
 @options
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--all", "everything", is_flag=True, help="Every logger that answers at a port of `fieldlog devices`.")
 @click.option("--dry-run", is_flag=True, help="Check all and show what would change; write nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -11,8 +11,8 @@ from fieldlog.cli.config_raw import schema_option
 from fieldlog.cli.config_target import Described, described
 from fieldlog.cli.config_words import show_plan
 from fieldlog.cli.failure import FAILED
-from fieldlog.config.check import checked
 from fieldlog.config.document import Document, read_file
+from fieldlog.config.log_check import held_against
 from fieldlog.config.model import Plan, Problems, Wanted
 from fieldlog.config.plan import make_plan
 from fieldlog.config.plan_words import plan_json
@@ -23,7 +23,7 @@ from fieldlog.config.template import resolved
 @click.command()
 @options
 @schema_option
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--exit-code", is_flag=True, help="Exit with 1 where there are differences, as git diff does.")
 def diff(common: Common, file: Path, exit_code: bool, own: Schema | None) -> None:
     """Show what FILE would change: the device's value -> the file's value. Nothing is written.
@@ -52,7 +52,7 @@ def diff(common: Common, file: Path, exit_code: bool, own: Schema | None) -> Non
 def _wanted(document: Document, device: Described) -> Wanted:
     """What the file wants of this device; raises Problems with all that is wrong with it."""
     found, wrong = resolved(document, device.identity)
-    wanted, unfit = checked(found, device.target)
+    wanted, unfit = held_against(found, device.target, device.info)
     if wrong or unfit:
         raise Problems((*wrong, *unfit), document.name)
     return wanted

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import click
 import msgspec
 
 from fieldlog import deployment
-from fieldlog.arming import Preflight, Survey, Wish, arm, assumed_zones, prepare, recorded_streams, survey
+from fieldlog.arming import Preflight, Wish, arm, assumed_zones, prepare, recorded_streams, survey
 from fieldlog.cli.common import Common, options, run
+from fieldlog.cli.log_from import by_file
 from fieldlog.cli.log_words import (
     battery_json,
     clock_field,
@@ -28,9 +28,8 @@ from fieldlog.cli.log_words import (
     stop_json,
     streams_field,
 )
-from fieldlog.config.document import Document, read_file
-from fieldlog.config.log_section import FIELDS, combined, wish_of
-from fieldlog.config.template import identity_of, resolve
+from fieldlog.config.document import read_file
+from fieldlog.config.log_section import FIELDS, combined
 from fieldlog.device import Device
 from fieldlog.estimate import estimate, shortfalls
 from fieldlog.local_times import typed_time
@@ -76,7 +75,7 @@ _PARAMETERS = {"for": "for_", "on-button": "on_button"}
 @click.option(
     "--from",
     "file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="FILE",
     help="Take what a configuration file says in [log] and [metadata]; options given here win.",
 )
@@ -112,21 +111,26 @@ def arm_command(common: Common, /, file: Path | None, **words: Any) -> None:
     given = _given(words)
     document = None if file is None else read_file(file)
 
-    async def work() -> tuple[Wish, logger.ArmRequest, Preflight, logger.ArmResponse, LoggerInfo, list[StreamInfo]]:
+    async def work() -> tuple[
+        Wish, logger.ArmRequest, Preflight, logger.ArmResponse, LoggerInfo, list[StreamInfo], list[str]
+    ]:
         async with common.connect() as device:
             await device.need_logger()
             known = await survey(device)
-            wish = combined({}, given) if document is None else _by_file(document, known, given)
+            wish, not_there = combined({}, given), list[str]()
+            if document is not None:
+                wish, not_there = await by_file(device, document, known, given)
             request, found = await prepare(device, wish, known)
             for sentence in assumed_zones(wish, found.metadata):
                 common.output.note(sentence)
-            for warning in found.warnings():
+            warnings = [*found.warnings(), *not_there]
+            for warning in warnings:
                 common.output.warn(warning)
             request = msgspec.structs.replace(request, id=request_id())
             done = await _armed(device, request, wish, found)
-            return wish, request, found, done, await device.logger_info(), await read_streams(device)
+            return wish, request, found, done, await device.logger_info(), await read_streams(device), warnings
 
-    wish, request, found, done, info, streams = run(work())
+    wish, request, found, done, info, streams, warnings = run(work())
     recorded = recorded_streams(info, streams)
     lasts = estimate(replace(info, wrap=wish.wrap), recorded)
     short = shortfalls(lasts, wrap=wish.wrap)
@@ -146,7 +150,7 @@ def arm_command(common: Common, /, file: Path | None, **words: Any) -> None:
             "self_test": None
             if found.tests is None
             else [{"name": test.n, "passed": test.ok, "measured": test.x} for test in found.tests],
-            "warnings": [*found.warnings(), *short],
+            "warnings": [*warnings, *short],
         },
         "metadata": found.metadata,
     }
@@ -168,17 +172,6 @@ def arm_command(common: Common, /, file: Path | None, **words: Any) -> None:
         )
 
     common.output.result(data, show)
-
-
-def _by_file(document: Document, known: Survey, given: Mapping[str, object]) -> Wish:
-    """What the file wants of this device; one that does not say is no reason to record everything at once."""
-    wish = wish_of(document, known, given)
-    if not given and not resolve(document, identity_of(known.info)).log:
-        raise UsageError(
-            f"{document.name} has no [log] table that says anything for this device. Nothing was changed; say there what to "
-            "record, or with options, or leave --from out: then all streams are recorded from now on"
-        )
-    return wish
 
 
 def _zone(option: str, text: str | None, found: Preflight) -> dt.tzinfo | None:

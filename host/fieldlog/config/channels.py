@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
+
+from msgspec import structs
 
 from fieldlog.config.model import ChannelKey, Coefficients
 from fieldlog.config.schema import nearest
@@ -47,6 +49,22 @@ def find_channel(name: str, streams: Sequence[StreamInfo]) -> NamedChannel:
     names = [name for channel in known for name in (channel.key.channel, str(channel.key))]
     hint = nearest(name, names) or "It has " + ", ".join(map(str, (channel.key for channel in known)))
     raise UsageError(f"the device has no channel {name!r}. {hint}")
+
+
+def with_calibrations(streams: Sequence[StreamInfo], wanted: Mapping[ChannelKey, Coefficients]) -> list[StreamInfo]:
+    """The streams as they will be when their channels have these calibrations."""
+    return [
+        replace(
+            stream,
+            channels=tuple(
+                structs.replace(
+                    channel, calibration=wanted.get(ChannelKey(stream.name, channel.name), channel.calibration)
+                )
+                for channel in stream.channels
+            ),
+        )
+        for stream in streams
+    ]
 
 
 def short_name(channel: NamedChannel, streams: Sequence[StreamInfo]) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from fieldlog.config.model import Located, Place, Problem, Problems
 from fieldlog.config.toml_places import MAX_DEPTH, Path, Places, Spot, Statement, find_places
-from fieldlog_protocol.errors import FieldlogError
+from fieldlog_protocol.errors import FieldlogError, UsageError
 
 _TOO_LONG = "this number has thousands of digits"
 _LARGEST = 10**300
@@ -49,7 +49,12 @@ class Document:
         spot = self.spots.get(path)
         if spot is None:
             return Located(value)
-        return Located(value, self.place(spot.value), self.place(spot.key))
+        return Located(value, self.place(spot.value), self.place(spot.key), self._items(value, path))
+
+    def _items(self, value: object, path: Path) -> tuple[Place, ...]:
+        numbers = range(len(cast("list[object]", value))) if isinstance(value, list) else ()
+        spots = [self.spots.get((*path, number)) for number in numbers]
+        return tuple(self.place(spot.value) for spot in spots if spot is not None)
 
     def key_place(self, path: Path) -> Place | None:
         spot = self.spots.get(path)
@@ -60,10 +65,12 @@ class Document:
 
 
 def read_file(path: FilePath) -> Document:
-    """`parse` of a file; raises Problems for what is no text, and FieldlogError for what cannot be read."""
+    """`parse` of a file; raises Problems for what is no text, UsageError for what is not there, FieldlogError for what cannot be read."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise UsageError(f"{path} cannot be read: there is no such file. Nothing was changed") from error
     except OSError as error:
         raise FieldlogError(f"{path} cannot be read: {error.strerror or error}. Nothing was changed") from error
     if len(data) > MOST_BYTES:

@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from fieldlog.arming import Survey, UnfitWish, Wish, unfit
-from fieldlog.config.document import Document
-from fieldlog.config.model import Located, Place, Problem, Problems, Resolved
+from fieldlog.arming import Wish
+from fieldlog.config.model import Located, Problem, Resolved
 from fieldlog.config.schema import nearest
-from fieldlog.config.template import identity_of, resolved
 from fieldlog.local_times import typed_time
 from fieldlog_protocol.commands.logger import LABEL_MAX
 from fieldlog_protocol.durations import parse_duration_us
@@ -75,16 +73,32 @@ def _frames(name: str, value: object) -> int:
     return number
 
 
+class _SomeWrong(UsageError):
+    """Some items of a list are wrong: `faults` are their numbers and what is wrong, `value` is made of the others."""
+
+    def __init__(self, value: object, faults: Sequence[tuple[int, str]]) -> None:
+        self.value = value
+        self.faults = faults
+        super().__init__("; ".join(sentence for _, sentence in faults))
+
+
 def _streams(name: str, value: object) -> dict[str, int | None]:
     """Periods by name of the stream, of a list of NAME or NAME=PERIOD; None where none is given."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise UsageError(f'{name} takes a list such as ["environment", "wind=10s"], not {_shown(value)}')
     chosen: dict[str, int | None] = {}
-    for word in cast("Sequence[object]", value):
-        stream, equals, period = _text(name, word).partition("=")
-        if stream.strip() in chosen:
-            raise UsageError(f"stream {stream.strip()!r} is named twice")
-        chosen[stream.strip()] = parse_duration_us(period) if equals else None
+    faults: list[tuple[int, str]] = []
+    for number, word in enumerate(cast("Sequence[object]", value)):
+        try:
+            stream, equals, period = _text(name, word).partition("=")
+            if stream.strip() in chosen:
+                raise UsageError(f"stream {stream.strip()!r} is named twice")
+            chosen[stream.strip()] = None
+            chosen[stream.strip()] = parse_duration_us(period) if equals else None
+        except UsageError as error:
+            faults.append((number, str(error)))
+    if faults:
+        raise _SomeWrong(chosen, faults)
     return chosen
 
 
@@ -132,6 +146,9 @@ def read_log(found: Resolved) -> tuple[dict[str, object], tuple[Problem, ...]]:
             continue
         try:
             fields[FIELDS[key].name] = FIELDS[key].read(key, located.value)
+        except _SomeWrong as wrong:
+            fields[FIELDS[key].name] = wrong.value
+            problems += [Problem(located.place_of(number), sentence) for number, sentence in wrong.faults]
         except UsageError as error:
             problems.append(Problem(located.place, str(error)))
     texts = {key: item.value for key, item in (found.metadata or {}).items() if isinstance(item.value, str)}
@@ -141,14 +158,21 @@ def read_log(found: Resolved) -> tuple[dict[str, object], tuple[Problem, ...]]:
 
 
 def log_problems(found: Resolved) -> tuple[Problem, ...]:
-    """What is wrong with a [log] table, as far as it can be told without a device that is ready to record."""
-    fields, problems = read_log(found)
-    starts = [name for name in START_FIELDS if fields.get(name)]
+    """What is wrong with a [log] table, as far as it can be told without a device."""
+    return (*read_log(found)[1], *one_start(found))
+
+
+def one_start(found: Resolved) -> tuple[Problem, ...]:
+    """The problem of more than one way to begin, readable or not."""
+    starts = [_KEYS[name] for name in START_FIELDS if _asked_for(found.log.get(_KEYS[name]))]
     if len(starts) < 2:
-        return problems
-    ways = " and ".join(_KEYS[name] for name in starts)
-    place = found.log[_KEYS[starts[-1]]].key_place
-    return (*problems, Problem(place, f"a session begins on one condition, not on {ways}"))
+        return ()
+    place = max((place for key in starts if (place := found.log[key].key_place)), default=None)
+    return (Problem(place, f"a session begins on one condition, not on {' and '.join(starts)}"),)
+
+
+def _asked_for(item: Located[object] | None) -> bool:
+    return item is not None and item.value is not False
 
 
 def combined(section: Mapping[str, object], options: Mapping[str, object]) -> Wish:
@@ -158,32 +182,3 @@ def combined(section: Mapping[str, object], options: Mapping[str, object]) -> Wi
     both = [cast("Mapping[str, str]", fields.get("metadata", {})) for fields in (section, options)]
     fields: dict[str, Any] = {**kept, **options, "metadata": {**both[0], **both[1]}}
     return Wish(**fields)
-
-
-def wish_of(document: Document, known: Survey, options: Mapping[str, object]) -> Wish:
-    """What a file and a command line want of a device; raises Problems with all that is wrong with the file.
-
-    `options` are fields of a Wish. What is wrong with them raises UnfitWish.
-    """
-    found, problems = resolved(document, identity_of(known.info))
-    section, more = read_log(found)
-    wish = combined(section, options)
-    refused = unfit(wish, known)
-    wrong = [_problem(error, found) for error in refused if error.field not in options]
-    if problems or more or wrong:
-        raise Problems((*problems, *more, *wrong), document.name)
-    if refused:
-        raise refused[0]
-    return wish
-
-
-def _problem(error: UnfitWish, found: Resolved) -> Problem:
-    """At the place in the file where it is asked for."""
-    if error.field == "metadata":
-        return Problem(_first(found.metadata or {}), str(error))
-    item = found.log.get(_KEYS[error.field])
-    return Problem(None if item is None else item.place, str(error))
-
-
-def _first(table: Mapping[str, Located[object]]) -> Place | None:
-    return min((item.key_place for item in table.values() if item.key_place), default=None)

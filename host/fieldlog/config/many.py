@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fieldlog.config.apply import TIMEOUT_S, WAIT_S, Applied, apply, settle
-from fieldlog.config.check import checked
 from fieldlog.config.document import Document
-from fieldlog.config.log_section import log_problems
+from fieldlog.config.log_check import held_against
 from fieldlog.config.model import Plan, Problem, Problems
 from fieldlog.config.outcome import with_state
 from fieldlog.config.plan import make_plan
@@ -131,9 +130,11 @@ async def apply_many(
     many = _Many(document, candidates, cache, timeout_s, wait_s, watch, connect, own)
     # a bug with one device waits for the others too: what is begun on them shall be ended
     ended = await asyncio.gather(many.decide(review), *map(many.run, candidates), return_exceptions=True)
-    for error in ended:
-        if error is not None:
-            raise error
+    errors = [error for error in ended if error is not None]
+    if errors:
+        raise min(
+            errors, key=lambda error: isinstance(error, FieldlogError)
+        )  # a bug comes before what it brought about
     return candidates
 
 
@@ -255,13 +256,13 @@ class _Many:
             device,
             info,
             cache=self.cache,
-            streams=bool(found.calibration),
-            texts=bool(found.metadata),
+            streams=bool(found.calibration or found.log),
+            texts=bool(found.metadata or found.log),
             own=self.own,
         )
         candidate.schema = target.schema
-        wanted, more = checked(found, target)
-        candidate.problems = (*problems, *more, *log_problems(found))
+        wanted, more = held_against(found, target, info)
+        candidate.problems = (*problems, *more)
         if candidate.problems:
             return Stage.WRONG
         candidate.plan = await make_plan(device, wanted, target)

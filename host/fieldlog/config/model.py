@@ -50,6 +50,12 @@ class Located(Generic[T_co]):
     place: Place | None = None
     key_place: Place | None = None
     """Where its key stands: unknown keys are told there."""
+    item_places: tuple[Place, ...] = ()
+    """Of a list, where each of its items stands."""
+
+    def place_of(self, item: int | None) -> Place | None:
+        """Where an item of a list stands; else the value itself."""
+        return self.item_places[item] if item is not None and item < len(self.item_places) else self.place
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import cast
 
@@ -195,7 +195,7 @@ class _Variables:
 
     def _located(self, located: Located[object], keep: bool) -> Located[object]:
         value = self._fill(located.value, located, keep)
-        return located if value is located.value else Located(value, located.place, located.key_place)
+        return located if value is located.value else replace(located, value=value)
 
     def _fill(self, value: object, located: Located[object], keep: bool) -> object:
         if isinstance(value, str):

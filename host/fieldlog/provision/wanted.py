@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from fieldlog.arming import Survey, UnfitWish, Wish, unfit
+from fieldlog.arming import Survey, UnfitWish, Wish
 from fieldlog.config.channels import coefficients
 from fieldlog.config.check import checked
-from fieldlog.config.log_section import FIELDS, combined, log_problems, read_log
+from fieldlog.config.log_check import problem_of, unfit_in_turn
+from fieldlog.config.log_section import combined, log_problems, one_start, read_log
 from fieldlog.config.model import Place, Problem, Problems, Resolved, Wanted
 from fieldlog.config.target import Target
 from fieldlog.config.template import Identity, identity_of, resolved
@@ -76,7 +77,7 @@ def order(fleet: Fleet, row: Row, info: LoggerInfo, target: Target) -> Order:
     wanted, more = checked(said, target)
     fields, wrong = read_log(said)
     fields.pop("metadata", None)  # it is applied with the settings
-    found = [*problems, *more, *wrong]
+    found = [*problems, *more, *wrong, *one_start(said)]
     if row.name and NAME_KEY not in target.schema:
         found = [problem for problem in found if NAME_KEY not in problem.sentence]
         found.append(
@@ -88,14 +89,16 @@ def order(fleet: Fleet, row: Row, info: LoggerInfo, target: Target) -> Order:
 
 def require_possible(fleet: Fleet, row: Row, asked: Order, known: Survey) -> None:
     """Raise Problems for what this device cannot do of it."""
-    refused = [_located(asked.said, error) for error in ([] if asked.wish is None else unfit(asked.wish, known))]
+    refused = [
+        _located(asked.said, error) for error in ([] if asked.wish is None else unfit_in_turn(asked.wish, known))
+    ]
     _raise_if_any(fleet, _placed(fleet, row, refused))
 
 
 def _located(said: Resolved, error: UnfitWish) -> Problem:
     """At the place in the configuration where it is asked for; none where the row asks for it."""
-    item = next((said.log[key] for key, field in FIELDS.items() if field.name == error.field and key in said.log), None)
-    return Problem(None if item is None else item.place, f"[log] {error}")
+    found = problem_of(error, said)
+    return replace(found, sentence=f"[log] {found.sentence}")
 
 
 def _placed(fleet: Fleet, row: Row, problems: Iterable[Problem]) -> list[Problem]:
