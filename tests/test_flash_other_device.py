@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from fieldlog_protocol.commands import logger
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import RefusedError, VerificationError
 from fieldlog_protocol.wire import Packet, encode_error
-from flash_bench import FAST, FlashBench, Told, firmware, install, runs, slots
+from flash_bench import FAST, FlashBench, Told, firmware, install, planned, runs, slots
 from virtual_link import VirtualTransport
 
 NEW = firmware("2.0.0", 30_000)
@@ -38,13 +39,19 @@ class TwinBench(FlashBench):
 
 @dataclass
 class Swapped(VirtualTransport):
-    """When the link is gone, the other device is put to its end."""
+    """When the link is gone, the other device is put to its end, and stays there for so many openings."""
 
     other: Bench | None = field(default=None)
+    stays: float = math.inf
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.own = self.bench
 
     async def open(self, sink: Any) -> None:
         if self.seen["cut off"] and self.other is not None:
-            self.bench, self._left = self.other, None
+            self.bench, self._left = self.other if self.stays > 0 else self.own, None
+            self.stays -= 1
         await super().open(sink)
 
 
@@ -78,6 +85,18 @@ def test_another_device_at_the_same_port_is_left_alone(pieces: int) -> None:
     assert (second.device.boot_id, slots(second), second.state()) == (boots, held, logger.State.LOGGING)
 
 
+@pytest.mark.parametrize("pieces", [12, 33, 47, 60])
+def test_a_device_that_comes_back_to_its_port_after_another_was_there_is_updated(pieces: int) -> None:
+    """As where USB ports change places for a moment while devices come up again."""
+    first, second = two()
+    transport = Swapped(first, replace(FAST, deliveries=pieces), other=second, stays=3)
+    boots, held = second.device.boot_id, slots(second)
+    assert install(first, NEW, FlashOptions(return_s=60), transport=transport).outcome is Outcome.CONFIRMED
+    assert transport.stays < 0
+    assert (runs(first), runs(second)) == (("2.0.0", True), ("1.0.0", True))
+    assert (second.device.boot_id, slots(second), second.state()) == (boots, held, logger.State.LOGGING)
+
+
 def test_the_same_device_goes_on_and_its_user_hears_why_it_took_a_while() -> None:
     first, told = FlashBench(), Told()
     transport = Swapped(first, replace(FAST, deliveries=33), other=first)
@@ -93,6 +112,14 @@ def test_a_device_without_uid_is_known_by_what_it_runs() -> None:
     with pytest.raises(OtherDevice, match=r"runs 1\.0\.0, which was never on this one"):
         install(first, NEW, FlashOptions(return_s=60), transport=transport)
     assert set(slots(second)) == {0}
+
+
+def test_that_twins_without_uid_cannot_be_told_apart_is_said_before() -> None:
+    stock = FlashBench()
+    without_logger(stock)
+    (said,) = [note for note in planned(stock, NEW).notes if "has no uid" in note]
+    assert "should another one that runs the same be put in its place" in said
+    assert not [note for note in planned(FlashBench(), NEW).notes if "uid" in note]
 
 
 def moved(asked: int) -> bool:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from fieldlog.device import Device
-from fieldlog.steady_link import Known
+from fieldlog.steady_link import Known, OtherDevice
 from fieldlog.transports.ports import lasting_url, serial_ports
 from fieldlog.url import DeviceUrl, parse
 from fieldlog_protocol.commands import Empty
@@ -44,7 +44,8 @@ async def restart(
     *,
     known: Known | None = None,
 ) -> tuple[ImageSlot, ...]:
-    """Restart and wait until the device is back; answers its slots then. Raises LinkError if it is not after `return_s`.
+    """Restart and wait until the device is back; answers its slots then. Raises LinkError if it is not after `return_s`,
+    OtherDevice if another one is in its place then.
 
     A logger tells by its boot id that it has restarted. Of others it is known once the slots are not those of `before`.
     `known`: which device it must be, before it is restarted and after.
@@ -63,14 +64,17 @@ async def restart(
             return slots
         if slots is not None and loop.time() > asked_at + _ASK_AGAIN_S:
             asked_at = loop.time()
-            await wait.ask(force=True)
+            await wait.ask_again()
         if loop.time() > deadline:
             raise wait.gone(return_s, slots)
 
 
 @dataclass(slots=True)
 class _Wait:
-    """`boot_id` is that of before, None where none is known. `trouble`: what the device last answered in place of slots."""
+    """`boot_id` is that of before, None where none is known. `trouble`: what the device last answered in place of slots.
+
+    `other`: that another device was in its place when it was last looked. Ports change places while they come back.
+    """
 
     device: Device
     before: tuple[ImageSlot, ...]
@@ -78,6 +82,7 @@ class _Wait:
     known: Known | None
     boot_id: int | None = None
     trouble: FieldlogError | None = None
+    other: OtherDevice | None = None
 
     async def present_boot_id(self) -> int | None:
         try:
@@ -96,13 +101,28 @@ class _Wait:
             if (error.group, error.code) != (None, Rc.BUSY):
                 raise
 
+    async def ask_again(self) -> None:
+        """Harder, of a device that is there and was not heard to restart."""
+        try:
+            await self.ask(force=True)
+        except OtherDevice as error:
+            await self._pass_by(error)
+
+    async def _pass_by(self, error: OtherDevice) -> None:
+        self.other = error
+        await self._reopen()
+
+    async def _reopen(self) -> None:
+        with suppress(LinkError):
+            await self.device.reopen()
+
     async def _check(self) -> None:
         if self.known is not None:
             await self.known.check(self.device)
 
     async def slots_or_none(self) -> tuple[ImageSlot, ...] | None:
         """None while the device is away, or not yet itself. A lost link is opened again."""
-        self.trouble = None
+        self.trouble = self.other = None
         try:
             return (await self.device.client.request(commands.STATE_READ, Empty(), tries=1)).images
         except (RefusedError, ProtocolError) as error:
@@ -112,8 +132,7 @@ class _Wait:
             return None
         except LinkError:
             pass
-        with suppress(LinkError):
-            await self.device.reopen()
+        await self._reopen()
         return None
 
     async def is_back(self, slots: tuple[ImageSlot, ...]) -> bool:
@@ -124,6 +143,9 @@ class _Wait:
             await self._check()
         except LinkError:
             return False
+        except OtherDevice as error:
+            await self._pass_by(error)
+            return False
         return True
 
     async def _booted(self) -> bool:
@@ -133,7 +155,10 @@ class _Wait:
         now = await self.present_boot_id()
         return now is not None and now != self.boot_id
 
-    def gone(self, return_s: float, slots: tuple[ImageSlot, ...] | None) -> LinkError:
+    def gone(self, return_s: float, slots: tuple[ImageSlot, ...] | None) -> LinkError | OtherDevice:
+        """What to say when the time is over."""
+        if self.other is not None:
+            return self.other
         name, time = self.device.name, f"within {return_s:.0f} s"
         if slots is not None:
             return LinkError(

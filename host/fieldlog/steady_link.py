@@ -127,7 +127,8 @@ class SteadyLink:
     async def reconnect(self, error: LinkError) -> None:
         """Open the link again, wherever the port is by then; raises `error` if that does not succeed in time.
 
-        That it wants another pairing than there is does not pass by itself: NotPaired is raised at once.
+        Ports may change places for a moment while devices come back: OtherDevice too is raised when the time is over. That
+        it wants another pairing than there is does not pass by itself: NotPaired is raised at once.
         """
         self.tell(
             f"the link to {self.device.name} is lost or silent: opening it again, for up to {self.reconnect_s:.0f} s"
@@ -140,9 +141,9 @@ class SteadyLink:
                 await self.check()
             except NotPaired:
                 raise
-            except LinkError:
+            except (LinkError, OtherDevice) as failed:
                 if loop.time() + pause_s > deadline:
-                    raise error from None
+                    raise (failed if isinstance(failed, OtherDevice) else error) from None
             else:
                 return
             await asyncio.sleep(pause_s)
