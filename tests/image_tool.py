@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import tempfile
@@ -35,7 +36,9 @@ def imgtool(*arguments: str | Path) -> str:
 
 @functools.cache
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="keys")
+    folder = tempfile.TemporaryDirectory(prefix="keys")
+    atexit.register(folder.cleanup)
+    return folder
 
 
 def key(kind: str, which: int = 0) -> Path:

@@ -115,6 +115,19 @@ def test_what_cannot_be_compared_is_told() -> None:
         install(FlashBench(), classed)
 
 
+def test_that_an_encrypted_body_cannot_be_checked_is_told_with_a_key_and_without(tmp_path: Path) -> None:
+    sealed = image_tool.sign(
+        tmp_path, *image_tool.encrypted("ecdsa-p256"), "-k", image_tool.key("ecdsa-p256"), version="2.0.0"
+    ).read_bytes()
+    with_key = FlashOptions(key=image_tool.public_key("ecdsa-p256"))
+    damaged = bytearray(sealed)
+    damaged[1000] ^= 1
+    for file in (sealed, bytes(damaged)):
+        for options in (FlashOptions(), with_key):
+            assert noted(FlashBench(), file, "body not checkable: encrypted", options)
+    assert not noted(FlashBench(), NEW, "encrypted")
+
+
 def test_a_key_that_will_be_pinned_is_told(tmp_path: Path) -> None:
     bench, pins = FlashBench(), PinnedKeys(tmp_path / "pins.json")
     first, second = (image_tool.public_key("ecdsa-p256", which) for which in (0, 1))

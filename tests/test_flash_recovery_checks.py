@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,14 @@ from device_bench import Bench
 from fieldlog.device import Device as HostDevice
 from fieldlog.firmware_package import FirmwarePackage, PackagedImage
 from fieldlog.flash import Flashed, FlashOptions, Outcome
+from fieldlog.flash_checks import make_plan
 from fieldlog.flash_recovery import recover
 from fieldlog.pinned_keys import Pin, PinnedKeys
 from fieldlog_protocol.commands import image
 from fieldlog_protocol.errors import FieldlogError, VerificationError
 from fieldlog_protocol.image import ImageVersion, Tlv, TlvType, build_image, parse_image
 from fieldlog_sim.boot_config import BootConfig
-from flash_bench import FAST, FlashBench, Told, firmware, install, package, runs, slots
+from flash_bench import FAST, FlashBench, Told, firmware, install, mark, package, runs, slots, upload
 from flash_lies import lying, refuse
 from virtual_link import LinkKind, VirtualTransport, run
 
@@ -170,3 +172,42 @@ def test_a_broken_link_leaves_words_on_what_is_left() -> None:
     lying(bench, image.UPLOAD, lambda request, asked: None if request["off"] else asked())
     with pytest.raises(FieldlogError, match=r"waits in its boot loader's recovery and has nothing whole to run"):
         rescue(bench, NEW, transport=VirtualTransport(bench, LinkKind(baud=None)))
+
+
+def _notes(bench: Bench, file: bytes) -> tuple[str, ...]:
+    async def work() -> tuple[str, ...]:
+        client = VirtualTransport(bench, FAST).client()
+        await client.open()
+        try:
+            return (await make_plan(HostDevice(client), package(file), FlashOptions(), recovery=True)).notes
+        finally:
+            await client.close()
+
+    return run(bench, work())
+
+
+@pytest.mark.parametrize("permanent", [False, True])
+def test_what_waits_in_the_other_slot_is_told_before(*, permanent: bool) -> None:
+    bench, told = FlashBench(), Told()
+    upload(bench, OTHER)
+    assert not [note for note in _notes(bench, NEW) if "waits" in note]
+    mark(bench, OTHER, permanent=permanent)
+    (said,) = [note for note in _notes(bench, NEW) if "waits" in note]
+    assert said.startswith(
+        "1.5.0 of image 0 waits in slot 1 to be started: the restart into recovery puts it into slot 0"
+    )
+    assert rescue(bench, NEW, told=told).images[0].before == "1.5.0"
+    assert runs(bench) == ("2.0.0", True)
+
+
+def test_what_waits_for_the_end_of_recovery_is_told_before() -> None:
+    """As where a button has kept the boot loader from what it was to do."""
+
+    def waits(_: dict[str, Any], asked: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = asked()
+        answer["images"].append({"image": 0, "slot": 1, "version": "1.5.0", "hash": b"x" * 32, "pending": True})
+        return answer
+
+    bench = lying(FlashBench(BootConfig(recovery=True)), image.STATE_READ, waits)
+    (said,) = [note for note in _notes(bench, NEW) if "waits" in note]
+    assert "the restart at the end starts it in place of what is written now" in said

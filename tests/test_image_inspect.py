@@ -93,7 +93,7 @@ def test_of_an_encrypted_image_it_says_what_is_known(tmp_path: Path, inspect: In
     made = sign(tmp_path, *encrypted("ecdsa-p256"), "-k", key("ecdsa-p256"))
     ran = inspect(made, "--json", "--key", public("ecdsa-p256"))
     assert ran.code == 0
-    assert ran.json["hash_checked"] == "not possible: encrypted"
+    assert ran.json["hash_checked"] == "body not checkable: encrypted"
     assert ran.json["signature_checked"] == "right, over the hash of what is encrypted"
 
 

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fieldlog.flash_plan import Action, FlashOptions, FlashPlan, Part, idle_slot, known_version, waiting_for_good
+from fieldlog.flash_plan import (
+    Action,
+    FlashOptions,
+    FlashPlan,
+    Part,
+    idle_slot,
+    known_version,
+    of_image,
+    waiting_for_good,
+)
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.pinned_keys import Pin
 from fieldlog_protocol.image import PublicKey, Target, lacks_plain_text, target_of
@@ -27,6 +36,11 @@ def notes_on(plan: FlashPlan, options: FlashOptions, pin: Pin | None, key: Publi
         yield (
             f"the logger does not say what it is ({plan.survey.unread}): product, battery, whether it records a session, and "
             "what is pinned for it, were not compared"
+        )
+    if plan.survey.logger is None and plan.survey.unread is None:
+        yield (
+            f"the device has no uid: should another one that runs the same be put in its place at {plan.survey.name} "
+            "meanwhile, nothing but a USB serial number tells them apart, and the update goes on with that one"
         )
     yield from _on_the_way_back(plan, options)
     for part in plan.parts:
@@ -55,6 +69,7 @@ def _short(key: PublicKey) -> str:
 def _on_the_way_back(plan: FlashPlan, options: FlashOptions) -> Iterator[str]:
     if plan.recovery:
         yield "slot 0, which the device runs, is written over: there is no trial and no way back"
+        yield from _on_what_waits(plan)
         return
     if not plan.survey.reverts:
         yield "the boot loader keeps no former firmware: there is no trial and no way back"
@@ -70,6 +85,21 @@ def _on_the_way_back(plan: FlashPlan, options: FlashOptions) -> Iterator[str]:
         )
 
 
+def _on_what_waits(plan: FlashPlan) -> Iterator[str]:
+    """A boot loader does what it was told before: as soon as it is entered from firmware, else when it is left."""
+    for part in plan.parts:
+        waiting = [slot for slot in of_image(plan.survey.slots, part.number) if slot.pending and not slot.active]
+        for slot in waiting:
+            name = f"{slot.version} of image {part.number} waits in slot {slot.slot} to be started"
+            if not plan.survey.waits_in_boot_loader:
+                yield f"{name}: the restart into recovery puts it into slot 0, where it is then written over"
+            else:
+                yield (
+                    f"{name}: the restart at the end starts it in place of what is written now. If it does, send the image "
+                    "once more without --recovery"
+                )
+
+
 def _is_marked_for_good(plan: FlashPlan, part: Part) -> bool:
     slot = idle_slot(plan.survey.slots, part.number, part.hash)
     return slot is not None and bool(slot.pending and slot.permanent)
@@ -80,8 +110,9 @@ def _on_the_part(plan: FlashPlan, part: Part, pin: Pin | None, key: PublicKey | 
     if not plan.survey.waits_in_boot_loader:
         yield from _on_the_version(part)
         yield from _on_the_target(target_of(image), plan.survey.logger)
-    if lacks_plain_text(image) and key is None:
-        yield "the image is encrypted: whether it is whole only the device can see"
+    if lacks_plain_text(image):
+        signed = "" if key is None else ". The key vouches for the hash that it states"
+        yield f"body not checkable: encrypted. Whether the image is whole only the device can see{signed}"
     counter = image.security_counter
     if counter is not None and (pin is None or pin.security_counter is None):
         yield f"the image's security counter is {counter}; how far the device's is, it does not tell"

@@ -37,8 +37,17 @@ class PinnedKeys:
     def find(self, identity: str) -> Pin | None:
         """The pin of a device, None if it has none; raises FieldlogError for a file that makes no sense."""
         entry = self._read().get(identity)
-        if entry is None:
-            return None
+        return None if entry is None else self._pin(entry)
+
+    def all(self) -> dict[str, Pin]:
+        """Every pin, by the identity of its device; raises FieldlogError for a file that makes no sense."""
+        return {identity: self._pin(entry) for identity, entry in sorted(self._read().items())}
+
+    def identities(self) -> tuple[str, ...]:
+        """The devices that have a pin, however damaged it is; raises FieldlogError for a file that makes no sense."""
+        return tuple(self._read())
+
+    def _pin(self, entry: dict[str, Any]) -> Pin:
         try:
             counter = entry["security_counter"]
             if counter is not None and not isinstance(counter, int):
@@ -63,9 +72,21 @@ class PinnedKeys:
         with self._alone():
             entries = self._read()
             entries[identity] = {"key": pin.key.pem, "security_counter": pin.security_counter}
-            with whole_file(self.path) as aside:
-                text = json.dumps({"format": _FORMAT, "devices": entries}, indent=1)
-                aside.write_text(text + "\n", encoding="utf-8")
+            self._write(entries)
+
+    def forget(self, identity: str) -> None:
+        """Remember no key of a device any more; harmless where none was."""
+        if identity not in self._read():
+            return
+        with self._alone():
+            entries = self._read()
+            entries.pop(identity, None)
+            self._write(entries)
+
+    def _write(self, entries: dict[str, dict[str, Any]]) -> None:
+        with whole_file(self.path) as aside:
+            text = json.dumps({"format": _FORMAT, "devices": entries}, indent=1)
+            aside.write_text(text + "\n", encoding="utf-8")
 
     @contextmanager
     def _alone(self) -> Generator[None]:

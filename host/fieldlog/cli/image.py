@@ -1,4 +1,4 @@
-"""`fieldlog image`: firmware slots on a device, firmware files on this computer."""
+"""`fieldlog image`: firmware slots on a device, firmware files and pinned keys on this computer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.image_inspect import inspect
+from fieldlog.cli.image_pins import pins, unpin
 from fieldlog.cli.output import Output
 from fieldlog.device import Device
 from fieldlog.image_words import erase_refused, next_restart
@@ -29,7 +30,7 @@ def slot_flags(slot: Mapping[str, object]) -> list[str]:
 
 @click.group()
 def image() -> None:
-    """Look at firmware slots and files."""
+    """Look at firmware slots, files and pinned keys."""
 
 
 @image.command("list")
@@ -105,4 +106,5 @@ def _show_table(output: Output, slots: list[Mapping[str, object]]) -> None:
     output.table(["image>", "slot>", "version", "state", "hash"], rows)
 
 
-image.add_command(inspect)
+for command in (inspect, pins, unpin):
+    image.add_command(command)

@@ -115,7 +115,7 @@ def _shape(image: Image, file_size: int) -> dict[str, object]:
 
 def _hash_checked(image: Image) -> str:
     if lacks_plain_text(image):
-        return "not possible: encrypted"
+        return "body not checkable: encrypted"
     verify_hash(image)
     return "right"
 
