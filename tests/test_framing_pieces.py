@@ -93,6 +93,24 @@ def test_what_was_left_of_a_message_gives_way_to_one_that_comes_later() -> None:
     assert framing.dropped == 1
 
 
+def test_a_short_piece_in_the_midst_is_misplaced_where_all_were_cut_evenly_before() -> None:
+    framing = PieceFraming()
+    assert fed([message(244, 1)], framing) == [message(244, 1)]
+    first, second, third = fragments(message(600, 2), 244)
+    assert len(fed([first, third, second], framing)) == 1  # nothing is known of how this device cuts
+    assert fed(fragments(message(600, 3), 244), framing) == [message(600, 3)]
+    assert fed([first, third, second], framing) == []
+    assert fed(fragments(message(600, 4), 244), framing) == [message(600, 4)]
+
+
+def test_a_device_that_no_longer_cuts_evenly_is_understood_again_after_a_few_messages() -> None:
+    framing = PieceFraming()
+    fed(fragments(message(600), 244), framing)
+    uneven = message(600, 2)
+    found = [fed([uneven[:100], uneven[100:300], uneven[300:]], framing) for _ in range(5)]
+    assert found == [[], [], [], [uneven], [uneven]]
+
+
 def test_a_message_that_stalls_is_not_given_up() -> None:
     framing, slow = PieceFraming(), message(700)
     found = [framing.feed(part, 3.0 * number) for number, part in enumerate(fragments(slow, 244))]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fieldlog.message_sizes import ONE_LINE, message_sizes
+from fieldlog.second_look import SecondLook, needs_one
 from fieldlog.silence import explain_silence
 from fieldlog.transports.base import Keeping, Transport, Tunable, Tuning, piece_of
 from fieldlog_protocol.commands import Command, Empty, Message, os
@@ -21,7 +22,7 @@ from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError, RequestTimeout
 from fieldlog_protocol.framing import Framing
 from fieldlog_protocol.session import Answered, Ask, Counters, Expired, Session, Timeouts
-from fieldlog_protocol.wire import decode_reply, encode_body
+from fieldlog_protocol.wire import HEADER_SIZE, decode_reply, encode_body
 
 Req = TypeVar("Req", bound=Message)
 Rsp = TypeVar("Rsp", bound=Message)
@@ -61,6 +62,7 @@ class Reply(asyncio.Future[Rsp]):
         self.ticket = -1
         self.no_memory = 0
         self.garbled = 0
+        self.look: SecondLook | None = None
         self._client = client
 
     def set_exception(self, exception: type | BaseException, /) -> None:
@@ -95,6 +97,7 @@ class Client:
         self._options = options or LinkOptions()
         first = framing()
         self._checked, self._joinable = first.checked, first.joinable
+        self._piece = 0
         self._session = Session(first, timeouts=self._options.timeouts)
         self._replies: dict[int, Reply[Any]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -192,6 +195,7 @@ class Client:
         self._seen.clear()
         framing = self._make_framing()
         self._checked, self._joinable = framing.checked, framing.joinable
+        self._piece = piece_of(self._transport)
         self._session = Session(framing, timeouts=self._options.timeouts, version=version)
 
     def _keep_text(self) -> None:
@@ -340,7 +344,11 @@ class Client:
         if reply is None or reply.done():
             return
         try:
-            reply.set_result(decode_reply(event.packet.payload, reply.command))
+            answer = decode_reply(event.packet.payload, reply.command)
+            if self._piece and self._needs_another(reply, event.packet.payload):
+                self._ask(reply)
+            else:
+                reply.set_result(answer)
         except RefusedError as error:
             self._refused(reply, error)
         except ProtocolError as error:
@@ -349,6 +357,14 @@ class Client:
             reply.set_exception(
                 ProtocolError(f"the answer of {self.name} to {reply.command.name!r} makes no sense: {error}")
             )
+
+    def _needs_another(self, reply: Reply[Any], payload: bytes) -> bool:
+        """Whether an answer that came in pieces is to be asked for again before it is believed."""
+        if reply.look is None:
+            if not needs_one(reply.command, HEADER_SIZE + len(payload), self._piece):
+                return False
+            reply.look = SecondLook(reply.command)
+        return not reply.look.believes(payload, astray=self._session.dropped > 0)
 
     def _ask_garbled_again(self, reply: Reply[Any]) -> bool:
         """On a line without a check value a bit may have flipped, in the request or in the answer: a few times."""
