@@ -153,6 +153,8 @@ class Session:
         self._silent_expiries = 0
         self._answers_in_row = 0
         self._share_lost = 0.0
+        self._answered_at = float("-inf")
+        self._partial = 0
         self._tolerance = 1 if framing.ordered else _REORDER_TOLERANCE
         self._window_limit = 1
         self._window = 1
@@ -253,6 +255,8 @@ class Session:
     def tick(self, now: float) -> None:
         """Repeat or give up what has not been answered by now."""
         expired = [attempt for attempt in self._in_air.values() if attempt.expires_at <= now]
+        if expired and self._framing.ordered:
+            expired = self._without_hope(expired, now)
         if expired:
             self._silent_expiries += 1
             self._answers_in_row = 0
@@ -260,6 +264,17 @@ class Session:
                 self._narrow(1)
         self._lose(expired, now)
         self._fill(now)
+
+    def _without_hope(self, expired: list[_Attempt], now: float) -> list[_Attempt]:
+        """Those of the expired that nothing is heard of. Where replies come in order, those before one may fill the line
+        for long, and a long one itself takes longer than any round trip so far: while they come, the others wait on."""
+        partial, self._partial = self._partial, self._framing.partial
+        comes_in = self._partial and self._partial != partial
+        for attempt in expired:
+            since = max(attempt.sent_at, self._answered_at)
+            more_s = min(now - since + self._timeout_s(), self._timeouts.most_s) if comes_in else self._timeout_s()
+            attempt.expires_at = max(attempt.expires_at, since + more_s)
+        return [attempt for attempt in expired if attempt.expires_at <= now]
 
     def _fill(self, now: float) -> None:
         while self._waiting and len(self._in_air) < self._window:
@@ -320,6 +335,7 @@ class Session:
         if not pending.ask.service_s:  # else most of it is the device's work, not the link's
             self._round_trip.add(round_trip_s)
         self.counters.answered += 1
+        self._answered_at = now
         self._silent_expiries = 0
         self._widen()
         if not pending.cancelled:

@@ -36,6 +36,11 @@ class Framing(Protocol):
         """The messages that `data`, arriving at `now` (seconds, any origin), completes."""
         ...
 
+    @property
+    def partial(self) -> int:
+        """How many bytes of a message have arrived that is not whole yet."""
+        ...
+
     def take_text(self) -> bytes:
         """Console text that arrived between frames since the last call."""
         ...

@@ -66,6 +66,10 @@ class ConsoleFraming:
             self._bound_line()
         return messages
 
+    @property
+    def partial(self) -> int:
+        return len(self._frame or b"")
+
     def take_text(self) -> bytes:
         text = bytes(self._text)
         self._text.clear()

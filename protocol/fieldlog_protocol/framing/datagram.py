@@ -20,6 +20,10 @@ class DatagramFraming:
     def encode(self, message: bytes) -> bytes:
         return message
 
+    @property
+    def partial(self) -> int:
+        return 0
+
     def take_text(self) -> bytes:
         return b""
 

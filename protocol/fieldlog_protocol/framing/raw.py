@@ -34,6 +34,10 @@ class RawFraming:
     def encode(self, message: bytes) -> bytes:
         return message
 
+    @property
+    def partial(self) -> int:
+        return len(self._buffer)
+
     def take_text(self) -> bytes:
         return b""
 
