@@ -45,6 +45,10 @@ class PieceFraming:
     def encode(self, message: bytes) -> bytes:
         return message
 
+    @property
+    def partial(self) -> int:
+        return len(self._buffer)
+
     def take_text(self) -> bytes:
         return b""
 
