@@ -1,7 +1,6 @@
 """A JSON Schema of the configuration file of one kind of device: editors complete and check the file by it.
 
-Rule: no I/O. It refuses nothing that a file may say, save units nobody usually writes; what it cannot express, the check
-before applying tells. Patterns are regular expressions as ECMAScript has them.
+Rule: no I/O. It refuses nothing that a file may say; what it cannot express, the check before applying tells. Patterns are regular expressions as ECMAScript has them.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from fieldlog.config.channels import NamedChannel, named_channels, short_name
 from fieldlog.config.model import ChannelKey
 from fieldlog.config.target import Target
 from fieldlog.config.template import BUILT_IN, DEVICES, TABLES
-from fieldlog.config.units import fitting, unit_of
+from fieldlog.config.units import compound_pattern, escaped, measuring_alike
 from fieldlog.config.values import HEX, SWITCH_WORDS, Setting, allowed, decode
 from fieldlog.recording import StreamInfo
 from fieldlog_protocol.blocks.schema import MAX_COEFFICIENTS
@@ -28,12 +27,11 @@ _DRAFT = "http://json-schema.org/draft-07/schema#"
 """The draft that editors of TOML know."""
 
 _NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?"
+_BARE = r"[-+]?(0[xXoObB][0-9a-fA-F_]+|(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d[\d_]*)?)"
+"""Without a unit it is read as programs write numbers."""
 _DURATION = rf"^\s*{_NUMBER}\s*(us|µs|ms|s|min|h|d|w)\s*$"
 _VARIABLE: Json = {"type": "string", "pattern": r"\$\{"}
 """A text with a variable in it may become anything."""
-
-_SIGNS = ("°C", "°F", "°", "µs", "µA", "µV", "µT", "Ω", "kΩ", "w")
-"""Other ways to write usual units."""
 
 _MOST_BYTES_A_CHARACTER = 4
 _FLAGS = (
@@ -97,7 +95,7 @@ def _forms(setting: Setting) -> list[Json]:
     if kind is SettingType.TEXT:
         return [{"type": "string", **_lengths(setting)}]
     if kind is SettingType.BYTES:
-        return [{"type": "string", "pattern": rf"^({HEX})?\s*([0-9a-fA-F]{{2}}\s*){_times(setting)}$"}]
+        return [{"type": "string", "pattern": rf"^\s*({HEX})?\s*([0-9a-fA-F]{{2}}\s*){_times(setting)}$"}]
     return [_number(setting), {"type": "string", "pattern": _quantity(setting)}]
 
 
@@ -114,13 +112,13 @@ def _number(setting: Setting) -> Json:
 
 
 def _quantity(setting: Setting) -> str:
-    """A number with one of the units that fit, or several of a duration, or alone."""
+    """A number with one of the units that fit, or several of a duration, or alone. What a unit is that is made of others is
+    left to the check."""
     if not setting.unit:
-        return rf"^\s*({_NUMBER}|0[xXoObB][0-9a-fA-F]+)\s*$"
-    wanted = unit_of(setting.unit)
-    signs = (sign for sign in _SIGNS if (unit := unit_of(sign)) and wanted and unit.dimension == wanted.dimension)
-    units = "|".join(_literal(unit) for unit in dict.fromkeys([setting.unit, *fitting(setting.unit), *signs]))
-    return rf"^\s*({_NUMBER}(\s*({units}))?|({_NUMBER}\s*({units})\s*)+|0[xXoObB][0-9a-fA-F]+)\s*$"
+        return rf"^\s*{_BARE}\s*$"
+    single = "|".join(map(escaped, sorted(measuring_alike(setting.unit), key=len, reverse=True)))
+    unit = f"({single}|{compound_pattern()})"
+    return rf"^\s*({_BARE}|({_NUMBER}\s*{unit}\s*)+)\s*$"
 
 
 def _lengths(setting: Setting) -> Json:
@@ -140,7 +138,7 @@ def _times(setting: Setting) -> str:
 def _channels(target: Target) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for known in named_channels(target.streams):
-        if known.channel.calibratable:
+        if known.channel.calibratable or target.calibrates:
             names = dict.fromkeys([short_name(known, target.streams) or str(known.key), str(known.key)])
             found |= {name: _coefficients(known) for name in names}
     return found
@@ -151,7 +149,7 @@ def _coefficients(known: NamedChannel) -> Json:
     return {
         "type": "array",
         "items": _one_of({"type": "number"}),
-        "maxItems": MAX_COEFFICIENTS,
+        "maxItems": MAX_COEFFICIENTS if known.channel.calibratable else 0,
         "description": f"{_spoken(known.key)}{unit}",
     }
 
@@ -176,8 +174,8 @@ def _metadata() -> Json:
 
 
 def _log(streams: Iterable[StreamInfo]) -> dict[str, Json]:
-    names = "|".join(_literal(stream.name) for stream in streams)
-    stream: Json = {"type": "string", "pattern": rf"^\s*({names})\s*(=.*)?$"}
+    names = "|".join(escaped(stream.name) for stream in streams)
+    stream: Json = {"type": "string", "pattern": rf"^\s*({names})\s*(=[\s\S]*)?$"}
     duration: Json = {"type": "string", "pattern": _DURATION}
     threshold: Json = {"type": "string", "pattern": "^.+=.+$"}
     flag: Json = {"type": "boolean"}
@@ -195,7 +193,10 @@ def _log(streams: Iterable[StreamInfo]) -> dict[str, Json]:
         "on-button": (flag, "Begin when the device's button is pressed."),
         "until": ({"type": "string"}, "End before this time."),
         "for": (duration, "End after so much time of recording."),
-        "frames": ({"type": "integer", "minimum": 1}, "End after so many frames of all streams."),
+        "frames": (
+            {"type": ["integer", "string"], "minimum": 1, "pattern": r"^\d+$"},
+            "End after so many frames of all streams.",
+        ),
         "wrap": (flag, "When the log is full, overwrite the oldest; else recording stops."),
     }
     return {name: _described(form, text) for name, (form, text) in fields.items()}
@@ -222,9 +223,4 @@ def _one_of(*forms: Json, **more: object) -> Json:
 
 def _any_case(words: Iterable[str]) -> str:
     letters = ("".join(f"[{char.upper()}{char}]" if char.isalpha() else char for char in word) for word in words)
-    return f"^({'|'.join(letters)})$"
-
-
-def _literal(text: str) -> str:
-    """Just what ECMAScript takes with a backslash before it: Python's own escapes are more than that."""
-    return "".join(f"\\{char}" if char in r"\^$.*+?()[]{}|/" else char for char in text)
+    return rf"^\s*({'|'.join(letters)})\s*$"

@@ -65,7 +65,9 @@ def _time(name: str, value: object) -> str:
 
 
 def _frames(name: str, value: object) -> int:
-    number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 20 else value
+    number = (
+        int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20 else value
+    )
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise UsageError(f"{name} takes a whole number from 1 on, not {_shown(value)}")
     if number >= _MOST_FRAMES:

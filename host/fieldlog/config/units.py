@@ -7,7 +7,7 @@ here: general unit libraries take a quarter of a second to load and know no UCUM
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -138,7 +138,27 @@ _SPELLINGS = {
 
 _USUAL = (
     *("us", "ms", "s", "min", "h", "d", "w", "degC", "degF", "K", "uV", "mV", "V", "uA", "mA", "A", "mW", "W"),
-    *("%", "ppm", "Pa", "hPa", "kPa", "bar", "mbar", "psi", "mm", "cm", "m", "km", "ft", "Hz", "kHz", "MHz", "1/min"),
+    *(
+        "%",
+        "ppm",
+        "Pa",
+        "hPa",
+        "kPa",
+        "bar",
+        "mbar",
+        "psi",
+        "mmHg",
+        "inHg",
+        "mm",
+        "cm",
+        "m",
+        "km",
+        "ft",
+        "Hz",
+        "kHz",
+        "MHz",
+        "1/min",
+    ),
     *("B", "kB", "MB", "KiB", "MiB", "baud", "g", "kg", "deg", "m/s", "km/h", "kn", "ohm", "kohm", "lx", "mAh", "Ah"),
     *("m/s2", "L", "mL", "J", "uT", "uS/cm", "mS/cm", "g/m3", "[g]"),
 )
@@ -199,6 +219,51 @@ def fitting(unit: str) -> list[str]:
         return [unit]
     names = [name for name in _USUAL if (usual := unit_of(name)) is not None and usual.dimension == wanted.dimension]
     return names if any(code(name) == code(unit) for name in names) else [unit, *names]
+
+
+def measuring_alike(unit: str) -> list[str]:
+    """All single units that `convert` takes for this one, prefixed ones and usual spellings included."""
+    wanted = unit_of(unit)
+    dimension = None if wanted is None or not unit else wanted.dimension
+    gravity = ["g"] if dimension == _OTHERS["[g]"].dimension else []
+    fit = (
+        name for name in (unit, *_SPELLINGS, *_single_units()) if code(name) == code(unit) or _measures(name, dimension)
+    )
+    return [way for name in dict.fromkeys([*fit, *gravity]) for way in _with_micro(name)]
+
+
+def compound_pattern() -> str:
+    """A regular expression of units that are made of others (m/s, kg.m-3), whatever they measure."""
+    prefixed = f"(?:{_either_of([*_PREFIXES, 'µ', 'μ'])})?(?:{_either_of(_METRIC)})"
+    atom = f"(?:{prefixed}|{_either_of([*_OTHERS, *_SPELLINGS])})"
+    power = r"[+-]?\d"
+    return f"(?:/{atom}(?:{power})?|{atom}{power}|{atom}(?:{power})?[./]{atom}(?:{power})?)(?:[./]{atom}(?:{power})?)*"
+
+
+def _single_units() -> Iterator[str]:
+    yield from _OTHERS
+    yield from _METRIC
+    yield from (f"{prefix}{unit}" for prefix in _PREFIXES for unit in _METRIC)
+
+
+def _measures(name: str, dimension: Dimension | None) -> bool:
+    known = unit_of(name)
+    return known is not None and known.dimension == dimension
+
+
+def _with_micro(name: str) -> Iterator[str]:
+    yield name
+    if "u" in name:
+        yield from (name.replace("u", sign) for sign in ("µ", "μ"))
+
+
+def _either_of(names: Iterable[str]) -> str:
+    return "|".join(escaped(name) for name in sorted(names, key=len, reverse=True))
+
+
+def escaped(text: str) -> str:
+    """Just what ECMAScript takes with a backslash before it: Python's own escapes are more than that."""
+    return "".join(f"\\{char}" if char in r"\^$.*+?()[]{}|/" else char for char in text)
 
 
 def code(unit: str) -> str:

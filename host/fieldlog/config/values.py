@@ -165,7 +165,7 @@ def parse_words(setting: Setting, words: str) -> Value:
 
 def _whole_number(setting: Setting, words: str) -> int:
     try:
-        return int(words, 0)
+        return int(_ascii(words), 0)
     except ValueError:
         number = _quantity(setting, words)
     if number.denominator != 1:
@@ -179,11 +179,18 @@ def _whole_number(setting: Setting, words: str) -> int:
 
 def _real_number(setting: Setting, words: str) -> float:
     with suppress(ValueError):
-        return float(words)  # -0.0 too
+        return float(_ascii(words))  # -0.0 too
     try:
         return float(_quantity(setting, words))
     except OverflowError:
         raise _unfit(setting, words) from None
+
+
+def _ascii(words: str) -> str:
+    """Digits of other scripts are no numbers here, as they are none in TOML."""
+    if not words.isascii():
+        raise ValueError(words)
+    return words
 
 
 def _quantity(setting: Setting, words: str) -> Fraction:
@@ -250,8 +257,10 @@ def _number(setting: Setting, value: Value) -> bytes:
         data = struct.pack(setting.packing, value)
     except (struct.error, OverflowError):
         raise _unfit(setting, value) from None
-    # limits are held against what the device would have: 0.1 is within 0.1 to 1 as 32-bit floats too
-    if not _within(setting, _shortest(setting, struct.unpack(setting.packing, data)[0])):
+    # and what the device would have of it: 0.1 is within 0.1 to 1 as 32-bit floats too
+    if not _between(setting, value) or not _within(
+        setting, _shortest(setting, struct.unpack(setting.packing, data)[0])
+    ):
         raise _unfit(setting, value)
     return data
 
@@ -276,11 +285,15 @@ def _utf8(setting: Setting, text: str) -> bytes:
 
 
 def _within(setting: Setting, number: float) -> bool:
+    return _between(setting, number) and _on_step(number, setting.low or 0, setting.step)
+
+
+def _between(setting: Setting, number: float) -> bool:
     if isinstance(number, float) and not math.isfinite(number):
         return False
-    if (setting.low is not None and number < setting.low) or (setting.high is not None and number > setting.high):
-        return False
-    return _on_step(number, setting.low or 0, setting.step)
+    return not (setting.low is not None and number < setting.low) and not (
+        setting.high is not None and number > setting.high
+    )
 
 
 def _on_step(number: float, low: float, step: float | None) -> bool:
