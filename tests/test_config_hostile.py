@@ -84,9 +84,9 @@ def _variables(*texts: str) -> str:
     ids=["chain", "doubling", "rings", "long text", "digits", "digits in lists", "digits in a variable", "long file"],
 )
 def test_a_file_is_refused_soon_and_in_few_words(text: str, most: int, words: str) -> None:
-    began = time.monotonic()
+    began_s = time.process_time()
     found = problems(text)
-    assert time.monotonic() - began < SOON_S
+    assert time.process_time() - began_s < SOON_S
     assert any(words in sentence for sentence in found), found
     assert len(found) <= most
 
