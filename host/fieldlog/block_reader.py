@@ -29,6 +29,7 @@ _MAX_CHUNK = 0xFFFF
 _FRUITLESS = 8  # so often may it be begun anew without a whole block between
 _MOST_DAMAGE = 2 * MAX_WIRE_LENGTH  # bytes without a whole block in them: no device has so long a block
 _WRONG_ANSWERS = 3
+_TOGETHER_BYTES = 4096  # so much is looked at in one go: more would take longer than the device needs for a reply
 _TRIES_ALONE = 6  # of thousands of requests one will be lost four times, and no other one under way shows it
 _KEPT = "What had arrived is in the archive. Repeat the command; if it stays so, the device's firmware is at fault"
 
@@ -120,6 +121,8 @@ class _Reader:
         self._splitter = BlockSplitter()
         self._order = BlockOrder(start, stop)
         self._together = 1
+        self._awaited = 0  # replies under way that have not come yet
+        self._ahead = 1  # how many there shall be
         self._ended = False
         self._short = False  # the last reply was shorter than asked
         self._spoiled = 0
@@ -158,14 +161,24 @@ class _Reader:
 
     def _fill(self) -> None:
         # as many wait as are sent: when several replies arrive together, as many requests leave together
-        self._together = self._client.together
-        while len(self._under_way) < (1 if self._short else 2 * self._client.window + self._together - 1):
-            base, offset = self._base.seq, self._requested - self._base.at
-            # what the ring overwrites meanwhile makes the first seq held grow, but hardly beyond twice the last
-            size = chunk_size(self._client.max_reply, base, offset, 2 * self._stop)
-            request = logger.BlocksRequest(q=base, o=offset, n=size)
-            self._under_way.append((request, self._ask(request)))
-            self._requested += size
+        self._together = min(self._client.together, 1 + _TOGETHER_BYTES // self._client.max_reply)
+        self._ahead = 1 if self._short else 2 * self._client.window + self._together - 1
+        while self._awaited < self._ahead and not self._ended:
+            self._ask_on()
+
+    def _answered(self) -> None:
+        """Ask for one more at once: to make many requests in one go would take longer than the device does for one."""
+        self._awaited -= 1
+        if self._awaited < self._ahead and len(self._under_way) < self._ahead + self._together and not self._ended:
+            self._ask_on()
+
+    def _ask_on(self) -> None:
+        base, offset = self._base.seq, self._requested - self._base.at
+        # what the ring overwrites meanwhile makes the first seq held grow, but hardly beyond twice the last
+        size = chunk_size(self._client.max_reply, base, offset, 2 * self._stop)
+        request = logger.BlocksRequest(q=base, o=offset, n=size)
+        self._under_way.append((request, self._ask(request)))
+        self._requested += size
 
     def _arrived(self) -> bytes:
         """The bytes of the replies that have arrived together; they are taken together, too."""
@@ -200,7 +213,11 @@ class _Reader:
         self._under_way.appendleft((request, self._ask(request)))
 
     def _ask(self, request: logger.BlocksRequest) -> Reply[logger.BlocksResponse]:
-        return self._client.start(logger.BLOCKS, request, tries=_TRIES_ALONE if self._client.window == 1 else None)
+        tries = _TRIES_ALONE if self._client.window == 1 else None
+        reply = self._client.start(logger.BLOCKS, request, tries=tries)
+        reply.then = self._answered
+        self._awaited += 1
+        return reply
 
     def _split(self, data: bytes) -> list[bytes]:
         return self._splitter.feed(data, final=self._ended and not self.moved)
@@ -231,3 +248,4 @@ class _Reader:
         """Take back what is still under way: newest first, or what waits would be sent in the place of what was."""
         while self._under_way:
             self._under_way.pop()[1].cancel()
+        self._awaited = 0

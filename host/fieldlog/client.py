@@ -53,7 +53,11 @@ class LinkOptions:
 
 
 class Reply(asyncio.Future[Rsp]):
-    """A reply to come. Cancelling it, or the task that awaits it, takes the request back."""
+    """A reply to come. Cancelling it, or the task that awaits it, takes the request back.
+
+    `then` is called at once when the device has answered, whatever it said, before whoever awaits the reply gets its
+    turn: to ask for the next thing while the device works. It must be quick and raise nothing.
+    """
 
     def __init__(self, client: Client, command: Command[Any, Rsp], ask: Ask) -> None:
         super().__init__()
@@ -62,6 +66,7 @@ class Reply(asyncio.Future[Rsp]):
         self.ticket = -1
         self.no_memory = 0
         self.garbled = 0
+        self.then: Callable[[], None] | None = None
         self.look: SecondLook | None = None
         self._client = client
 
@@ -352,8 +357,12 @@ class Client:
         except RefusedError as error:
             self._refused(reply, error)
         except ProtocolError as error:
-            if self._ask_garbled_again(reply):
-                return
+            self._garbled(reply, error)
+        if reply.then is not None and reply.done():
+            reply.then()
+
+    def _garbled(self, reply: Reply[Any], error: ProtocolError) -> None:
+        if not self._ask_garbled_again(reply):
             reply.set_exception(
                 ProtocolError(f"the answer of {self.name} to {reply.command.name!r} makes no sense: {error}")
             )
