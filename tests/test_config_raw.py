@@ -111,7 +111,7 @@ def test_choices_switches_and_what_cannot_be_written(tmp_path: Path) -> None:
         ('["a"]\ntype = "u23"\n', ["schema.toml:2:8: there is no type 'u23'. Did you mean u32?"]),
         ('["a"]\ntype = 5\n', ["schema.toml:2:8: there is no type 5"]),
         ('["a"]\ntype = "u8"\nmaximum = 5\n', ["schema.toml:3:1: a setting has no 'maximum'"]),
-        ('["a"]\ntype = "u8"\nmax = 256\n', ["schema.toml:3:7: 256 is no number of 1 bytes: 0 to 255"]),
+        ('["a"]\ntype = "u8"\nmax = 256\n', ["schema.toml:3:7: 256 is no number of 1 byte: 0 to 255"]),
         ('["a"]\ntype = "u8"\nmin = 1.5\n', ["schema.toml:3:7: min is a whole number for this type"]),
         ('["a"]\ntype = "f32"\nmin = nan\n', ["schema.toml:3:7: min is a number"]),
         ('["a"]\ntype = "f32"\nmin = 2\nmax = 1\n', ["schema.toml:3:7: its lowest value 2 is above its highest 1"]),
@@ -122,6 +122,34 @@ def test_choices_switches_and_what_cannot_be_written(tmp_path: Path) -> None:
         ('["a"]\ntype = "u8"\nchoices = ["x"]\n', ["schema.toml:3:11: choices go with"]),
         ('["a"]\ntype = "choice"\n', ["schema.toml:1:2: choices are up to 256 different texts"]),
         ('["a"]\ntype = "choice"\nchoices = ["x", "x"]\n', ["schema.toml:3:11: choices are up to 256"]),
+        ('["a"]\ntype = "text"\nstep = 2\n', ["schema.toml:3:8: a text has no step"]),
+        (
+            (
+                '["a"]\ntype = "u8"\nmaxx = 1\nmin = 1.5\nmax = 300\nstep = 0\nunit = 5\ntext = 6\ndefault = "5 V"\n'
+                'read_only = 1\naffects_link = "no"\nchoices = ["x"]\n'
+            ),
+            [
+                "schema.toml:3:1: a setting has no 'maxx'. Did you mean max?",
+                "schema.toml:4:7: min is a whole number",
+                "schema.toml:5:7: 300 is no number of 1 byte",
+                "schema.toml:6:8: a step is above 0",
+                "schema.toml:7:8: unit is a text",
+                "schema.toml:8:8: text is a text",
+                "schema.toml:10:13: read_only is true or false",
+                "schema.toml:11:16: affects_link is true or false",
+                "schema.toml:12:11: choices go with",
+            ],
+        ),
+        (
+            '["a"]\ntype = "f32"\nunit = "s"\nmin = 5\nmax = 3\ndefault = "5 V"\n["b"]\nunit = 3\nneeds_restart = 3\n',
+            [
+                "schema.toml:4:7: its lowest value 5 is above its highest 3",
+                "schema.toml:6:11: its default does not fit: a cannot be '5 V'",
+                "schema.toml:7:2: its type is missing",
+                "schema.toml:8:8: unit is a text",
+                "schema.toml:9:17: needs_restart is true or false",
+            ],
+        ),
         ('["a"]\ntype = "u8"\nmax = 5\ndefault = 6\n', ["schema.toml:4:11: its default does not fit: a cannot be 6"]),
         (
             '["a"]\ntype = "u8"\nmax = 5 5\n["b"]\ntpye = "u8"\n',
