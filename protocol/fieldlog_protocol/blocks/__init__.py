@@ -8,7 +8,7 @@ its own length second; any bytes at all give blocks or BlockError, in bounded me
     schema    what the numbers mean: channels, streams, SCHEMA blocks
     events    EVENT blocks
     metadata  the deployment's metadata, as a blob and as events
-    codec     what an encoding offers; raw, packed (packing, unpacking), rawc: the encodings; codecs: their table
+    codec     what an encoding offers; raw, packed (packing, unpacking, planes), rawc: the encodings; codecs: their table
     timeline  the instants of a block's frames
     encoder   frames into DATA blocks
     decode    many DATA blocks into numpy columns
