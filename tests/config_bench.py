@@ -22,10 +22,12 @@ from fieldlog.config.target import read_target
 from fieldlog.device import Device
 from fieldlog.transports.base import Sink
 from fieldlog_protocol.blocks.metadata import decode_metadata
-from fieldlog_protocol.commands import logger, settings
+from fieldlog_protocol.commands import Empty, logger, settings
+from fieldlog_protocol.commands.logger import Capability, LoggerError, TransactionStep
 from fieldlog_protocol.errors import FieldlogError, LinkError
 from fieldlog_protocol.framing import ConsoleFraming
 from fieldlog_protocol.wire import Packet, iter_packets
+from fieldlog_sim.plan import refuse
 from virtual_link import LinkKind, VirtualTransport, run
 
 T = TypeVar("T")
@@ -226,3 +228,32 @@ def outcome(bench: Bench, transport: CutTransport, timeout_s: int = 60) -> Field
     except FieldlogError as error:
         return error
     return None
+
+
+def without_transactions(bench: Bench) -> None:
+    """A logger of older firmware: it has the settings, and writes act at once."""
+    describe = bench.device.logger
+    assert describe is not None
+
+    class Older(type(describe)):
+        @property
+        def capabilities(self) -> Capability:
+            return super().capabilities & ~Capability.TRANSACTION
+
+    describe.__class__ = Older
+
+
+def refuse_step(bench: Bench, *steps: TransactionStep, code: LoggerError = LoggerError.FLASH) -> None:
+    """A device that refuses such steps of what is on trial."""
+    transactions = bench.device.transactions
+
+    def transact(request: logger.TransactionRequest) -> Empty:
+        if request.step in steps and transactions.trial is not None:
+            raise refuse(code)
+        if request.step == TransactionStep.ABORT:
+            transactions.abort(request.id)
+        else:
+            transactions.begin(request.id, 60_000_000, bench.device.now_us())
+        return Empty()
+
+    bench.device.dispatcher.on(logger.TRANSACTION, transact)

@@ -20,15 +20,16 @@ from config_bench import (
     held,
     outcome,
     planned,
+    refuse_step,
+    without_transactions,
 )
-from device_bench import Bench
 from fieldlog.config.apply import apply, settle
 from fieldlog.config.model import Change, Plan
 from fieldlog.config.transaction import Transaction, nobody
 from fieldlog.config.values import Setting
 from fieldlog.device import Device
 from fieldlog_protocol.commands import Empty, logger, settings
-from fieldlog_protocol.commands.logger import Capability, LoggerError, SettingFlag, SettingType, TransactionStep
+from fieldlog_protocol.commands.logger import LoggerError, SettingFlag, SettingType, TransactionStep
 from fieldlog_protocol.errors import FieldlogError, LinkError, RefusedError, VerificationError
 from virtual_link import run
 
@@ -126,30 +127,9 @@ def test_an_interrupted_host_takes_it_back() -> None:
     assert held(bench) == FORMER
 
 
-def refuse_confirm(bench: Bench, code: LoggerError) -> None:
-    handlers = bench.device.dispatcher
-
-    def transact(request: logger.TransactionRequest) -> Empty:
-        if request.step == TransactionStep.CONFIRM:
-            raise _refusal(code)
-        if request.step == TransactionStep.ABORT:
-            bench.device.transactions.abort(request.id)
-        else:
-            bench.device.transactions.begin(request.id, 60_000_000, bench.device.now_us())
-        return Empty()
-
-    handlers.on(logger.TRANSACTION, transact)
-
-
-def _refusal(code: LoggerError) -> Exception:
-    from fieldlog_sim.plan import refuse
-
-    return refuse(code)
-
-
 def test_a_device_whose_flash_is_full_goes_back() -> None:
     bench = bench_with_former()
-    refuse_confirm(bench, LoggerError.FLASH)
+    refuse_step(bench, TransactionStep.CONFIRM)
     error = outcome(bench, CutTransport(bench, FAST))
     assert isinstance(error, RefusedError)
     assert error.code == LoggerError.FLASH
@@ -207,19 +187,6 @@ def test_a_host_that_never_sees_the_device_again_says_what_is_not_known() -> Non
 # devices without transactions
 
 
-def without_transactions(bench: Bench) -> None:
-    """A logger of older firmware: it has the settings, and writes act at once."""
-    describe = bench.device.logger
-    assert describe is not None
-
-    class Older(type(describe)):
-        @property
-        def capabilities(self) -> Capability:
-            return super().capabilities & ~Capability.TRANSACTION
-
-    describe.__class__ = Older
-
-
 def test_without_transactions_values_are_written_in_order_and_it_says_so() -> None:
     bench = bench_with_former()
     without_transactions(bench)
@@ -235,10 +202,10 @@ def test_without_transactions_a_failure_takes_back_what_can_be() -> None:
     bench = bench_with_former()
     without_transactions(bench)
 
-    def refuse(_: logger.CalibrateRequest) -> Empty:
-        raise _refusal(LoggerError.FLASH)
+    def calibrate(_: logger.CalibrateRequest) -> Empty:
+        raise refuse(LoggerError.FLASH)
 
-    bench.device.dispatcher.on(logger.CALIBRATE, refuse)
+    bench.device.dispatcher.on(logger.CALIBRATE, calibrate)
     error = outcome(bench, CutTransport(bench, FAST))
     assert isinstance(error, RefusedError)
     assert "up to 7 of the new values had been written" in str(error)
@@ -261,7 +228,7 @@ def test_metadata_that_nobody_understands_is_replaced_and_comes_back() -> None:
     bench = bench_with_former()
     blob = b"\xff of another kind"
     bench.ask(logger.METADATA_WRITE, logger.MetadataWriteRequest(o=0, len=len(blob), d=blob))
-    refuse_confirm(bench, LoggerError.FLASH)
+    refuse_step(bench, TransactionStep.CONFIRM)
     assert isinstance(outcome(bench, CutTransport(bench, FAST)), RefusedError)
     assert bench.ask(logger.METADATA_READ, logger.MetadataRequest()).d == blob
     bench.power_cycle()

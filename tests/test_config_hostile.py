@@ -27,7 +27,6 @@ from fieldlog.config.schema_file import read_schema
 from fieldlog.config.target import Target, read_target
 from fieldlog.config.template import Identity, resolved
 from fieldlog.config.values import Setting, decode, encode, parse_words
-from fieldlog.config.write import write
 from fieldlog.device import Device
 from fieldlog_protocol.blocks.metadata import encode_metadata
 from fieldlog_protocol.blocks.schema import Channel, ChannelType
@@ -40,7 +39,7 @@ from fieldlog_protocol.commands.logger import (
     SettingInfo,
     SettingType,
 )
-from fieldlog_protocol.errors import ProtocolError, RefusedError, UsageError
+from fieldlog_protocol.errors import ProtocolError, UsageError
 from virtual_link import run
 
 SOON_S = 10.0
@@ -175,19 +174,6 @@ def test_a_constant_is_no_calibration_unless_the_device_has_it_already() -> None
             coefficients("t", Channel("t", "Cel", ChannelType.I16), given)
     kept = Channel("t", "Cel", ChannelType.I16, calibration=(5.0,))
     assert coefficients("t", kept, [5]) == (5.0,)
-
-
-async def test_a_write_that_fails_on_a_device_without_types_says_what_holds() -> None:
-    class Stock:
-        async def write_setting(self, key: str, _value: bytes) -> None:
-            if key == "c":
-                raise RefusedError(2, 3, "there is no such key")
-
-    device = cast("Device", Stock())
-    with pytest.raises(RefusedError, match=r"no such key\. That was c\. Written before it, .* not stored: a, b\."):
-        await write(device, {"a": b"1", "b": b"2", "c": b"3", "d": b"4"})
-    with pytest.raises(RefusedError, match="That was c; nothing was written before it"):
-        await write(device, {"c": b"3"})
 
 
 def test_json_has_no_numbers_that_json_does_not_have() -> None:

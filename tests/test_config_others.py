@@ -24,13 +24,15 @@ from config_bench import (
     kinds_of,
     outcome,
     planned,
+    refuse_step,
+    without_transactions,
 )
 from device_bench import Bench
 from fieldlog.config.apply import apply, settle
 from fieldlog.config.model import Located, Resolved
 from fieldlog.device import Device
 from fieldlog_protocol.commands import Empty, logger, settings
-from fieldlog_protocol.commands.logger import Capability, LoggerError, TransactionStep
+from fieldlog_protocol.commands.logger import LoggerError, TransactionStep
 from fieldlog_protocol.errors import FieldlogError, RefusedError, VerificationError
 from fieldlog_sim.plan import refuse
 from virtual_link import run
@@ -86,18 +88,6 @@ def test_what_the_plan_found_right_already_must_still_hold(
 
 async def _apply(device: Device, wanted: Resolved) -> None:
     await apply(device, await planned(device, wanted))
-
-
-def without_transactions(bench: Bench) -> None:
-    describe = bench.device.logger
-    assert describe is not None
-
-    class Older(type(describe)):
-        @property
-        def capabilities(self) -> Capability:
-            return super().capabilities & ~Capability.TRANSACTION
-
-    describe.__class__ = Older
 
 
 def test_a_commit_is_not_repeated_into_what_another_host_has_written_in_half() -> None:
@@ -227,21 +217,6 @@ def test_the_first_device_that_comes_back_in_time_is_gone_on_with() -> None:
 
 
 # devices that do not do as they say
-
-
-def refuse_step(bench: Bench, *steps: TransactionStep) -> None:
-    transactions = bench.device.transactions
-
-    def transact(request: logger.TransactionRequest) -> Empty:
-        if request.step in steps and transactions.trial is not None:
-            raise refuse(LoggerError.FLASH)
-        if request.step == TransactionStep.ABORT:
-            transactions.abort(request.id)
-        else:
-            transactions.begin(request.id, 60_000_000, bench.device.now_us())
-        return Empty()
-
-    bench.device.dispatcher.on(logger.TRANSACTION, transact)
 
 
 def refuse_reading_on_trial(bench: Bench) -> None:

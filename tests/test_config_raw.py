@@ -267,3 +267,75 @@ def test_what_a_device_refuses_is_said(capsys: pytest.CaptureFixture[str]) -> No
     with udp_peer({settings.DELETE.key: lambda _: Refuse(3, 3)}) as peer:
         assert invoke(["config", "delete", "a/b", "-d", peer.url]) == 4
     assert "a/b" in capsys.readouterr().err
+
+
+# values of unknown type, one of which the device does not take
+
+
+class Stock:
+    """A device with raw settings: it refuses some writes, the commit or reads, or falls silent from a write on."""
+
+    def __init__(self, **behaviour: Any) -> None:
+        self.held = {"a": b"\1", "b": b"\2", "c": b"\3"}
+        self.refuses: tuple[str, ...] = behaviour.get("refuses", ())
+        self.unread: tuple[str, ...] = behaviour.get("unread", ())
+        self.silent_from: str = behaviour.get("silent_from", "")
+        self.no_commit: bool = behaviour.get("no_commit", False)
+        self._gone = False
+
+    def handlers(self) -> dict[tuple[int, int, int], Any]:
+        return {
+            settings.READ.key: self.read,
+            settings.WRITE.key: self.write,
+            settings.COMMIT.key: lambda _: Refuse(3, 3) if self.no_commit else self.heard({}),
+            settings.SAVE.key: lambda _: self.heard({}),
+        }
+
+    def heard(self, answer: Any) -> Any:
+        return None if self._gone else answer
+
+    def read(self, body: dict[str, Any]) -> Any:
+        name = body["name"]
+        return self.heard(Refuse(3, 3) if name in self.unread else {"val": self.held[name]})
+
+    def write(self, body: dict[str, Any]) -> Any:
+        self._gone |= body["name"] == self.silent_from
+        if body["name"] in self.refuses:
+            return self.heard(Refuse(3, 3))
+        self.held[body["name"]] = body["val"]
+        return self.heard({})
+
+
+@pytest.mark.parametrize(
+    ("device", "held", "code", "said"),
+    [
+        (Stock(refuses=("a",)), "123", 4, "That was a. Nothing was written before it, and nothing was changed"),
+        (
+            Stock(refuses=("c",)),
+            "123",
+            4,
+            "That was c. Written before were a, b: their former values were written back and read back",
+        ),
+        (
+            Stock(refuses=("c",), unread=("a",)),
+            "723",
+            4,
+            "That was c. Not taken back: a. They are written and not stored",
+        ),
+        (Stock(no_commit=True), "123", 4, "Written before were a, b, c: their former values were written back"),
+        (
+            Stock(silent_from="b"),
+            "723",
+            3,
+            "That was b. Written and perhaps in effect, and not stored: a, b. They could not be taken back: the link is gone",
+        ),
+    ],
+)
+def test_raw_values_are_all_written_or_it_is_said_what_is_left(
+    capsys: pytest.CaptureFixture[str], device: Stock, held: str, code: int, said: str
+) -> None:
+    with udp_peer(device.handlers()) as peer:
+        url = f"{peer.url}?timeout=0.2"
+        assert invoke(["config", "set", "a=u8:7", "b=u8:8", "c=u8:9", "-d", url]) == code
+    assert said in capsys.readouterr().err
+    assert "".join(str(value[0]) for value in device.held.values()) == held

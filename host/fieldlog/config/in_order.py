@@ -13,7 +13,7 @@ from contextlib import suppress
 from fieldlog.config.model import CalibrationChange, Change, Coefficients, MetadataChange, Plan
 from fieldlog.config.outcome import Applied, changed_since, restart_note, with_state
 from fieldlog.config.read_back import read_back
-from fieldlog.config.write import write
+from fieldlog.config.write import keep
 from fieldlog.deployment import write_metadata
 from fieldlog.device import Device
 from fieldlog_protocol.commands import logger
@@ -34,7 +34,7 @@ async def apply_in_order(device: Device, plan: Plan) -> Applied:
         for act, undo in steps:
             taken.append(undo)  # a write whose answer is lost may have been carried out
             await act()
-        kept = await write(device, {})
+        kept = await keep(device)
         differing = (await read_back(device, plan)).not_new
         if differing:
             raise VerificationError(f"{device.name} does not hold what was written: {', '.join(differing)}")
@@ -55,7 +55,7 @@ async def _taken_back(device: Device, plan: Plan, taken: list[Act]) -> str:
         for undo in reversed(taken):
             with suppress(RefusedError):  # what is left is told below
                 await undo()
-        await write(device, {})
+        await keep(device)
         left = (await read_back(device, plan)).not_former
     except FieldlogError as error:
         return (

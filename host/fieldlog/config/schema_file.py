@@ -138,7 +138,8 @@ class _Setting:
     def _limits(self, kind: SettingType, form: str) -> tuple[float | None, float | None, float | None]:
         """Lowest, highest and step; a whole number has limits that its size sets."""
         if kind in (SettingType.BOOL, SettingType.CHOICE):
-            return self._none_of(_LIMITS, kind), None, None
+            self._none_of(_LIMITS, kind)
+            return None, None, None
         whole = kind is not SettingType.F32
         low, high = (self._number(name, whole=whole) for name in _ENDS)
         if kind is SettingType.I64:
@@ -147,7 +148,8 @@ class _Setting:
             self._tell("min", f"its lowest value {low} is above its highest {high}")
             low = high = None
         if kind in _SIZED.values():
-            return low, high, self._none_of((_STEP,), kind)
+            self._none_of((_STEP,), kind)
+            return low, high, None
         step = self._number(_STEP, whole=whole)
         if step is not None and not step >= (1 if whole else LEAST_STEP):
             self._tell(_STEP, "a step is above 0, and no smaller than a 32-bit float can be")
