@@ -31,6 +31,7 @@ from fieldlog.device import Device
 from fieldlog_protocol.commands import Empty, logger, settings
 from fieldlog_protocol.commands.logger import LoggerError, SettingFlag, SettingType, TransactionStep
 from fieldlog_protocol.errors import FieldlogError, LinkError, RefusedError, VerificationError
+from fieldlog_sim.plan import refuse
 from virtual_link import run
 
 
