@@ -84,7 +84,7 @@ def test_firmware_that_never_comes_up_goes_back(mode: BootMode) -> None:
     bench = with_a_past(BootConfig(mode, hanging=SECOND))
     before = bench.wires()
     with pytest.raises(
-        VerificationError, match=r"still runs 1\.0\.0.*took it back because it did not come up.*'watchdog'"
+        VerificationError, match=r"still runs 1\.0\.0.*took it back because it did not come up, or hung.*'watchdog'"
     ):
         install(bench, NEW)
     assert runs(bench) == ("1.0.0", True)

@@ -18,7 +18,7 @@ from fieldlog.flash_plan import Action
 from fieldlog.pinned_keys import Pin, PinnedKeys
 from fieldlog_protocol.errors import FieldlogError, ImageError, VerificationError
 from fieldlog_protocol.image import BOOT_MAGIC, ImageFlag, ImageVersion, Tlv, TlvType, build_image, parse_image
-from flash_bench import firmware, install, package, planned, runs, slots
+from flash_bench import Told, firmware, install, package, planned, runs, slots
 
 NEW = firmware("2.0.0")
 
@@ -177,7 +177,10 @@ def test_a_key_is_remembered_only_when_asked_for(bench: Bench, signed: bytes, tm
     plan = planned(bench, signed, FlashOptions(key=key, pins=pins))
     assert any("--pin-key would remember" in note for note in plan.notes)
     assert not any("--pin-key" in note for note in planned(bench, signed, FlashOptions(pins=pins)).notes)
-    install(bench, signed, FlashOptions(key=key, pins=pins, pin=True))
+    told = Told(), Told()
+    for each in told:
+        install(bench, signed, FlashOptions(key=key, pins=pins, pin=True), told=each)
+    assert ["the key is pinned for this device" in each.steps for each in told] == [True, False]
     identity = plan.survey.identity
     assert identity == f"uid:{bench.device.identity.uid.hex()}"
     assert pins.find(identity) == Pin(key)

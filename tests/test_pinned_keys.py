@@ -75,7 +75,7 @@ def test_a_pin_is_taken_back_by_any_name_that_means_one_device(
     assert PinnedKeys(tmp_path / "pins.json").identities() == ("uid:00bb22", "link:udp:logger")
 
 
-@pytest.mark.parametrize("name", ["", "00", "uid:", "99", "UDP:LOGGER"])
+@pytest.mark.parametrize("name", ["", "00", "uid:", "uid", "link:", "99", "UDP:LOGGER"])
 def test_what_names_no_device_or_several_takes_no_pin_back(
     image: Callable[..., Result], tmp_path: Path, name: str
 ) -> None:

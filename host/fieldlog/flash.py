@@ -123,27 +123,28 @@ async def carry_out(
     for part in plan.parts if plan.nothing_to_do else ():
         if waiting := standing_in_the_way(plan.survey.slots, part.number, part.hash):
             tell(f"note: {waiting}: the next restart does that")
-    if outcome is not Outcome.TESTING:
-        remember(plan, options)
+    if outcome is not Outcome.TESTING and remember(plan, options):
+        tell("the key is pinned for this device")
     return Flashed(outcome, tuple(Installed(p.number, p.version, p.before) for p in plan.parts), work.sent)
 
 
-def remember(plan: FlashPlan, options: FlashOptions) -> None:
-    """Pin the key if that was asked for, and count on with what is pinned."""
+def remember(plan: FlashPlan, options: FlashOptions) -> bool:
+    """Pin the key if that was asked for, and count on with what is pinned; answers whether it is a new key."""
     if options.pins is None:
-        return
+        return False
     identity = plan.survey.identity
     known = options.pins.find(identity)
     key = options.key if options.pin else None
     if key is None and known is not None:
         key = known.key
     if key is None:
-        return
+        return False
     counters = [known.security_counter if known is not None else None]
     counters += [part.packaged.image.security_counter for part in plan.parts]
     pin = Pin(key, max((counter for counter in counters if counter is not None), default=None))
     if pin != known:
         options.pins.keep(identity, pin)
+    return known is None or known.key != key
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from fieldlog_protocol.image import PublicKey, Target, lacks_plain_text, target_
 
 def notes_on(plan: FlashPlan, options: FlashOptions, pin: Pin | None, key: PublicKey | None) -> Iterator[str]:
     """Sentences. `key` is the one that the images were held against, given or pinned."""
-    yield from _on_the_key(options, pin, key)
+    yield from _on_the_key(options, pin, key, recovery=plan.recovery)
     if not plan.restarts:
         return
     if plan.survey.waits_in_boot_loader:
@@ -32,15 +32,15 @@ def notes_on(plan: FlashPlan, options: FlashOptions, pin: Pin | None, key: Publi
             "the boot loader answers, and it cannot say what the device is: product, version, battery, and what is pinned "
             "for a logger, were not compared"
         )
-    if plan.survey.unread is not None:
+    elif plan.survey.unread is not None:
         yield (
             f"the logger does not say what it is ({plan.survey.unread}): product, battery, whether it records a session, and "
             "what is pinned for it, were not compared"
         )
-    if plan.survey.logger is None and plan.survey.unread is None:
+    elif plan.survey.logger is None:
         yield (
-            f"the device has no uid: should another one that runs the same be put in its place at {plan.survey.name} "
-            "meanwhile, nothing but a USB serial number tells them apart, and the update goes on with that one"
+            "the device has no uid: nothing but a serial number at the USB tells it from another one that runs the same, so "
+            "do not move the plug meanwhile"
         )
     yield from _on_the_way_back(plan, options)
     for part in plan.parts:
@@ -49,7 +49,7 @@ def notes_on(plan: FlashPlan, options: FlashOptions, pin: Pin | None, key: Publi
     yield from _on_the_moment(plan)
 
 
-def _on_the_key(options: FlashOptions, pin: Pin | None, key: PublicKey | None) -> Iterator[str]:
+def _on_the_key(options: FlashOptions, pin: Pin | None, key: PublicKey | None, *, recovery: bool) -> Iterator[str]:
     if key is None:
         yield "whose firmware this is was not verified: no key was given with --key and none is pinned for this device"
     elif options.pin and options.pins is not None and (pin is None or pin.key != key):
@@ -58,7 +58,7 @@ def _on_the_key(options: FlashOptions, pin: Pin | None, key: PublicKey | None) -
             f"the key {_short(key)} will be pinned for this device{instead}, in {options.pins.path}: every later update is "
             "held against it"
         )
-    elif pin is None:
+    elif pin is None and not recovery:
         yield "--pin-key would remember this key for the device, and every later update would be held against it"
 
 

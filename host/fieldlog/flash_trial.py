@@ -248,8 +248,7 @@ def not_started(
         )
     again = f"the device restarted but {'still' if now.version == part.before else 'now'} runs {now.version}"
     tried = idle_slot(slots, part.number, part.hash)
-    hung = _WATCHDOG in (last_restart or "").lower()
-    kind = TakenBack if tried is None or tried.pending or hung else CutShort
+    kind = TakenBack if tried is None or tried.pending or _hung(last_restart) else CutShort
     return taken_back(f"{again}: {_why_not(part, slots, last_restart)}", parts, slots, kind)
 
 
@@ -275,6 +274,11 @@ def _why_not(part: Part, slots: tuple[ImageSlot, ...], last_restart: str | None)
             f"{part.version} still waits in slot {idle.slot}, its boot loader does not start it. The device works as "
             "before; see with `fieldlog image inspect` whether it needs another image, and give a package that holds both"
         )
+    if _hung(last_restart):
+        return (
+            f"its boot loader took it back because it did not come up, or hung: the device was restarted by its "
+            f"{last_restart!r}. The device works as before; keep to that, and give whoever made the new firmware this message"
+        )
     cause = "" if last_restart is None else f"By what it was last restarted, the device calls {last_restart!r}. "
     return (
         "its boot loader took it back because it did not come up, or because the device lost its power or was restarted "
@@ -282,6 +286,10 @@ def _why_not(part: Part, slots: tuple[ImageSlot, ...], last_restart: str | None)
         f"{cause}The device works as before. Repeat the command; should it end like this again, check with "
         "`fieldlog image inspect` that the image is signed with the device's key"
     )
+
+
+def _hung(last_restart: str | None) -> bool:
+    return _WATCHDOG in (last_restart or "").lower()
 
 
 def unknown_command(error: RefusedError) -> bool:

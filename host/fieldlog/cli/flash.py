@@ -93,7 +93,14 @@ class _Watch:
 @click.option("--no-confirm", is_flag=True, help="Leave the new firmware on trial.")
 @click.option("--permanent", is_flag=True, help="Install for good, without a trial.")
 @click.option("--recovery", is_flag=True, help="By the boot loader's serial recovery: for devices that do not come up.")
-@click.option("--wait", type=click.FloatRange(1, 3600), default=RETURN_S, metavar="S", help="How long it may restart.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(1, 3600),
+    default=RETURN_S,
+    show_default=True,
+    metavar="S",
+    help="How long the device may take to come back from a restart.",
+)
 def flash(
     common: Common,
     /,

@@ -58,14 +58,24 @@ def unpin(output: Output, device: str) -> None:
 
 
 def _meant(known: Iterable[str], text: str) -> str:
-    """The one device that is called so, or begins so; raises UsageError for none and for several."""
-    names = {identity: (identity, identity.partition(":")[2]) for identity in known}
-    exact = [identity for identity, called in names.items() if text in called]
-    begun = [identity for identity, called in names.items() if any(name.startswith(text) for name in called)]
+    """The one device that is called so, or whose name begins so; raises UsageError for none and for several."""
+    known = tuple(known)
+    exact = [identity for identity in known if text in (identity, _name(identity))]
+    begun = [identity for identity in known if _begins(identity, text)]
     found = exact or begun
-    if len(found) != 1 or not text:
+    if len(found) != 1:
         raise UsageError(
-            f"{len(found) if text else 'no'} devices with a pinned key are called {text!r}, or begin so. See `fieldlog image "
-            "pins`"
+            f"{len(found) or 'no'} devices with a pinned key are called {text!r}, or begin so. See `fieldlog image pins`"
         )
     return found[0]
+
+
+def _name(identity: str) -> str:
+    return identity.partition(":")[2]
+
+
+def _begins(identity: str, text: str) -> bool:
+    """With or without the word in front, of which nothing alone names a device."""
+    kind, _, rest = text.partition(":")
+    start = rest if identity.startswith(f"{kind}:") else text
+    return bool(start) and _name(identity).startswith(start)

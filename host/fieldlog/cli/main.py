@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "shell": ("basic:shell", "Run a command of a device's shell."),
     "fs": ("fs:fs", "Fetch, store and check files on a device."),
     "flash": ("flash:flash", "Install firmware: upload, test, restart, confirm."),
-    "image": ("image:image", "Look at firmware slots and files."),
+    "image": ("image:image", "Look at firmware slots, files and pinned keys."),
     "config": ("config:config", "Show and change a device's settings."),
     "calibrate": ("calibrate:calibrate", "Show and set the calibration of a logger's channels."),
     "provision": ("provision:provision", "Prepare many devices from one file."),
