@@ -50,6 +50,18 @@ class FakeDevice:
     answered: list[bool] = field(default_factory=list)
     peer: Peer = field(default_factory=lambda: Peer({}, PieceFraming()))
     client: FakeClient | None = None
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    _listeners: list[Callable[[FakeDevice], None]] = field(default_factory=list)
+
+    def heard_by(self, tell: Callable[[FakeDevice], None]) -> None:
+        self._listeners.append(tell)
+        if self.advertises:
+            asyncio.get_running_loop().call_soon(tell, self)
+
+    def begin_to_advertise(self) -> None:
+        self.advertises = True
+        for tell in self._listeners:
+            tell(self)
 
     def drop(self) -> None:
         """The link is lost."""
@@ -91,6 +103,11 @@ class FakeAir:
         yield Client, Scanner
         self.closed += 1
 
+    def listen(self, tell: Callable[[FakeDevice], None]) -> None:
+        """Tell of whoever advertises, now and when one of them begins to."""
+        for device in self.devices:
+            device.heard_by(tell)
+
     def find(self, address: str) -> FakeDevice:
         return next(device for device in self.devices if device.address == address)
 
@@ -100,27 +117,23 @@ class FakeScanner(BaseBleakScanner):
 
     def __init__(self, detection_callback: Any, service_uuids: Any, scanning_mode: str, **_: Any) -> None:
         super().__init__(detection_callback, service_uuids)
-        self._task: asyncio.Task[None] | None = None
+        self._listening = False
 
     async def start(self) -> None:
         if self.heard.error is not None:
             raise self.heard.error
-        self._task = asyncio.create_task(self._advertise())
+        self._listening = True
+        self.heard.listen(self._tell)
 
     async def stop(self) -> None:
-        assert self._task is not None
-        self._task.cancel()
-
-    async def _advertise(self) -> None:
-        while True:
-            for device in self.heard.devices:
-                if device.advertises:
-                    self._tell(device)
-            await asyncio.sleep(0.02)
+        self._listening = False
 
     def _tell(self, device: FakeDevice) -> None:
+        if not self._listening:
+            return
         uuids = [SMP_SERVICE] if device.has_smp else []
         said = AdvertisementData(device.name, device.manufacturer, {}, uuids, None, device.rssi, ())
+        device.heard.set()
         found = self.create_or_update_device(device.address, device.address, device.name, None, said)
         self.call_detection_callbacks(found, said)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -33,6 +34,13 @@ def logger() -> Iterator[Simulator]:
 @pytest.fixture(scope="module")
 def locked() -> Iterator[Simulator]:
     with simulator("--ble", "0", "--ble-security", "authenticated", "--ble-passkey", PASSKEY) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def broken() -> Iterator[Simulator]:
+    """Every reply takes the link away."""
+    with simulator("--ble", "0", "--disconnect", "1") as found:
         yield found
 
 
@@ -115,6 +123,74 @@ def test_several_loggers_are_read_over_one_radio(
     code, out, err = ran(capsys, "pull", *urls, "--archive", str(tmp_path), "--no-parquet")
     assert code == 0, err
     assert out.count("done") == 3
+
+
+@pytest.fixture
+def soon_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldlog.scanning.SCAN_S", 1.0)
+
+
+@pytest.mark.usefixtures("soon_heard")
+def test_all_loggers_that_are_heard_are_read(
+    logger: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("pull", "--ble", "--radio", radio_of(logger), "--archive", str(tmp_path), "--no-parquet")
+    code, out, err = ran(capsys, *words, "--json")
+    assert code == 0, err
+    found = [json.loads(line) for line in out.splitlines()]
+    assert sorted(line["serial"] for line in found) == sorted(str(ready["serial"]) for ready in logger.ready)
+    assert {line["outcome"] for line in found} == {"done"}
+    code, out, err = ran(capsys, *words, "--device", logger.url)
+    assert (code, out.count("done")) == (0, 3), err  # named and heard is read once
+
+
+@pytest.mark.usefixtures("soon_heard")
+def test_all_loggers_that_are_heard_are_configured(
+    logger: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "fleet.toml"
+    file.write_text('[metadata]\nsite = "ridge"\n')
+    words = ("config", "apply", str(file), "--ble", "--radio", radio_of(logger))
+    code, out, err = ran(capsys, *words, "--yes")
+    assert (code, out.count("applied")) == (0, 3), err
+
+
+@pytest.mark.usefixtures("soon_heard")
+def test_that_no_logger_is_heard_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with simulator("--ble", "0", "--profile", "smp-server") as stock:
+        code, out, err = ran(capsys, "pull", "--ble", "--radio", radio_of(stock), "--archive", str(tmp_path))
+    assert (code, out) == (3, "")
+    assert "no logger was heard within 1 s (1 other BLE device heard)" in err
+    assert "Nothing was read" in err
+    code, out, err = ran(capsys, "pull", "--radio", "backend=virtual", "--archive", str(tmp_path))
+    assert (code, out) == (2, "")
+    assert "add --ble" in err
+
+
+def test_a_file_is_fetched_on_over_links_that_break(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = tmp_path / "up", tmp_path / "down"
+    source.write_bytes(Random(1).randbytes(20_000))
+    device = ("--ble", "0", "--buffers", "384x4", "--state", str(tmp_path / "state"))
+    with simulator(*device) as whole:
+        code, _, err = ran(capsys, "fs", "put", str(source), "/lfs/up", "-d", whole.url)
+        assert code == 0, err
+    with simulator(*device, "--disconnect", "0.04", "--seed", "5") as breaking:
+        code, _, err = ran(capsys, "fs", "get", "/lfs/up", "-o", str(target), "-d", breaking.url)
+    assert code == 0, err
+    assert "opening it again" in err
+    assert target.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "words", [("info",), ("config", "export"), ("log", "status"), ("image", "list"), ("fs", "stat", "/lfs/x")]
+)
+def test_other_commands_end_with_the_link_in_one_sentence(
+    words: tuple[str, ...], broken: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = ran(capsys, *words, "-d", broken.url)
+    assert (code, out) == (3, "")
+    assert err.count("\n") == 1
+    assert "was lost: it went out of range, restarted or was switched off" in err
 
 
 def test_a_device_that_is_not_there_is_told_with_those_that_are(

@@ -253,8 +253,10 @@ async def test_a_namesake_that_comes_later_is_not_taken_for_the_device() -> None
     air = FakeAir([namesake, device])
     async with connected(air) as found:
         namesake.advertises, device.advertises = True, False
-        asyncio.get_running_loop().call_later(0.1, setattr, device, "advertises", True)
-        await found.reopen()
+        reopened = asyncio.create_task(found.reopen())
+        await namesake.heard.wait()
+        device.begin_to_advertise()
+        await reopened
     assert (device.connections, namesake.connections) == (2, 0)
 
 

@@ -26,6 +26,9 @@ from fieldlog_protocol.errors import FieldlogError
 AT_ONCE = 16
 """Devices read at the same time. A serial line takes a few percent of a core, and 16 lines fit on a terminal."""
 
+OVER_BLE = 5
+"""Of these so many over this computer's own Bluetooth: adapters hold few links, and all share its air."""
+
 
 class Stage(StrEnum):
     """How far the pull of one device has come; the last three are final."""
@@ -77,7 +80,7 @@ async def pull_many(
     connect: Connect = connect,
     tell: Callable[[str], None] = say_nothing,
 ) -> list[Readout]:
-    """Bring the archive up to date with devices, at most AT_ONCE at a time; one Readout for each, in their order.
+    """Bring the archive up to date with devices, at most AT_ONCE at a time, OVER_BLE over BLE; one Readout for each, in their order.
 
     Raises nothing for a device that fails: see `Readout.error`. A port that is named twice is read once. A link over the air
     that breaks is opened again; `tell` is called with that, in words.
@@ -120,10 +123,14 @@ class _Many:
         self._tell = tell
         self._alone = alone
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._over_ble = asyncio.Semaphore(OVER_BLE)
         self._owners: dict[tuple[bytes, int], _Owner] = {}
 
+    def _slot(self, url: DeviceUrl) -> asyncio.Semaphore:
+        return self._over_ble if url.scheme == "ble" and url.backend is None else self._slots
+
     async def read(self, readout: Readout) -> None:
-        async with self._slots:
+        async with self._slot(readout.url):
             self._step(readout, Stage.CONNECTING)
             try:
                 stage = await self._read(readout)

@@ -80,6 +80,12 @@ class Known:
         )
 
 
+async def recognisable(device: Device) -> Known:
+    """What a device is known by that runs what it runs."""
+    hashes = frozenset(slot.hash for slot in await _slots(device) if slot.active and slot.hash)
+    return Known(await _uid(device), hashes, frozenset(), runs=False)
+
+
 async def _uid(device: Device) -> bytes | None:
     """None too where the logger does not answer as it should: what it is like is not judged here."""
     try:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is measured. `latencies_ms` None: a few lines only."""
+    """How much is measured. `latencies_ms` None: a few lines only; `intervals_ms` are BLE's."""
 
     cell_s: float
+    intervals_ms: tuple[float, ...]
     latencies_ms: tuple[int, ...] | None
     day_frames: int
     readings: int
@@ -23,9 +24,9 @@ class Scale:
 
 
 SCALES = {
-    "quick": Scale(1.5, None, 3_600, 200_000, 3, (1, 20)),
-    "normal": Scale(6.0, (1, 16), 3 * 3_600, 1_000_000, 7, (1, 10, 100)),
-    "full": Scale(20.0, (1, 16, 50), 86_400, 8_640_000, 15, (1, 10, 100, 200)),
+    "quick": Scale(1.5, (30,), None, 3_600, 200_000, 3, (1, 20)),
+    "normal": Scale(6.0, (15, 30), (1, 16), 3 * 3_600, 1_000_000, 7, (1, 10, 100)),
+    "full": Scale(20.0, (7.5, 15, 30, 50), (1, 16, 50), 86_400, 8_640_000, 15, (1, 10, 100, 200)),
 }
 
 
@@ -79,7 +80,7 @@ def _ble(scale: Scale) -> Iterator[str]:
     yield "## BLE\n"
     with tempfile.TemporaryDirectory() as folder:
         devices = goodput.Devices(Path(folder))
-        for line in ble.FEW_LINES if scale.latencies_ms is None else ble.LINES:
+        for line in ble.lines(*scale.intervals_ms):
             yield ble.report(line, devices, scale.cell_s)
 
 

@@ -29,10 +29,14 @@ ARCHIVE_VARIABLE = "FIELDLOG_ARCHIVE"
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """The options that every command takes. `devices` are the URLs given, none for the default one."""
+    """The options that every command takes. `devices` are the URLs given, none for the default one.
+
+    `passkey` is in those URLs already; it is for devices that are found later.
+    """
 
     devices: tuple[str, ...]
     output: Output
+    passkey: int | None = None
 
     @property
     def url(self) -> str | None:
@@ -63,9 +67,10 @@ def options(function: Callable[Concatenate[Common, P], T]) -> Callable[..., T]:
     @output_options
     @functools.wraps(function)
     def wrapped(output: Output, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        devices, passkey = kwargs.pop("device"), kwargs.pop("passkey")
+        devices = kwargs.pop("device")
+        passkey: Any = kwargs.pop("passkey")
         with _pairing():
-            return function(Common(_told(devices, passkey), output), *args, **kwargs)
+            return function(Common(_told(devices, passkey), output, passkey), *args, **kwargs)
 
     return wrapped
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import click
 
-from fieldlog.cli.common import Common, on_interrupt, options, present_urls, run
+from fieldlog.cli.common import Common, on_interrupt, options, run
 from fieldlog.cli.config_raw import schema_option
 from fieldlog.cli.config_words import show_plan
 from fieldlog.cli.failure import FAILED, described, exit_code, sentence
+from fieldlog.cli.many import Sources, meant, source_options
 from fieldlog.cli.output import OnProgress, json_line
 from fieldlog.config.apply import TIMEOUT_S, WAIT_S
 from fieldlog.config.document import Document, read_file
@@ -26,7 +27,7 @@ from fieldlog.config.template import unused_sections
 from fieldlog.device import Device
 from fieldlog.logger_info import NoLogger
 from fieldlog.text import count
-from fieldlog.url import DeviceUrl, choose, distinct, parse
+from fieldlog.url import DeviceUrl
 from fieldlog_protocol.durations import parse_duration_us
 from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, RequestTimeout, UsageError
 
@@ -37,8 +38,8 @@ _TITLES = 4
 
 @click.command(name="apply")
 @options
+@source_options
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--all", "everything", is_flag=True, help="Every logger that answers at a port of `fieldlog devices`.")
 @click.option("--dry-run", is_flag=True, help="Check all and show what would change; write nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
@@ -58,9 +59,9 @@ _TITLES = 4
 @schema_option
 def apply_command(
     common: Common,
+    sources: Sources,
     file: Path,
     *,
-    everything: bool,
     dry_run: bool,
     yes: bool,
     timeout: str,
@@ -70,20 +71,18 @@ def apply_command(
     """Give devices what FILE says: all of it, or nothing.
 
     All of FILE is checked first, then what would change is shown and asked for. Several devices (--device again and
-    again, or --all) are done side by side, and one that fails stops no other.
+    again, --all, --ble) are done side by side, and one that fails stops no other.
     """
     timeout_s, wait_s = _seconds("--timeout", timeout, 1), _seconds("--wait", wait, 0)
     document = read_file(file)
-    given = [parse(text) for text in common.devices]
-    urls = distinct([*given, *present_urls("Nothing was changed")] if everything else given or [choose(None)])
-    named = frozenset(url.text for url in given)
-    show = _Show(common, file, document, named, many=everything or len(urls) > 1, dry_run=dry_run, yes=yes)
+    devices = meant(common, sources, "Nothing was changed")
+    show = _Show(common, file, document, devices.named, many=devices.many, dry_run=dry_run, yes=yes)
 
     async def work() -> None:
         with common.output.progress("devices", "device") as show.progress:
             await apply_many(
                 document,
-                urls,
+                devices.urls,
                 show.review,
                 cache=default_cache(),
                 timeout_s=timeout_s,

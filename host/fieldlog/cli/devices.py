@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 import click
 
 from fieldlog.cli.common import output_options, run
+from fieldlog.cli.many import radio_options
 from fieldlog.cli.output import Output
 from fieldlog.text import count
 from fieldlog_protocol.errors import UsageError
@@ -58,11 +58,7 @@ def _serial(output: Output) -> None:
 def _ble(output: Output, seconds: float, radio: str | None, *, every: bool) -> None:
     from fieldlog.scanning import scan
 
-    options = dict(parse_qsl((radio or "").removeprefix("?"), keep_blank_values=True))
-    backend = options.pop("backend", None)
-    if radio is not None and backend is None:
-        raise UsageError("--radio needs a backend, such as backend=virtual&at=127.0.0.1:PORT")
-    heard = run(scan(backend, options, seconds))
+    heard = run(scan(*radio_options(radio), seconds))
     found = [one for one in heard if one.smp or every]
     output.result({"devices": [_json(one) for one in found]}, lambda: _show(output, found, len(heard), seconds))
 

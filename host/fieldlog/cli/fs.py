@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
 from pathlib import Path
 
 import click
@@ -11,6 +12,8 @@ from fieldlog import files
 from fieldlog.cli.common import Common, on_interrupt, options, run
 from fieldlog.files import Transferred
 from fieldlog.partial import partials
+from fieldlog.steady_link import SteadyLink, recognisable
+from fieldlog.url import choose
 from fieldlog_protocol.errors import UsageError
 
 
@@ -30,15 +33,25 @@ def fs() -> None:
 def get(common: Common, name: str, target: Path | None, force: bool) -> None:
     """Fetch the file NAME, checked by the device's hash where it offers one.
 
-    What arrives is kept beside the file until it is whole; after a break the same command goes on there.
+    What arrives is kept beside the file until it is whole; after a break the same command goes on there. A link over the
+    air that breaks is opened again by itself.
     """
     path = _target(name, target)
     files.check_target(path, force=force)
 
+    url = choose(common.url)
+
     async def work() -> Transferred:
-        async with common.connect() as device:
+        async with common.connect(url) as device:
             with common.output.progress(f"fetching {name}") as progress:
-                return await files.fetch(device, name, path, force=force, progress=progress)
+
+                def fetch() -> Awaitable[Transferred]:
+                    return files.fetch(device, name, path, force=force, progress=progress)
+
+                if not url.reconnect_s:
+                    return await fetch()
+                known = await recognisable(device)
+                return await SteadyLink(device, url.reconnect_s, known, common.output.note).ask(fetch)
 
     with on_interrupt(lambda: _kept(name, path)):
         done = run(work())

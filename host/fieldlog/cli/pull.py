@@ -11,15 +11,16 @@ import click
 
 from fieldlog.archive.ranges import difference
 from fieldlog.cli.archive_tiers import derive
-from fieldlog.cli.common import Common, archive_option, options, present_urls, run
+from fieldlog.cli.common import Common, archive_option, options, run
 from fieldlog.cli.failure import FAILED, described, exit_code, sentence
+from fieldlog.cli.many import Sources, meant, source_options
 from fieldlog.cli.output import OnBoard, json_line
 from fieldlog.device import Device
 from fieldlog.logger_info import NoLogger
 from fieldlog.pull import PullResult
 from fieldlog.pull_many import Readout, Stage, pull_many
 from fieldlog.text import count
-from fieldlog.url import DeviceUrl, choose, distinct, parse
+from fieldlog.url import DeviceUrl
 from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, LinkError, RequestTimeout
 
 _CONFLICT = 5
@@ -30,27 +31,26 @@ _MOST_LINES = 10
 
 @click.command()
 @options
+@source_options
 @archive_option
-@click.option("--all", "everything", is_flag=True, help="Every logger that answers at a port of `fieldlog devices`.")
 @click.option("--no-seal", is_flag=True, help="Leave blocks that are still open for a later pull.")
 @click.option("--no-parquet", is_flag=True, help="Leave the Parquet files of the archive as they are.")
-def pull(common: Common, archive: Path, *, everything: bool, no_seal: bool, no_parquet: bool) -> None:
+def pull(common: Common, sources: Sources, archive: Path, *, no_seal: bool, no_parquet: bool) -> None:
     """Read loggers out into the archive: only what it lacks. Break it off and repeat it at will.
 
-    Several devices (--device again and again, or --all) are read side by side, and one that fails stops no other. The
+    Several devices (--device again and again, --all, --ble) are read side by side, and one that fails stops no other. The
     exit code then is the one of what failed, or 1 where several failed in different ways.
     """
     from fieldlog import archive as archives
 
-    given = [parse(text) for text in common.devices]
-    urls = distinct([*given, *present_urls("Nothing was read")] if everything else given or [choose(None)])
-    watch = _Watch(common, archive, frozenset(url.text for url in given), many=everything or len(urls) > 1)
+    devices = meant(common, sources, "Nothing was read")
+    watch = _Watch(common, archive, devices.named, many=devices.many)
 
     async def work() -> None:
         with archives.open(archive, empty=False) as store, common.output.board() as watch.board:
             watch.opened = True
             await pull_many(
-                urls, store, seal=not no_seal, told=watch.told, connect=watch.connect, tell=common.output.note
+                devices.urls, store, seal=not no_seal, told=watch.told, connect=watch.connect, tell=common.output.note
             )
 
     try:

@@ -54,6 +54,10 @@ class BleTransport:
     async def open(self, sink: Sink) -> None:
         """Connections over the air fail now and then: some tries are made, and the last failure counts."""
         await self.close()
+        async with self._radio.turn:
+            await self._open(sink)
+
+    async def _open(self, sink: Sink) -> None:
         try:
             await self._radio.open()
             device = await self._radio.find(self._target, self.name, self._known)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from bleak import BleakAdapter, BleakClient, BleakScanner
 from bleak.backends.client import BaseBleakClient
@@ -29,6 +30,8 @@ SCAN_S = 10.0
 _NAMESAKES_S = 0.25
 """How long a second device of the same name is listened for: only a look, it may well advertise more seldom."""
 _ADDRESS = re.compile(r"(?i)[0-9a-f]{2}(:[0-9a-f]{2}){5}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, asyncio.Lock]] = WeakKeyDictionary()
 
 Classes = tuple[type[BaseBleakClient], type[BaseBleakScanner]]
 Backend = Callable[[Mapping[str, str]], AbstractAsyncContextManager[Classes]]
@@ -88,6 +91,12 @@ class Radio:
         """Raises UsageError for a backend that is not installed, and what it raises itself."""
         if self.backend is not None and self._classes is None:
             self._classes = await self._stack.enter_async_context(self.load(self.backend)(self.options))
+
+    @property
+    def turn(self) -> asyncio.Lock:
+        """Held by whoever looks for a device and connects to it: systems refuse a second scan or connection meanwhile."""
+        turns = _TURNS.setdefault(asyncio.get_running_loop(), {})
+        return turns.setdefault((self.backend, *self.options.items()), asyncio.Lock())
 
     async def close(self) -> None:
         self._classes = None
