@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,17 +13,13 @@ from bleak.exc import (
     BleakDBusError,
     BleakDeviceNotFoundError,
     BleakError,
-    BleakGATTProtocolError,
 )
 
 from ble_fake import FakeAir, FakeDevice
-from fieldlog.client import Client, LinkOptions
-from fieldlog.device import Device
-from fieldlog.transports import ble, radio
+from ble_host import connected, make_impatient, refusal
+from fieldlog.transports import radio
 from fieldlog.transports.ble import BleTransport
-from fieldlog.transports.passkeys import ASK_PASSKEY
-from fieldlog_protocol.errors import DeviceNotFound, LinkError, NotPaired, RequestTimeout, UsageError
-from fieldlog_protocol.framing import PieceFraming
+from fieldlog_protocol.errors import DeviceNotFound, LinkError, RequestTimeout, UsageError
 from smp_peer import PARAMS, Refuse
 
 
@@ -42,36 +37,9 @@ class Catcher:
         self.errors.append(error)
 
 
-@asynccontextmanager
-async def connected(
-    air: FakeAir, target: str = "hut", *, passkey: int | None = None, timeout_s: float = 6.0
-) -> AsyncGenerator[Device]:
-    client = Client(BleTransport(target, air.radio(), passkey), PieceFraming, LinkOptions(timeout_s))
-    try:
-        await client.open()
-        yield Device(client)
-    finally:
-        await client.release()
-
-
-async def refusal(air: FakeAir, target: str = "hut", *, passkey: int | None = None) -> LinkError:
-    """What is said when the link does not open; nothing stays open behind it."""
-    with pytest.raises(LinkError) as caught:
-        async with connected(air, target, passkey=passkey):
-            pass
-    assert all(device.client is None for device in air.devices)
-    assert air.closed == air.opened
-    return caught.value
-
-
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits of seconds become short; what is waited for is told, not timed."""
-    monkeypatch.setattr(radio, "_NAMESAKES_S", 0.05)
-    monkeypatch.setattr(ble, "_PAUSE_S", 0.0)
-    monkeypatch.setattr(radio.Radio.find, "__defaults__", (None, 0.3))
-    for name in ("CONNECT_S", "SUBSCRIBE_S", "PAIR_S", "WRITE_S"):
-        monkeypatch.setattr(ble, name, 0.3)
+    make_impatient(monkeypatch)
 
 
 @pytest.mark.parametrize("target", ["hut", "HUT", "F0:0D:00:00:00:01", "f0:0d:00:00:00:01"])
@@ -230,12 +198,12 @@ async def test_a_device_that_is_not_heard_is_told_with_those_that_are() -> None:
     air = FakeAir([FakeDevice("barn"), FakeDevice("lamp", "F0:0D:00:00:00:02", has_smp=False)])
     error = await refusal(air)
     assert isinstance(error, DeviceNotFound)
-    assert "ble:hut was not heard within 0.3 s. Heard instead: barn. Check" in str(error)
+    assert "ble:hut was not heard within 1 s. Heard instead: barn; a device goes by another name" in str(error)
 
 
 async def test_a_name_that_is_heard_forges_no_line() -> None:
     error = await refusal(FakeAir([FakeDevice("barn\nerror: \x1b[2Jall is lost")]))
-    assert "Heard instead: barn\\nerror: \\x1b[2Jall is lost. Check" in str(error)
+    assert "Heard instead: barn\\nerror: \\x1b[2Jall is lost; a device" in str(error)
 
 
 async def test_two_devices_of_one_name_are_never_guessed_between() -> None:
@@ -258,6 +226,15 @@ async def test_a_namesake_that_comes_later_is_not_taken_for_the_device() -> None
         device.begin_to_advertise()
         await reopened
     assert (device.connections, namesake.connections) == (2, 0)
+
+
+async def test_a_device_that_got_another_name_meanwhile_is_found_again() -> None:
+    device = FakeDevice()
+    async with connected(FakeAir([device])) as found:
+        device.name = "barn"
+        await found.reopen()
+        assert await found.echo("you") == "you"
+    assert device.connections == 2
 
 
 async def test_a_device_without_the_service_is_told() -> None:
@@ -306,114 +283,6 @@ async def test_a_connection_that_does_not_come_about_is_explained(error: Excepti
 async def test_a_backend_that_is_not_installed_is_told() -> None:
     with pytest.raises(UsageError, match="there is no BLE backend 'nope'; installed: "):
         await BleTransport("hut", radio.Radio("nope")).open(Catcher())
-
-
-# pairing
-
-Ask = Callable[[], Awaitable[int | None]]
-
-
-def wants(passkey: int | None) -> Callable[[Ask], Awaitable[None]]:
-    """A device that pairs with this passkey, or with none."""
-
-    async def pair(ask: Ask) -> None:
-        if passkey is None:
-            return
-        given = await ask()
-        if given is None:
-            raise BleakError("pair: PASSKEY_ENTRY_FAILED")
-        if given != passkey:
-            raise BleakError("pair: CONFIRM_VALUE_FAILED_ERROR")
-
-    return pair
-
-
-async def test_a_device_that_wants_it_is_paired() -> None:
-    device = FakeDevice(pairing=wants(None))
-    async with connected(FakeAir([device])) as found:
-        assert await found.echo("hello") == "hello"
-        await found.reopen()
-        assert await found.echo("again") == "again"
-    assert device.paired
-
-
-async def test_the_passkey_is_taken_from_the_url_and_nobody_is_asked() -> None:
-    device = FakeDevice(pairing=wants(42))
-    async with connected(FakeAir([device]), passkey=42) as found:
-        assert await found.echo("hello") == "hello"
-
-
-async def test_who_sits_at_the_terminal_is_asked_for_the_passkey() -> None:
-    asked: list[str] = []
-
-    async def ask(name: str) -> int | None:
-        asked.append(name)
-        return 42
-
-    token = ASK_PASSKEY.set(ask)
-    try:
-        async with connected(FakeAir([FakeDevice(pairing=wants(42))])) as found:
-            assert await found.echo("hello") == "hello"
-    finally:
-        ASK_PASSKEY.reset(token)
-    assert asked == ["ble:hut"]
-
-
-@pytest.mark.parametrize(
-    ("passkey", "says"), [(None, "wants a passkey, and none was given"), (43, "did not accept the passkey")]
-)
-async def test_a_wrong_passkey_gets_nothing_and_is_told(passkey: int | None, says: str) -> None:
-    device = FakeDevice(pairing=wants(42))
-    error = await refusal(FakeAir([device]), passkey=passkey)
-    assert isinstance(error, NotPaired)
-    assert says in str(error)
-    assert "Nothing was sent" in str(error)
-    assert device.writes == []
-
-
-def fails(error: Exception) -> Callable[[Ask], Awaitable[None]]:
-    async def pair(_: Ask) -> None:
-        raise error
-
-    return pair
-
-
-async def never(_: Ask) -> None:
-    await asyncio.get_running_loop().create_future()
-
-
-@pytest.mark.parametrize(
-    ("pairing", "says", "final"),
-    [
-        (
-            fails(BleakError("pair: PAIRING_NOT_SUPPORTED_ERROR")),
-            "refused to pair: it may be paired with another computer",
-            True,
-        ),
-        (fails(BleakDBusError("org.bluez.Error.AuthenticationFailed", ["x"])), "pairing with ble:hut failed", True),
-        (fails(BleakError("pair: PIN_OR_KEY_MISSING_ERROR")), "no longer share a key", True),
-        (fails(BleakError("disconnected")), "pairing with ble:hut failed: disconnected", False),
-        (never, "did not finish pairing in time", True),
-    ],
-)
-async def test_a_pairing_that_fails_is_explained(
-    pairing: Callable[[Ask], Awaitable[None]], says: str, final: bool
-) -> None:
-    device = FakeDevice(pairing=pairing)
-    error = await refusal(FakeAir([device]))
-    assert isinstance(error, NotPaired) == final
-    assert says in str(error)
-    assert device.writes == []
-
-
-async def test_a_pairing_that_is_not_enough_is_explained() -> None:
-    device = FakeDevice(pairing=wants(None), subscribe_errors=[BleakGATTProtocolError(5), BleakGATTProtocolError(5)])
-    assert "this one's pairing is not enough" in str(await refusal(FakeAir([device])))
-
-
-async def test_a_system_that_hangs_in_want_of_an_agent_is_not_waited_for_without_end() -> None:
-    device = FakeDevice(subscribe_errors=[TimeoutError() for _ in range(ble.TRIES)])
-    assert "waits to be paired" in str(await refusal(FakeAir([device])))
 
 
 # how long messages are

@@ -81,7 +81,8 @@ def no_adapter(error: BaseException) -> DeviceNotFound | None:
 
 def not_heard(name: str, seconds: float, heard: Sequence[str]) -> DeviceNotFound:
     """The error for a device that did not advertise; `heard` are the SMP devices that did."""
-    others = f"Heard instead: {', '.join(map(printable, heard))}. " if heard else ""
+    names = ", ".join(map(printable, heard))
+    others = f"Heard instead: {names}; a device goes by another name as soon as that is set. " if heard else ""
     return DeviceNotFound(
         f"{name} was not heard within {seconds:g} s. {others}Check that it has power and is near; a device that is "
         "connected to another computer, or to another program here, is not heard"

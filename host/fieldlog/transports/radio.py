@@ -155,7 +155,7 @@ class _Search:
     _first: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take(self, heard: Heard) -> None:
-        if heard.is_called(self.target):
+        if heard.is_called(self.target) or heard.device.address == self.known:  # which may have got another name
             self.found[heard.device.address] = heard
             if self.known in (None, heard.device.address):
                 self._first.set()

@@ -1,7 +1,8 @@
 """bumble's HCI host without what it does in a deprecated way itself: tests that forbid warnings would stop a pairing.
 
 Where nobody listens to logs, Python prints warnings and errors of libraries; bumble's tell of what is raised or answered
-anyway, a refused pairing for one, and would stand among a program's own words.
+anyway, a refused pairing for one, and would stand among a program's own words. Some of its modules log as nobody in
+particular, which sets up printing for all. So its records go to handlers of `bumble` only.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from bumble.host import Host
 from bumble.utils import AsyncRunner
 
 logging.getLogger("bumble").addHandler(logging.NullHandler())
+logging.getLogger("bumble").propagate = False
 
 
 class BleHost(Host):
