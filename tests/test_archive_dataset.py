@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -475,25 +477,69 @@ def test_a_folder_that_may_not_be_made_is_a_sentence(archive: Archive) -> None:
         update_dataset(archive)
 
 
-def test_memory_is_bounded_by_a_constant(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tracemalloc
+class OneAfterTheOther:
+    """What ThreadPoolExecutor offers, without threads: which of them are at work at once is chance, and so is a peak."""
 
+    def __init__(self, _: int) -> None:
+        pass
+
+    def __enter__(self) -> OneAfterTheOther:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def shutdown(self, **_: bool) -> None:
+        pass
+
+    def submit(self, work: Callable[..., Any], *arguments: object) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work(*arguments))
+        return done
+
+
+def peak_of_update(archive: Archive) -> int:
+    update_dataset(archive, everything=True)
+    tracemalloc.start()
+    update_dataset(archive, everything=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.fixture
+def long_log(monkeypatch: pytest.MonkeyPatch) -> PaperLogger:
+    """A log of several windows with several batches in each."""
+    windows(monkeypatch, 32)
+    monkeypatch.setattr("fieldlog.archive.plan.BATCH_FRAMES", FEW_FRAMES)
     logger = PaperLogger(block_size=2048)
     logger.schema()
     logger.data(CLIMATE, *climate(200_000))
-    peaks: list[int] = []
+    return logger
+
+
+FEW_FRAMES = 1 << 13
+SERIES_FRAME_BYTES = 32  # of CLIMATE: three int64, boot, quality, start and two values of 16 bits
+
+
+def test_what_is_held_does_not_grow_with_the_archive(
+    archive: Archive, long_log: PaperLogger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fieldlog.archive.ahead.ThreadPoolExecutor", OneAfterTheOther)
+    monkeypatch.setattr("fieldlog.archive.file_writer.ThreadPoolExecutor", OneAfterTheOther)
     log = archive.log(UID, LOG_ID)
-    windows(monkeypatch, 32)
-    monkeypatch.setattr("fieldlog.archive.plan.BATCH_FRAMES", 1 << 13)
-    for count in (len(logger.blocks) // 4, len(logger.blocks)):  # a quarter fills all that is under way at once
-        log.add_blocks(logger.blocks[:count])
-        archive.flush()
-        update_dataset(archive)
-        tracemalloc.start()
-        update_dataset(archive, everything=True)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < 1.5 * peaks[0]
+    peaks: list[int] = []
+    for count in (len(long_log.blocks) // 8, len(long_log.blocks) // 4, len(long_log.blocks)):
+        log.add_blocks(long_log.blocks[:count])
+        peaks.append(peak_of_update(archive))
+    assert peaks[2] < 1.3 * peaks[0]
+    assert peaks[2] < 1.15 * peaks[1], "from two windows on, nothing is left that could take turns"
+
+
+def test_threads_at_once_hold_a_few_batches(archive: Archive, long_log: PaperLogger) -> None:
+    """Two are decoded, which takes more room than they have then, two wait, and two are converted and written."""
+    archive.log(UID, LOG_ID).add_blocks(long_log.blocks)
+    assert peak_of_update(archive) < 8 * FEW_FRAMES * SERIES_FRAME_BYTES
 
 
 # -- comparing both tiers -----------------------------------------------------------------------------------------

@@ -177,18 +177,26 @@ class LogView:
         ]
 
     def blocks(self, kind: Kind) -> list[Block]:
-        """All blocks of one kind in order of seq; of two with the same seq the one that came first.
+        """All blocks of one kind in order of seq: see `each_block`."""
+        return list(self.each_block(kind))
+
+    def each_block(self, kind: Kind, *, newest_first: bool = False) -> Iterator[Block]:
+        """The blocks of one kind in order of seq, one at a time; of two with the same seq the one that came first.
 
         One that was spoiled on this computer's disk is left out and noted in `spoiled`.
         """
         self.flush()
-        rows = self._rows(
-            "SELECT seq, data FROM blocks WHERE rowid IN "
-            "(SELECT min(rowid) FROM blocks WHERE log = ?1 AND kind = ?2 GROUP BY +seq) ORDER BY seq",
+        order = "DESC" if newest_first else "ASC"
+        rowids = self._rows(
+            f"SELECT min(rowid) FROM blocks WHERE log = ?1 AND kind = ?2 GROUP BY +seq ORDER BY +seq {order}",
             int(kind),
             log_last=False,
         )
-        return [block for seq, data in rows if (block := self._parsed(seq, data)) is not None]
+        for (rowid,) in rowids:
+            for seq, data in self._rows("SELECT seq, data FROM blocks WHERE rowid = ? AND log = ?", rowid):
+                block = self._parsed(seq, data)
+                if block is not None:
+                    yield block
 
     def _parsed(self, seq: int, data: bytes) -> Block | None:
         try:
@@ -220,7 +228,7 @@ class LogView:
     def identities(self) -> set[tuple[bytes, int]]:
         """(uid, log_id) as the descriptions among the blocks name them."""
         found: set[tuple[bytes, int]] = set()
-        for payload in {block.payload for block in self.blocks(Kind.SCHEMA)}:
+        for payload in {block.payload for block in self.each_block(Kind.SCHEMA)}:
             with suppress(BlockError):
                 part = parse_schema_part(payload)
                 found.add((part.uid, part.log_id))
@@ -229,7 +237,7 @@ class LogView:
     def events(self) -> list[LoggedEvent]:
         """What the device wrote down, in order; EVENT blocks that cannot be understood tell nothing."""
         found: list[LoggedEvent] = []
-        for block in self.blocks(Kind.EVENT):
+        for block in self.each_block(Kind.EVENT):
             try:
                 events = decode_events(block.payload)
             except BlockError:

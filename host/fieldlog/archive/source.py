@@ -95,6 +95,14 @@ _FIRST_OF_SEQ = (
 """Of two blocks with one seq, the one that came first."""
 
 
+def _data_of(rowids: list[int]) -> tuple[str, list[int]]:
+    """The query for the bytes of some blocks, and its values: with the last one repeated up to a power of two, since a
+    connection keeps the statements that it was given, and of these there shall be few."""
+    count = 1 << (len(rowids) - 1).bit_length() if rowids else 0
+    marks = ", ".join("?" * count)
+    return f"SELECT rowid, data FROM blocks WHERE rowid IN ({marks})", rowids + rowids[-1:] * (count - len(rowids))
+
+
 class Source:
     """One log with all that is derived from it. What is derived is derived once: a source is as old as its first use."""
 
@@ -109,7 +117,7 @@ class Source:
 
     @cached_property
     def schemas(self) -> Schemas:
-        return Schemas(self.log.blocks(Kind.SCHEMA))
+        return Schemas(self.log.each_block(Kind.SCHEMA))
 
     @cached_property
     def clock(self) -> ClockModel:
@@ -174,8 +182,7 @@ class Source:
     def data(self, rows: Rows) -> list[bytes]:
         """The blocks in wire form."""
         rowids: list[int] = rows.rowid.tolist()
-        marks = ", ".join("?" * len(rowids))
-        by_row: dict[int, bytes] = dict(self._all(f"SELECT rowid, data FROM blocks WHERE rowid IN ({marks})", rowids))
+        by_row: dict[int, bytes] = dict(self._all(*_data_of(rowids)))
         if len(by_row) < len(rowids) or set(map(type, by_row.values())) - {bytes}:
             raise self._damaged()  # the file's index and its table contradict each other, or a type's bit flipped
         return [by_row[rowid] for rowid in rowids]

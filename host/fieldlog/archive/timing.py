@@ -25,7 +25,7 @@ def clock_model(database: sqlite3.Connection, path: Path, log: Log) -> ClockMode
 
 def clock_ppm(log: Log) -> int | None:
     """How far off the device's clock may be, as its newest readable SCHEMA block says; None: a crystal."""
-    for block in reversed(log.blocks(Kind.SCHEMA)):
+    for block in log.each_block(Kind.SCHEMA, newest_first=True):
         try:
             return parse_schema_part(block.payload).clock_ppm
         except BlockError:
