@@ -73,8 +73,8 @@ class Ring:
         return {"q": body["q"], "o": body["o"], "f": min(self.held), "d": data}
 
 
-async def read_out(ring_seed: int, haste: float, folder: Path) -> tuple[Ring, list[PullResult], set[int], set[int]]:
-    """Two pulls, the first while the ring turns: the ring, what they told, the seqs held and those noted as gaps."""
+async def read_out(ring_seed: int, haste: float, folder: Path) -> tuple[Ring, list[PullResult], set[int], list[int]]:
+    """Two pulls, the first while the ring turns: the ring, what they told, the seqs held, and those of all gap rows."""
     with pty_peer() as port, fieldlog.archive.open(folder) as archive:
         ring = Ring(port.peer, ring_seed, haste)
         async with connect(f"serial:{port.path}") as device:
@@ -85,19 +85,22 @@ async def read_out(ring_seed: int, haste: float, folder: Path) -> tuple[Ring, li
         held = set(range(ring.next)) - {seq for part in log.absent(0, ring.next) for seq in part}
         # behind a block that was open for long and is held still, the first seq held does not tell why others are not
         assert all(gap.reason == OVERWRITTEN or ring.late & set(range(gap.first_seq)) for gap in log.gaps())
-        gaps = {seq for part in log.lost() for seq in part}
+        noted = [seq for gap in log.gaps() for seq in range(gap.first_seq, gap.last_seq + 1)]
         assert {row[-1] for row in log.stored_blocks()} <= set(ring.written.values())
-    return ring, results, held, gaps
+    return ring, results, held, noted
 
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_what_the_ring_overwrote_is_told_by_seq_and_all_else_is_there(seed: int, tmp_path: Path) -> None:
-    ring, results, held, gaps = await read_out(seed, 0.05 + 0.03 * seed, tmp_path)
-    told = {seq for result in results for part in result.lost for seq in part}
+    ring, results, held, noted = await read_out(seed, 0.05 + 0.03 * seed, tmp_path)
+    told_once = [seq for result in results for part in result.lost for seq in part]
+    told, gaps = set(told_once), set(noted)
     pending = set(results[-1].open_seqs)
     assert told == gaps, f"seed {seed}"
     assert held | gaps | pending == set(range(ring.next)), f"seed {seed}: nothing is passed over in silence"
     assert not gaps & set(ring.held), f"seed {seed}: what the device still holds is not lost"
     assert not gaps & (held | pending), f"seed {seed}"
+    assert len(told_once) == len(told), f"seed {seed}: no pull tells again what one before told"
+    assert len(noted) == len(gaps), f"seed {seed}: each seq stands in one gap"
     if seed > 10:
         assert gaps, f"seed {seed}: the ring was faster than the line"
