@@ -105,13 +105,20 @@ class _Reader:
     under_way: deque[tuple[int, Reply[fs.FileReadResponse]]] = field(
         default_factory=deque[tuple[int, Reply[fs.FileReadResponse]]]
     )
+    wanted: int = 0
+    """The offset to ask for next."""
+    awaited: int = 0
+    """Requests under way that were not answered yet."""
+    ahead: int = 0
+    """How many there shall be."""
+    most: int = 0
 
     async def run(self, take: Callable[[bytes], object], progress: OnProgress) -> int:
         """Read to the end; returns where that is."""
-        wanted = self.done
+        self.wanted = self.done
         try:
             while self.done < self.total:
-                wanted = self._fill(max(wanted, self.done))
+                self._fill()
                 if not self.under_way[0][1].done():
                     await arrival(self.under_way, self.client.together)
                 offset, reply = self.under_way.popleft()
@@ -126,20 +133,35 @@ class _Reader:
                 if self.done < self.total and (not self.under_way or self.under_way[0][0] > self.done):
                     self.under_way.appendleft(self._ask(self.done))
         finally:
+            self.ahead = 0
             for _, reply in self.under_way:
                 reply.cancel()
         return self.done
 
-    def _fill(self, wanted: int) -> int:
+    def _fill(self) -> None:
         """Ask ahead at the offsets that the coming replies should reach."""
-        most = self.client.window + AHEAD + self.client.together - 1
-        while len(self.under_way) < most and wanted < self.total:
-            self.under_way.append(self._ask(wanted))
-            wanted += self.sizes.expect(wanted)
-        return wanted
+        together = self.client.together
+        self.wanted = max(self.wanted, self.done)
+        self.ahead = self.client.window + AHEAD + together - 1
+        self.most = self.ahead + together - 1
+        while self.awaited < self.ahead and self.wanted < self.total:
+            self._ask_on()
+
+    def _answered(self) -> None:
+        """Ask for one more at once, while the device works on another."""
+        self.awaited -= 1
+        if self.awaited < self.ahead and len(self.under_way) < self.most and self.wanted < self.total:
+            self._ask_on()
+
+    def _ask_on(self) -> None:
+        self.under_way.append(self._ask(self.wanted))
+        self.wanted += self.sizes.expect(self.wanted)
 
     def _ask(self, offset: int) -> tuple[int, Reply[fs.FileReadResponse]]:
-        return offset, self.client.start(fs.READ, fs.FileReadRequest(name=self.name, off=offset))
+        reply = self.client.start(fs.READ, fs.FileReadRequest(name=self.name, off=offset))
+        reply.then = self._answered
+        self.awaited += 1
+        return offset, reply
 
 
 async def _piece(offset: int, reply: Reply[fs.FileReadResponse]) -> bytes:

@@ -120,12 +120,13 @@ async def upload(
     All pieces but the last are of a multiple of `align` bytes, for devices that take no others.
     """
     state = _State(client.max_request, 0, 0, align)
-    under_way: deque[tuple[int, Reply[Any]]] = deque()
+    sender = _Sender(client, target, state, total)
+    under_way = sender.under_way
     try:
         while state.done < total:
             if state.done == 0 and not under_way:
                 await target.begin()
-            _send_on(client, target, state, total, under_way)
+            sender.fill()
             if not under_way[0][1].done():
                 await arrival(under_way, client.together)
             end, reply = under_way.popleft()
@@ -134,30 +135,80 @@ async def upload(
             except Lost:
                 offset = state.done
             except RequestTimeout:
-                _forget(under_way)
+                sender.forget()
                 _slow_down(state)
                 continue
             if offset == end:
                 state.advance(offset)
             else:
-                state.go_back(await _run_out(client, target, under_way, offset), what)
+                state.go_back(await sender.run_out(offset), what)
             progress(state.done, total)
     finally:
-        _forget(under_way)
+        sender.forget()
 
 
-def _send_on(
-    client: Client, target: Target, state: _State, total: int, under_way: deque[tuple[int, Reply[Any]]]
-) -> None:
-    # the answer to the first piece may name another offset to go on from: wait for it
-    most = client.window + AHEAD + client.together - 1 if state.done else 1
-    while len(under_way) < most and state.sent < total:
-        size = min(state.size(target), total - state.sent)
-        reply = target.send(state.sent, size)
-        if client.ordered and under_way and reply.ask.tries == 1:
-            reply.add_done_callback(partial(_overtake, client, under_way[-1][1]))
-        under_way.append((state.sent + size, reply))
+@dataclass(slots=True)
+class _Sender:
+    """Sends piece after piece: the next one is made when one was answered, while the device works on another."""
+
+    client: Client
+    target: Target
+    state: _State
+    total: int
+    under_way: deque[tuple[int, Reply[Any]]] = field(default_factory=deque[tuple[int, Reply[Any]]])
+    _awaited: int = 0
+    """Pieces under way that were not answered yet."""
+    _ahead: int = 0
+    """How many there shall be; 0 while none is to be sent."""
+    _most: int = 0
+
+    def fill(self) -> None:
+        """Send as much ahead as pays."""
+        # the answer to the first piece may name another offset to go on from: wait for it
+        together = self.client.together
+        self._ahead = self.client.window + AHEAD + together - 1 if self.state.done else 1
+        self._most = self._ahead + (together - 1 if self.state.done else 0)
+        while self._awaited < self._ahead and self.state.sent < self.total:
+            self._send_on()
+
+    def _send_on(self) -> None:
+        state = self.state
+        size = min(state.size(self.target), self.total - state.sent)
+        reply = self.target.send(state.sent, size)
+        reply.then = self._answered
+        if self.client.ordered and self.under_way and reply.ask.tries == 1:
+            reply.add_done_callback(partial(_overtake, self.client, self.under_way[-1][1]))
+        self.under_way.append((state.sent + size, reply))
+        self._awaited += 1
         state.sent += size
+
+    def _answered(self) -> None:
+        self._awaited -= 1
+        if self._awaited < self._ahead and len(self.under_way) < self._most and self.state.sent < self.total:
+            self._send_on()
+
+    async def run_out(self, offset: int) -> int:
+        """Let what was sent be answered; the furthest offset named counts. Where that is wrong, the next answer says
+        so."""
+        self._ahead = 0
+        waiting = sum(not reply.done() for _, reply in self.under_way) - self.client.window
+        for _ in range(waiting):
+            self.under_way.pop()[1].cancel()
+        while self.under_way:
+            _, reply = self.under_way.popleft()
+            try:
+                named = await self.target.wanted(reply)
+            except RequestTimeout:
+                continue
+            offset = max(named, offset)
+        self._awaited = 0
+        return offset
+
+    def forget(self) -> None:
+        """Take back what is under way."""
+        self._ahead = self._awaited = 0
+        while self.under_way:
+            self.under_way.pop()[1].cancel()
 
 
 def _overtake(client: Client, earlier: Reply[Any], later: Reply[Any]) -> None:
@@ -177,23 +228,3 @@ def _slow_down(state: _State) -> None:
         state.limit = _TWO_LINES
         state.timeouts = 0
     state.sent = state.done
-
-
-async def _run_out(client: Client, target: Target, under_way: deque[tuple[int, Reply[Any]]], offset: int) -> int:
-    """Let what was sent be answered; the furthest offset named counts. Where that is wrong, the next answer says so."""
-    waiting = sum(not reply.done() for _, reply in under_way) - client.window
-    for _ in range(waiting):
-        under_way.pop()[1].cancel()
-    while under_way:
-        _, reply = under_way.popleft()
-        try:
-            named = await target.wanted(reply)
-        except RequestTimeout:
-            continue
-        offset = max(named, offset)
-    return offset
-
-
-def _forget(under_way: deque[tuple[int, Reply[Any]]]) -> None:
-    while under_way:
-        under_way.pop()[1].cancel()
