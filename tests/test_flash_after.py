@@ -321,7 +321,8 @@ def test_several_images_are_updated_together_in_their_order() -> None:
     assert told.steps == [
         f"uploading 1.5.0 ({len(OTHER)} bytes)",
         f"uploading 2.0.0 ({len(NEW)} bytes)",
-        *["marked for a test"] * 2,
+        "marked image 1 for a test",
+        "marked image 0 for a test",
         "restarting",
         "confirmed",
     ]

@@ -308,6 +308,9 @@ def test_a_device_that_restarts_in_the_middle_gets_it_anew() -> None:
 
 # the host
 
+SILENT_S = 30
+"""A device in this process may be kept waiting on a machine that is busy otherwise."""
+
 
 def kills(folder: Path, count: int, seed: int) -> int:
     """Kill `fieldlog flash` in a process of its own, and give the command again; answers how many died at work."""
@@ -321,7 +324,7 @@ def kills(folder: Path, count: int, seed: int) -> int:
     with served(bench, "console", None, Faults()) as device, hosts(folder / "said") as forker:
         for turn in range(count):
             file = files[turn % 2]
-            words = ("flash", str(file), "--allow-downgrade", "-d", device.url)
+            words = ("flash", str(file), "--allow-downgrade", "-d", f"{device.url}?timeout={SILENT_S}")
             before = counted.accepted
             victim = forker.begin(*words)
             device.kill_at(victim, rng.randrange(1, 60), rng.random() * 0.002)

@@ -313,7 +313,8 @@ class _Update:
         else:
             marked = True
         if marked:
-            self.tell(f"marked for {'a test' if self._tests else 'good'}")
+            which = f" image {part.number}" if len(self.plan.parts) > 1 else ""
+            self.tell(f"marked{which} for {'a test' if self._tests else 'good'}")
         self.left.text = self._waiting
 
     @property

@@ -40,7 +40,7 @@ def notes_on(plan: FlashPlan, options: FlashOptions, pin: Pin | None, key: Publi
     elif plan.survey.logger is None:
         yield (
             "the device has no uid: nothing but a serial number at the USB tells it from another one that runs the same, so "
-            "do not move the plug meanwhile"
+            "put no other in its place meanwhile"
         )
     yield from _on_the_way_back(plan, options)
     for part in plan.parts:
