@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
-from math import inf, log
+from math import log
 from pathlib import Path
 from shutil import copytree
 
@@ -17,11 +17,11 @@ from tools.bench.clients import Client, connected
 from tools.bench.links import Direction, Line
 from tools.bench.simulator import Simulator, simulator
 from tools.bench.stopwatch import Stopwatch
-from tools.bench.table import markdown, number, percent, times
+from tools.bench.table import markdown, number, percent, span, times
 
 FILE, PART, UPLOADED = "bench.bin", "part.bin", "up.bin"
 _PART = 16
-_TURNS = 3
+_TURNS = 7
 _LOG_BYTES_PER_FRAME = 1.75
 _SIZES = tuple(1024 << step for step in range(2, 11))
 _UNPACED_SIZE = _SIZES[-1]
@@ -32,6 +32,7 @@ HEAD = (
     "first s",
     "s",
     "kB/s",
+    "slowest to fastest",
     "of line",
     "of reach",
     "busy",
@@ -53,6 +54,8 @@ class Cell:
     watch: Stopwatch
     device_cpu_s: float | None
     failure: str = ""
+    spread: tuple[float, float] | None = None
+    """The slowest and the fastest of several turns, bytes per second, of which this is the middle one."""
 
     @property
     def rate(self) -> float:
@@ -111,14 +114,14 @@ class Devices:
 def measure(line: Line, devices: Devices, target_s: float) -> LineResult:
     """All clients over one line, one after another; a pull takes about `target_s`, storing and blocks a part of that.
 
-    Where nothing paces the line, the machine's other work does: there all take turns, and each one's best turn counts.
+    Where nothing paces the line, the machine's other work does: there all take turns, and each one's middle turn counts.
     """
     round_trip_s = None if not line.baud else line.expected_round_trip_s
     wanted = _UNPACED_SIZE if round_trip_s is None else target_s * line.reach(round_trip_s)
     size = min(_SIZES, key=lambda size: abs(log(size / wanted)))
     with devices.device(line, size) as (device, content):
         turns = [_turn(line, device, content) for _ in range(1 if line.baud else _TURNS)]
-    cells = [min(same, key=_slowness) for same in zip(*(cells for _, cells in turns), strict=True)]
+    cells = [_middle(same) for same in zip(*(cells for _, cells in turns), strict=True)]
     return LineResult(line, min(round_trip_s for round_trip_s, _ in turns), cells)
 
 
@@ -136,8 +139,13 @@ def _turn(line: Line, device: Simulator, content: bytes) -> tuple[float, list[Ce
     return round_trip_s, cells
 
 
-def _slowness(cell: Cell) -> float:
-    return cell.watch.seconds if cell.size else inf
+def _middle(turns: Sequence[Cell]) -> Cell:
+    """The turn in the middle of those that did not fail, and what the others were."""
+    ranked = sorted((cell for cell in turns if cell.size), key=lambda cell: cell.rate)
+    if len(turns) < 2 or not ranked:
+        return turns[0]
+    failure = next((cell.failure for cell in turns if cell.failure), "")
+    return replace(ranked[len(ranked) // 2], spread=(ranked[0].rate, ranked[-1].rate), failure=failure)
 
 
 def _files(client: Client, device: Simulator, whole: bytes, line: Line) -> list[Cell]:
@@ -189,6 +197,7 @@ def _row(result: LineResult, cell: Cell) -> Sequence[str]:
         number(cell.watch.first_s),
         number(cell.watch.seconds),
         number(cell.rate / 1000),
+        span(cell.spread),
         percent(_ratio(cell.rate, result.line.limit(cell.direction))),
         percent(_ratio(cell.rate, result.reach(cell.direction))),
         percent(result.line.busy(cell.watch.link_bytes, cell.watch.seconds)),

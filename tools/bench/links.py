@@ -115,6 +115,8 @@ def few_lines() -> list[Line]:
     return [
         Line("console", 0, 0, 384),
         Line("udp", 0, 0, 2048),
+        Line("raw", 0, 0, 384),
+        Line("raw", 0, 0, 2048),
         Line("console", 115_200, 1, 384),
         Line("console", 1_000_000, 16, 384),
         Line("console", 1_000_000, 16, 2048),

@@ -33,3 +33,8 @@ def percent(share: float | None) -> str:
 
 def times(ratio: float | None) -> str:
     return "" if ratio is None else f"{number(ratio)}x"
+
+
+def span(bounds: tuple[float, float] | None) -> str:
+    """Two rates in bytes per second as kB/s."""
+    return "" if bounds is None else f"{number(bounds[0] / 1000)} to {number(bounds[1] / 1000)}"

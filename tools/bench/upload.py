@@ -6,11 +6,10 @@ the device has never seen, so that nobody is spared anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from math import inf
 from random import Random
 
 from fieldlog.transfer import room
@@ -24,11 +23,11 @@ from tools.bench.clients import Client, connected
 from tools.bench.links import CONSOLE_OVERHEAD, Line
 from tools.bench.simulator import Simulator, simulator
 from tools.bench.stopwatch import Stopwatch
-from tools.bench.table import markdown, number, percent, times
+from tools.bench.table import markdown, number, percent, span, times
 
-HEAD = ("client", "kB", "s", "kB/s", "of line", "of reach", "smpclient", "toolkit", "host CPU s")
+HEAD = ("client", "kB", "s", "kB/s", "slowest to fastest", "of line", "of reach", "smpclient", "toolkit", "host CPU s")
 _LARGEST, _LEAST = 480_000, 16_000
-_TURNS = 3
+_TURNS = 7
 _FAR_OFFSET = 0x1_0000
 _BITS_PER_BYTE = 10
 _WRITE_UNIT = 8
@@ -43,6 +42,8 @@ class Cell:
     size: int
     watch: Stopwatch
     failure: str = ""
+    spread: tuple[float, float] | None = None
+    """The slowest and the fastest of several turns, bytes per second, of which this is the middle one."""
 
     @property
     def rate(self) -> float:
@@ -67,14 +68,15 @@ def limit(line: Line) -> float | None:
 
 
 def measure(line: Line, target_s: float) -> tuple[float, list[Cell]]:
-    """The time of one full piece there and back, and a cell for each client; the best of a few turns where nothing paces."""
+    """The time of one full piece there and back, and a cell for each client; the middle one of several turns where nothing
+    paces."""
     paced = limit(line)
     size = _LARGEST if paced is None else max(_LEAST, min(_LARGEST, round(paced * target_s)))
     with simulator(*line.arguments) as device:
         turns = [list(_turn(line, device, size)) for _ in range(1 if line.baud else _TURNS)]
         with connected(device.url) as client:
             round_trip_s = client.image_round_trip_s(full_piece(line))
-    return round_trip_s, [min(same, key=_slowness) for same in zip(*turns, strict=True)]
+    return round_trip_s, [_middle(same) for same in zip(*turns, strict=True)]
 
 
 def _turn(line: Line, device: Simulator, size: int) -> Iterator[Cell]:
@@ -98,8 +100,13 @@ def _cell(client: Client, size: int) -> Cell:
     return Cell(client.name, len(data), watch)
 
 
-def _slowness(cell: Cell) -> float:
-    return cell.watch.seconds if cell.size else inf
+def _middle(turns: Sequence[Cell]) -> Cell:
+    """The turn in the middle of those that did not fail, and what the others were."""
+    ranked = sorted((cell for cell in turns if cell.size), key=lambda cell: cell.rate)
+    if len(turns) < 2 or not ranked:
+        return turns[0]
+    failure = next((cell.failure for cell in turns if cell.failure), "")
+    return replace(ranked[len(ranked) // 2], spread=(ranked[0].rate, ranked[-1].rate), failure=failure)
 
 
 def report(line: Line, target_s: float) -> str:
@@ -115,6 +122,7 @@ def report(line: Line, target_s: float) -> str:
             number(cell.size / 1000),
             number(cell.watch.seconds),
             number(cell.rate / 1000),
+            span(cell.spread),
             percent(_ratio(cell.rate, most)),
             percent(_ratio(cell.rate, reach)),
             times(_ratio(cell.rate, rates.get(peers.SMPCLIENT))),
