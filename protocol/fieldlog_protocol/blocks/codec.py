@@ -22,14 +22,14 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 GATHER_MARGIN = 264
-"""Zero bytes behind the payloads of a batch, so that 64 numbers of 32 bits can be read at any of their bytes."""
+"""Bytes behind the payloads of a batch, so that 64 numbers of 32 bits can be read at any of their bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The payloads of several blocks: block b has `lengths[b]` bytes at `offsets[b]` of `data`, for `counts[b]` frames.
 
-    `data` ends with GATHER_MARGIN bytes that belong to no payload.
+    Behind the last there are GATHER_MARGIN bytes of `data` that can be read and belong to no payload of these.
     """
 
     data: Bytes

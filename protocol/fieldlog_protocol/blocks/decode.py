@@ -1,6 +1,6 @@
 """Reading many DATA blocks of one stream at once, into numpy columns.
 
-Rule of this module: no work per value or per frame in Python; per block there is a CRC and two slices. Every claim of
+Rule of this module: no work per value or per frame in Python; per block there is a CRC and a slice or two. Every claim of
 a header is checked against the payload that is really there before memory is taken for it: a packed payload can claim
 at most 64 values per byte, a RAW one less than one.
 """
@@ -10,20 +10,24 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fieldlog_protocol.blocks.block import HEADER, MAGIC, OVERHEAD, TRAILER, VERSION, Kind
-from fieldlog_protocol.blocks.codec import GATHER_MARGIN, Batch, Column, Indices, Types
+from fieldlog_protocol.blocks.codec import GATHER_MARGIN, Batch, Bytes, Column, Indices, Types
 from fieldlog_protocol.blocks.codecs import CODECS, payload_columns, payload_resolution
 from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_protocol.blocks.timeline import Ticks, line_ticks
 from fieldlog_protocol.errors import BlockError
+from fieldlog_protocol.layout import Layout
 
 Records = npt.NDArray[np.void]
 
+_CHECKED = 0x2144DF1C
+"""The CRC-32 of whatever ends with its own CRC-32: a block without padding is checked in one call."""
 _BATCH_BLOCKS = 256
 _BATCH_VALUES = 1 << 22  # blocks of very different length share one table, as wide as the longest
 _MAX_TICK = 2**62
@@ -55,8 +59,9 @@ class Frames:
 
 def decode_frames(blocks: Sequence[bytes], stream: Stream) -> Frames:
     """The frames of `blocks`, pages or wire forms, which must all be whole DATA blocks of `stream`."""
-    headers, trailers = _records(blocks)
-    _require_whole(blocks, headers, trailers)
+    joined = _joined(blocks)
+    headers, trailers = joined.headers, joined.trailers
+    _require_whole(blocks, joined)
     _require_stream(headers, stream)
     counts = trailers["n_frames"].astype(np.int64)
     lengths = trailers["payload_len"].astype(np.int64)
@@ -67,8 +72,7 @@ def decode_frames(blocks: Sequence[bytes], stream: Stream) -> Frames:
     for start, stop in _batches(headers["encoding"], counts, len(stream.columns) + 1):
         encoding = int(headers["encoding"][start])
         types = _types(stream, encoding)
-        batch = _batch(blocks[start:stop], counts[start:stop], lengths[start:stop])
-        parts = CODECS[encoding].decode(types, batch)
+        parts = CODECS[encoding].decode(types, joined.batch(start, stop, counts, lengths))
         frames = slice(int(starts[start]), int(starts[stop]))
         resolution = payload_resolution(stream, encoding)
         if resolution is not None:
@@ -79,26 +83,48 @@ def decode_frames(blocks: Sequence[bytes], stream: Stream) -> Frames:
     return Frames(headers, starts, ticks, columns)
 
 
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """Blocks one behind the other, with GATHER_MARGIN bytes behind the last; block b lies from `edges[b]` on."""
+
+    data: Bytes
+    edges: Indices
+    headers: Records
+    trailers: Records
+
+    def batch(self, start: int, stop: int, counts: Indices, lengths: Indices) -> Batch:
+        """The payloads of some of them."""
+        first, some = int(self.edges[start]), slice(start, stop)
+        data = self.data[first : int(self.edges[stop]) + GATHER_MARGIN]
+        return Batch(data, self.edges[some] - first + HEADER.size, lengths[some], counts[some])
+
+
+def _joined(blocks: Sequence[bytes]) -> _Joined:
+    edges = np.cumsum([0, *map(len, blocks)])
+    if (np.diff(edges) < OVERHEAD).any():
+        raise BlockError("one of the blocks is shorter than any block can be")
+    data = np.frombuffer(b"".join([*blocks, bytes(GATHER_MARGIN)]), np.uint8)
+    return _Joined(data, edges, _records(data, edges[:-1], HEADER), _records(data, edges[1:] - TRAILER.size, TRAILER))
+
+
+def _records(data: Bytes, offsets: Indices, layout: Layout[Any]) -> Records:
+    anywhere: Records = np.ndarray((len(data) - layout.size + 1,), f"V{layout.size}", data, strides=(1,))
+    return anywhere[offsets].view(layout.dtype)
+
+
 def _types(stream: Stream, encoding: int) -> Types:
     return tuple(column.type for column in payload_columns(stream, encoding))
 
 
-def _records(blocks: Sequence[bytes]) -> tuple[Records, Records]:
-    if any(len(block) < OVERHEAD for block in blocks):
-        raise BlockError("one of the blocks is shorter than any block can be")
-    headers = np.frombuffer(b"".join([block[: HEADER.size] for block in blocks]), HEADER.dtype)
-    trailers = np.frombuffer(b"".join([block[-TRAILER.size :] for block in blocks]), TRAILER.dtype)
-    return headers, trailers
-
-
-def _require_whole(blocks: Sequence[bytes], headers: Records, trailers: Records) -> None:
-    lengths: list[int] = trailers["payload_len"].tolist()
-    checks: list[int] = trailers["crc"].tolist()
-    crc32 = zlib.crc32
-    for index, (block, length, check) in enumerate(zip(blocks, lengths, checks, strict=True)):
-        body = crc32(block[: HEADER.size + length])
-        if length > len(block) - OVERHEAD or crc32(block[-TRAILER.size : -4], body) != check:
-            raise BlockError(f"block {headers['seq'][index]} is damaged: its CRC-32 does not match")
+def _require_whole(blocks: Sequence[bytes], joined: _Joined) -> None:
+    lengths = joined.trailers["payload_len"].astype(np.int64)
+    room = np.diff(joined.edges) - OVERHEAD
+    whole = np.fromiter(map(zlib.crc32, blocks), np.uint32, len(blocks)) == _CHECKED
+    for index in np.flatnonzero(~whole | (lengths != room)).tolist():
+        body = zlib.crc32(blocks[index][: HEADER.size + int(lengths[index])])
+        check = zlib.crc32(blocks[index][-TRAILER.size : -4], body)
+        if lengths[index] > room[index] or check != joined.trailers["crc"][index]:
+            raise BlockError(f"block {joined.headers['seq'][index]} is damaged: its CRC-32 does not match")
 
 
 def _require_stream(headers: Records, stream: Stream) -> None:
@@ -128,23 +154,12 @@ def _refuse(headers: Records, wrong: npt.NDArray[np.bool_], what: str) -> None:
 
 def _batches(encodings: npt.NDArray[np.uint8], counts: Indices, columns: int) -> Iterator[tuple[int, int]]:
     """Runs of blocks with one encoding, short enough that their common table stays in the cache."""
-    frames: list[int] = counts.tolist()
-    codes: list[int] = encodings.tolist()
-    start = 0
-    longest = 0
-    for index, (count, code) in enumerate(zip(frames, codes, strict=True)):
-        longest = max(longest, count)
-        blocks = index - start + 1
-        if index > start and (
-            code != codes[start] or blocks > _BATCH_BLOCKS or blocks * longest * columns > _BATCH_VALUES
-        ):
-            yield start, index
-            start, longest = index, count
-    if frames:
-        yield start, len(frames)
-
-
-def _batch(blocks: Sequence[bytes], counts: Indices, lengths: Indices) -> Batch:
-    payloads = [block[HEADER.size : HEADER.size + n] for block, n in zip(blocks, lengths.tolist(), strict=True)]
-    data = np.frombuffer(b"".join([*payloads, bytes(GATHER_MARGIN)]), np.uint8)
-    return Batch(data, np.cumsum(lengths) - lengths, lengths, counts)
+    changes = (np.flatnonzero(encodings[1:] != encodings[:-1]) + 1).tolist()
+    for first, end in pairwise([0, *changes, len(counts)]):
+        start = first
+        while start < end:
+            stop = min(start + _BATCH_BLOCKS, end)
+            while stop - start > 1 and (stop - start) * int(counts[start:stop].max()) * columns > _BATCH_VALUES:
+                stop -= (stop - start) // 2
+            yield start, stop
+            start = stop
