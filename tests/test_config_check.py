@@ -114,8 +114,8 @@ size = 5
             "a.toml:3:16: log/period cannot be '5 V': 'V' does not fit: write us, ms, s, min, h, d or w. It takes a "
             "whole number from 1 to 3600 s"
         ),
-        "a.toml:4:16: alarm/high cannot be 500: it takes a number from -60 to 120 Cel",
-        "a.toml:5:15: alarm/low cannot be true: it takes a number from -60 to 120 Cel",
+        "a.toml:4:16: alarm/high cannot be 500: it takes a number from -60 to 120 degC",
+        "a.toml:5:15: alarm/low cannot be true: it takes a number from -60 to 120 degC",
         "a.toml:6:13: log/led cannot be 1: it takes true or false",
         "a.toml:7:15: log/label cannot be 'far too long': it takes text, length of at most 8 bytes",
         "a.toml:8:15: probe/key cannot be 'hex:0': it takes hexadecimal digits, length of at most 4 bytes",
@@ -144,7 +144,7 @@ size = 5
         ('"log/period" = 2013-05-01', "cannot be a date or time"),
         ('"log/period" = 99999999999999999999', "cannot be 99999999999999999999"),
         ('"alarm/high" = nan', "cannot be nan"),
-        ('"alarm/high" = "inf"', "cannot be inf"),
+        ('"alarm/high" = "inf"', "cannot be 'inf'"),
         ('"alarm/high" = "1 Q"', "no unit that fits"),
         ('"log/label" = 5', "cannot be 5: it takes text"),
         ('"probe/key" = 5', "it takes hexadecimal digits"),

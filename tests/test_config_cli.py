@@ -88,7 +88,9 @@ def test_set_tells_all_that_is_wrong_and_writes_nothing(cli: Cli) -> None:
         "the",
         "device/serial",
         "sensor/trim",
+        "4",
     ]
+    assert ran.err.endswith("error: 4 problems. Nothing was changed\n")
     assert cli.values() == before
     assert cli("set", "log/led=off", "nonsense").code == 2
     assert "two values" in cli("set", "log/led=off", "log/led=on").err
@@ -96,7 +98,7 @@ def test_set_tells_all_that_is_wrong_and_writes_nothing(cli: Cli) -> None:
 
 
 def test_set_says_what_changed_and_when_nothing_did(cli: Cli) -> None:
-    assert cli.done("set", "alarm/high=36") == "[settings]\nalarm/high: 60.0 Cel -> 36.0 Cel\n"
+    assert cli.done("set", "alarm/high=36") == "[settings]\nalarm/high: 60.0 degC -> 36.0 degC\n"
     again = cli("set", "alarm/high=36 degC")
     assert (again.code, again.out) == (0, "")
     assert "nothing to change" in again.err
@@ -152,7 +154,7 @@ def test_diff_shows_what_a_file_would_change_and_writes_nothing(cli: Cli, tmp_pa
     before = cli.done("export")
     assert cli.done("diff", file) == (
         "[settings]\n"
-        "alarm/high: 60.0 Cel -> 35.5 Cel\n"
+        "alarm/high: 60.0 degC -> 35.5 degC\n"
         'sensor/key: "hex:" -> "hex:01"  (after a restart)\n'
         "[calibration]\n"
         "environment/humidity: [] -> [1.0, 2.0]\n"
@@ -188,7 +190,7 @@ def test_a_bad_file_is_told_with_lines_that_editors_follow(cli: Cli, tmp_path: P
 
 def test_schema_is_a_table_or_a_file_for_editors(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "logger.schema.json"
-    assert "a number from -60 to 120 Cel" in cli.done("schema")
+    assert "a number from -60 to 120 degC" in cli.done("schema")
     cli.done("schema", "--format", "json-schema", "-o", file)
     content = json.loads(file.read_text())
     assert cli.json("schema", "--format", "json-schema")["json_schema"] == content
@@ -213,3 +215,35 @@ def test_what_is_read_only_is_not_marked_as_changed_and_defaults_are_values(cli:
     described = {entry["key"]: entry for entry in cli.json("schema")["schema"]}
     assert described["log/led"]["default"] in (True, False)
     assert isinstance(described["alarm/high"]["default"], float)
+
+
+def test_numbers_are_told_as_they_were_written(cli: Cli) -> None:
+    def says(word: str) -> str:
+        return cli("set", word).err
+
+    assert "alarm/high cannot be '300 degC': it takes a number from -60" in says("alarm/high=300 degC")
+    assert "sensor/trim cannot be '2 dbar': that is 20000 Pa, and it takes" in says("sensor/trim=2 dbar")
+    assert "alarm/high cannot be '1e3': it takes" in says("alarm/high=1e3")
+
+
+def test_the_table_of_settings_says_what_a_change_does(cli: Cli) -> None:
+    lines = {line.split()[0]: line for line in cli.done("schema").splitlines()}
+    assert "read only" in lines["device/serial"]
+    assert "after a restart" in lines["sensor/key"]
+    assert "115200 baud" in lines["serial/baud"]
+    assert "affects the link" in lines["serial/baud"]
+    assert "{port}" not in lines["udp/port"]
+
+
+def test_what_a_restart_or_a_session_has_to_do_with_it_is_told(cli: Cli) -> None:
+    assert "After a restart" in cli.json("set", "sensor/key=0a")["notes"][0]
+    assert invoke(["log", "arm", "--label", "x", "--device", cli.url]) == 0
+    told = cli.json("set", "alarm/high=41", "--timeout", "30s")["notes"]
+    assert told == ["Session 1 is being recorded and goes on: what it records from now on goes by the new values"]
+    assert invoke(["log", "stop", "--device", cli.url]) == 0
+    assert cli("set", "alarm/high=42", "--timeout", "0s").code == 2
+
+
+def test_no_help_of_a_command_is_cut(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["config", "--help"]) == 0
+    assert not any(line.endswith("...") for line in capsys.readouterr().out.splitlines()[1:])

@@ -16,7 +16,7 @@ from fieldlog.config import toml_text
 from fieldlog.config.export import export, toml_value
 from fieldlog.config.present import Present, entry_of, read
 from fieldlog.config.raw import parse_raw, show_raw
-from fieldlog.config.schema import find, schema
+from fieldlog.config.schema import find_all, schema
 from fieldlog.config.values import (
     Setting,
     Value,
@@ -265,10 +265,23 @@ async def test_set_writes_commits_and_saves() -> None:
     assert store.saved == store.values
 
 
-def test_an_unknown_key_suggests_the_nearest() -> None:
-    known = {"log/period": LIMITED}
-    with pytest.raises(UsageError, match=r"no setting 'log/perid'\. Did you mean log/period\?"):
-        find(known, "log/perid")
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("log/perid", "Did you mean log/period?"),
+        ("log.period", "Did you mean log/period?"),
+        ("alarm", "Did you mean alarm/high or alarm/low?"),
+        ("high", "Did you mean alarm/high?"),
+        ("zzz", "`fieldlog config show` lists them"),
+    ],
+)
+def test_an_unknown_key_suggests_the_nearest(key: str, hint: str) -> None:
+    known = dict.fromkeys(["log/period", "alarm/high", "alarm/low"], LIMITED)
+    with pytest.raises(UsageError) as caught:
+        find_all(known, ["log/period", key, "other"])
+    first, second = str(caught.value).splitlines()
+    assert first == f"the device has no setting {key!r}. {hint}"
+    assert second.startswith("the device has no setting 'other'")
 
 
 async def test_a_device_that_cannot_save_is_told_from_one_that_fails() -> None:

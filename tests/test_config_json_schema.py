@@ -360,7 +360,7 @@ def test_it_names_all_that_a_log_table_may_hold() -> None:
 def test_every_setting_is_described() -> None:
     known = SCHEMA["definitions"]["settings"]["properties"]
     assert set(known) == {item.key for item in SETTINGS} - {"device/serial"}
-    assert known["alarm/high"]["description"] == "alarm/high. a number from -60 to 120 Cel"
+    assert known["alarm/high"]["description"] == "alarm/high. a number from -60 to 120 degC"
     assert known["filter/taps"]["description"].endswith("; takes effect after a restart")
     defaults = {key: form["default"] for key, form in known.items() if "default" in form}
     assert defaults == {"log/age": 600, "log/on": True, "alarm/high": 35.5, "probe/key": "hex:00ff"}

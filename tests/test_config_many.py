@@ -130,7 +130,7 @@ def test_each_device_gets_its_own_and_a_second_time_nothing_changes(cli: Cli, lo
 def test_plans_that_are_alike_are_shown_once(cli: Cli, loggers: Simulator) -> None:
     Path("a.toml").write_text(toml(41))
     assert cli.apply("a.toml", loggers.urls, "--dry-run") == 0
-    assert cli.out.count("-> 41.0 Cel") == 2, "three had another value than the fourth"
+    assert cli.out.count("-> 41.0 degC") == 2, "three had another value than the fourth"
     assert outcomes(cli.out) == ["would change"] * DEVICES
     assert cli.values(loggers.url, "alarm/high") == {"alarm/high": 35.5}
 
@@ -143,7 +143,8 @@ def test_one_that_fails_stops_no_other_and_is_named(cli: Cli, loggers: Simulator
         assert outcomes(cli.out) == ["failed", *["applied"] * DEVICES, "failed"]
         assert cli.err.count("error: ") == 2
         assert "nobody listens at udp:127.0.0.1:1" in cli.err
-        assert "no fieldlog logger group" in cli.err
+        assert "does not describe its settings" in cli.err
+        assert "--schema FILE" in cli.err
     assert cli.values(loggers.urls[-1], "alarm/high") == {"alarm/high": 42.0}
     assert cli.apply("a.toml", [NOBODY, loggers.url], "--yes") == 3
     assert outcomes(cli.out) == ["failed", "no change"]
@@ -309,7 +310,7 @@ def test_on_a_terminal_it_shows_asks_and_does_as_it_is_told(cli: Cli, loggers: S
     before = cli.values(loggers.url, "alarm/high")
     terminal = Terminal("config", "apply", "a.toml", *devices(loggers.urls))
     terminal.until(f"Apply this to {DEVICES} devices? [y/N]")
-    assert terminal.seen.count("-> 47.0 Cel") >= 1
+    assert terminal.seen.count("-> 47.0 degC") >= 1
     terminal.type("n\n")
     assert terminal.end() == 1
     assert "nothing was changed" in terminal.seen
@@ -413,3 +414,20 @@ def test_twenty_behind_slow_links_take_hardly_longer_than_one(cli: Cli) -> None:
         all_s = time.monotonic() - started
     assert outcomes(cli.out) == ["applied"] * many
     assert all_s < max(3 * one_s, 10.0), f"{all_s:.1f} s for all, {one_s:.1f} s for one"
+
+
+def test_devices_of_one_name_are_told_apart(cli: Cli, loggers: Simulator) -> None:
+    serials = [str(ready["serial"]) for ready in loggers.ready]
+    Path("a.toml").write_text('[settings]\n"device/name" = "Twin"\n')
+    assert cli.apply("a.toml", loggers.urls[:2], "--yes") == 0, cli.err
+    Path("b.toml").write_text(
+        f'{toml(51)}[devices."serial:{serials[1]}".settings]\n"alarm/high" = 52\n"alarm/lowe" = 1\n'
+    )
+    assert cli.apply("b.toml", loggers.urls[:3], "--yes") == 2
+    assert f"(Twin ({serials[1]}))" in cli.err
+    Path("b.toml").write_text(Path("b.toml").read_text().replace('"alarm/lowe" = 1', ""))
+    assert cli.apply("b.toml", loggers.urls[:3], "--dry-run") == 0, cli.err
+    assert f"Twin ({serials[0]})" in cli.out
+    assert f"Twin ({serials[1]}):" in cli.out
+    Path("a.toml").write_text('[settings]\n"device/name" = "Ridge ${index}"\n')
+    assert cli.apply("a.toml", loggers.urls[:2], "--yes") == 0, cli.err

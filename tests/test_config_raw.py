@@ -227,6 +227,17 @@ def test_typed_on_a_stock_device(run: Any, tmp_path: Path) -> None:
     assert "app.toml:2:8" in err
 
 
+def test_keys_that_a_device_does_not_give_are_named_beside_those_that_it_does(run: Any) -> None:
+    assert run("config", "set", "app/interval=u32:7")[0] == 0
+    code, out, err = run("config", "get", "no/such", "app/interval", "nor/this")
+    assert (code, out) == (4, "app/interval = hex:07000000\n")
+    assert "no/such: " in err
+    assert "nor/this: " in err
+    code, out, err = run("config", "get", "no/such", "app/interval", "--json")
+    assert code == 4
+    assert set(json.loads(out)) == {"error"}
+
+
 def test_the_rest_of_the_settings_group(run: Any) -> None:
     with simulator("--profile", "smp-server") as own:
         url = own.url

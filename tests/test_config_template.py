@@ -164,3 +164,22 @@ def test_problems_of_a_section_are_told_for_the_devices_it_holds_for() -> None:
     with pytest.raises(Problems):
         resolve(read_document(text, "f"), RIDGE)
     assert not resolved(read_document(text, "f"), OTHER)[1]
+
+
+def test_what_cannot_be_known_is_told_once_and_judged_by_nobody() -> None:
+    text = """\
+[settings]
+"a/b" = "${x}"
+"c/d" = "${y}"
+"e/f" = "${y}"
+"g/h" = "${n}"
+[log]
+label = "${list}"
+[variables]
+y = "${z}"
+n = 3
+list = [1]
+"""
+    found, problems = resolved(read_document(text, "f"), Identity())
+    assert sorted({str(problem.place) for problem in problems}) == ["11:8", "2:9", "9:5"]
+    assert (list(found.settings), list(found.log)) == (["g/h"], [])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldlog.transports.ports import SerialPort
-from fieldlog.url import choose, distinct, only_port, parse, with_passkey
+from fieldlog.url import choose, distinct, only_port, parse, with_passkey, with_tuning
 from fieldlog_protocol.errors import DeviceNotFound, UsageError
 
 
@@ -179,3 +179,18 @@ def test_the_environment_names_the_device_unless_an_option_does(monkeypatch: pyt
     monkeypatch.setenv("FIELDLOG_DEVICE", "udp:from-environment")
     assert choose(None).target == "from-environment"
     assert choose("udp:from-option").target == "from-option"
+
+
+@pytest.mark.parametrize(
+    ("text", "baud", "port", "after"),
+    [
+        ("/dev/ttyACM0", 57_600, None, "/dev/ttyACM0?baud=57600"),
+        ("serial:COM3?baud=9600&framing=raw", 57_600, None, "serial:COM3?framing=raw&baud=57600"),
+        ("udp:10.0.0.7", None, 1400, "udp:10.0.0.7:1400"),
+        ("udp:[fe80::1]:1338?timeout=2", None, 1400, "udp:[fe80::1]:1400?timeout=2"),
+        ("ble:Attic", 57_600, 1400, "ble:Attic"),
+    ],
+)
+def test_the_url_of_a_device_whose_link_has_changed(text: str, baud: int | None, port: int | None, after: str) -> None:
+    assert with_tuning(parse(text), baud, port) == after
+    assert parse(after)

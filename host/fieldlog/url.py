@@ -203,6 +203,18 @@ def with_passkey(text: str, passkey: int) -> str:
     return f"{text}{'&' if '?' in text else '?'}passkey={passkey:06}"
 
 
+def with_tuning(url: DeviceUrl, baud: int | None, port: int | None) -> str:
+    """The URL of the same device once its rate or its UDP port is another."""
+    if url.scheme in ("serial", "usb") and baud is not None:
+        text = _without(url.text, "baud")
+        return f"{text}{'&' if '?' in text else '?'}baud={baud}"
+    if url.scheme == "udp" and port is not None:
+        host = f"[{url.target}]" if ":" in url.target else url.target
+        query = url.text.partition("?")[2]
+        return f"udp:{host}:{port}{'?' if query else ''}{query}"
+    return url.text
+
+
 def _number(text: str, key: str, value: str, least: int, most: int) -> int:
     if not re.fullmatch(r"\d{1,9}", value, re.ASCII) or not least <= int(value) <= most:
         raise UsageError(f"{text!r}: {key}={value} must be a whole number from {least} to {most}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -18,8 +19,11 @@ from fieldlog.config.export import toml_value
 from fieldlog.config.present import Entry, Present, read, read_all
 from fieldlog.config.raw import show_raw
 from fieldlog.config.schema import Schema
+from fieldlog.config.units import unit_name
+from fieldlog.device import Device
 from fieldlog.files import check_target
 from fieldlog.whole_file import whole_file
+from fieldlog_protocol.errors import RefusedError
 
 
 @click.group()
@@ -32,7 +36,7 @@ for _command in (set_, diff, schema, delete, commit, load, save):
 config.add_command(apply_command)
 
 
-@config.command()
+@config.command(short_help="Show settings: value, unit, default.")
 @options
 @schema_option
 @click.argument("keys", nargs=-1)
@@ -49,7 +53,7 @@ def show(common: Common, keys: tuple[str, ...], own: Schema | None) -> None:
         (
             entry.setting.key,
             _shown(entry.value),
-            entry.setting.unit,
+            unit_name(entry.setting.unit),
             _shown(entry.default),
             "*" if entry.set_by_somebody else "",
         )
@@ -71,18 +75,40 @@ def get(common: Common, keys: tuple[str, ...], own: Schema | None) -> None:
             if own is not None or await device.has_logger():
                 entries = await read(device, (await described(device, own, streams=False)).target.schema, keys)
                 return {entry.setting.key: toml_value(entry.value) for entry in entries}
-            return {key: show_raw(await device.read_setting(key)) for key in keys}
+            return await _raw(device, keys, missing)
 
+    missing: dict[str, RefusedError] = {}
     values = run(work())
+    if missing and common.output.as_json:
+        raise _refused(missing)
 
     def show_values() -> None:
         for key, value in values.items():
-            common.output.line(f"{key} = {_shown(value)}" if len(values) > 1 else _shown(value))
+            common.output.line(f"{key} = {_shown(value)}" if len(keys) > 1 else _shown(value))
 
     common.output.result({"values": values}, show_values)
+    if missing:
+        raise _refused(missing)
 
 
-@config.command()
+async def _raw(device: Device, keys: Sequence[str], missing: dict[str, RefusedError]) -> dict[str, object]:
+    """The values that the device gives; `missing` gets why it does not give the others."""
+    values: dict[str, object] = {}
+    for key in keys:
+        try:
+            values[key] = show_raw(await device.read_setting(key))
+        except RefusedError as error:
+            missing[key] = error
+    return values
+
+
+def _refused(missing: Mapping[str, RefusedError]) -> RefusedError:
+    error = next(iter(missing.values()))
+    text = "; ".join(f"{key}: {refusal}" for key, refusal in missing.items())
+    return RefusedError(error.code, error.group, text, error.details)
+
+
+@config.command(short_help="Write the configuration as TOML.")
 @options
 @schema_option
 @click.option(

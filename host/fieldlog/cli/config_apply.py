@@ -13,11 +13,12 @@ import click
 
 from fieldlog.cli.common import Common, on_interrupt, options, run
 from fieldlog.cli.config_raw import schema_option
-from fieldlog.cli.config_words import show_plan
+from fieldlog.cli.config_time import seconds, timeout_option
+from fieldlog.cli.config_words import link_text, show_plan
 from fieldlog.cli.failure import FAILED, described, exit_code, sentence
 from fieldlog.cli.many import Sources, meant, source_options
 from fieldlog.cli.output import OnProgress, json_line
-from fieldlog.config.apply import TIMEOUT_S, WAIT_S
+from fieldlog.config.apply import WAIT_S
 from fieldlog.config.document import Document, read_file
 from fieldlog.config.many import Candidate, Stage, Watch, apply_many, unheard_of
 from fieldlog.config.plan_words import plan_json, plan_lines
@@ -28,10 +29,8 @@ from fieldlog.device import Device
 from fieldlog.logger_info import NoLogger
 from fieldlog.text import count
 from fieldlog.url import DeviceUrl
-from fieldlog_protocol.durations import parse_duration_us
 from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, RequestTimeout, UsageError
 
-_LONGEST_S = 65_535
 _TITLES = 4
 """So many devices are named that share a plan; the table names all."""
 
@@ -42,13 +41,7 @@ _TITLES = 4
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Check all and show what would change; write nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option(
-    "--timeout",
-    default=f"{TIMEOUT_S}s",
-    show_default=True,
-    metavar="TIME",
-    help="After this a device returns to its former values by itself, unless it was seen to hold the new ones.",
-)
+@timeout_option
 @click.option(
     "--wait",
     default=f"{WAIT_S}s",
@@ -73,7 +66,7 @@ def apply_command(
     All of FILE is checked first, then what would change is shown and asked for. Several devices (--device again and
     again, --all, --ble) are done side by side, and one that fails stops no other.
     """
-    timeout_s, wait_s = _seconds("--timeout", timeout, 1), _seconds("--wait", wait, 0)
+    timeout_s, wait_s = seconds("--timeout", timeout, 1), seconds("--wait", wait, 0)
     document = read_file(file)
     devices = meant(common, sources, "Nothing was changed")
     show = _Show(common, file, document, devices.named, many=devices.many, dry_run=dry_run, yes=yes)
@@ -98,13 +91,6 @@ def apply_command(
     finally:
         show.table()
     show.end()
-
-
-def _seconds(option: str, text: str, least: int) -> int:
-    whole, rest = divmod(parse_duration_us(text), 1_000_000)
-    if rest or not least <= whole <= _LONGEST_S:
-        raise UsageError(f"{option} takes whole seconds, from {least} s to {_LONGEST_S} s, not {text}")
-    return whole
 
 
 def _left(candidates: Sequence[Candidate], timeout_s: int) -> str:
@@ -277,7 +263,7 @@ class _Show:
         for text in applied.notes:
             self.common.output.note(before + text)
         if applied.link:
-            self.common.output.note(f"{before}from now on the device is reached by {applied.link}")
+            self.common.output.note(before + link_text(applied, candidate.url))
         if not applied.kept:
             self.common.output.warn(
                 f"{before}this device cannot store settings on request: a restart may bring the former values back"

@@ -20,7 +20,7 @@ from fieldlog.config.schema import Schema
 from fieldlog.config.template import resolved
 
 
-@click.command()
+@click.command(short_help="Show what FILE would change.")
 @options
 @schema_option
 @click.argument("file", type=click.Path(path_type=Path))

@@ -34,7 +34,7 @@ def _read(_context: click.Context, _option: click.Parameter, path: Path | None) 
     return None if path is None else read_schema(path)
 
 
-@click.command()
+@click.command(short_help="Delete stored values.")
 @options
 @click.argument("keys", nargs=-1, required=True)
 def delete(common: Common, keys: tuple[str, ...]) -> None:
@@ -64,7 +64,7 @@ def commit(common: Common) -> None:
     common.output.result({"committed": True}, lambda: common.output.note("written values are in effect"))
 
 
-@click.command()
+@click.command(short_help="Take the stored values again.")
 @options
 def load(common: Common) -> None:
     """Let the device take its stored values again; what was written and not saved is forgotten."""
@@ -72,7 +72,7 @@ def load(common: Common) -> None:
     common.output.result({"loaded": True}, lambda: common.output.note("the stored values hold again"))
 
 
-@click.command()
+@click.command(short_help="Store the present values.")
 @options
 @click.argument("key", required=False)
 def save(common: Common, key: str | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from fieldlog.cli.config_raw import schema_option
 from fieldlog.cli.config_target import Described, described
 from fieldlog.config.export import toml_value
 from fieldlog.config.json_schema import json_schema
+from fieldlog.config.plan_words import flag_notes, value_text
 from fieldlog.config.present import meaning
 from fieldlog.config.schema import Schema
 from fieldlog.config.values import Setting, allowed
@@ -69,9 +70,22 @@ def _for_editors(common: Common, content: Mapping[str, object], target: Path | N
 
 
 def _table(common: Common, known: Schema) -> None:
-    rows = [(setting.key, allowed(setting), setting.text) for setting in known.values()]
+    rows = [
+        (setting.key, allowed(setting), _default(setting), ", ".join(_notes(setting)), setting.text)
+        for setting in known.values()
+    ]
     data = {"schema": [_setting_json(setting) for setting in known.values()]}
-    common.output.result(data, lambda: common.output.table(["setting", "takes", "meaning"], rows))
+    common.output.result(data, lambda: common.output.table(["setting", "takes", "default", "", "meaning"], rows))
+
+
+def _default(setting: Setting) -> str:
+    return "" if setting.default is None else value_text(setting, setting.default)
+
+
+def _notes(setting: Setting) -> Iterator[str]:
+    if setting.read_only:
+        yield "read only"
+    yield from flag_notes(setting)
 
 
 def _setting_json(setting: Setting) -> Mapping[str, object]:

@@ -9,8 +9,9 @@ import click
 from fieldlog.cli.common import Common, on_interrupt, options, run
 from fieldlog.cli.config_raw import schema_option
 from fieldlog.cli.config_target import Described, described
-from fieldlog.cli.config_words import show_plan
-from fieldlog.config.apply import TIMEOUT_S, Applied, apply, settle
+from fieldlog.cli.config_time import seconds, timeout_option
+from fieldlog.cli.config_words import link_text, show_plan
+from fieldlog.config.apply import Applied, apply, settle
 from fieldlog.config.assignments import assigned, plan_raw
 from fieldlog.config.check import check
 from fieldlog.config.model import Located, Resolved
@@ -19,13 +20,15 @@ from fieldlog.config.plan_words import plan_json
 from fieldlog.config.schema import Schema
 from fieldlog.config.write import write
 from fieldlog.device import Device
+from fieldlog.url import DeviceUrl, choose
 
 
-@click.command("set")
+@click.command("set", short_help="Change settings and store them.")
 @options
 @schema_option
+@timeout_option
 @click.argument("assignments", nargs=-1, required=True, metavar="KEY=VALUE...")
-def set_(common: Common, assignments: tuple[str, ...], own: Schema | None) -> None:
+def set_(common: Common, assignments: tuple[str, ...], own: Schema | None, timeout: str) -> None:
     """Change settings and store them: log/max_age=10min, alarm/high='3.5 degC', device/name=Attic.
 
     Numbers take any unit that fits; without one it is the setting's own. All values are checked before the first is
@@ -33,41 +36,45 @@ def set_(common: Common, assignments: tuple[str, ...], own: Schema | None) -> No
     i32:-5, bool:on or f32:3.5.
     """
 
+    timeout_s = seconds("--timeout", timeout, 1)
+    url = choose(common.url)
+
     async def work() -> None:
-        async with common.connect() as device:
+        async with common.connect(url) as device:
             if own is not None or await device.has_logger():
                 found = await described(device, own, streams=False)
-                _say(common, await _set(common, found, assigned(assignments)))
+                applied = await _set(common, found, assigned(assignments), timeout_s)
+                _say(common, applied, url)
             else:
                 _say_raw(common, *await _set_raw(device, assignments))
 
-    with on_interrupt(_WHEN_INTERRUPTED):
+    with on_interrupt(
+        f"unless the changes were told already, a logger has its former values again within {timeout_s} s at the latest. "
+        "`fieldlog config get` says what holds"
+    ):
         run(work())
 
 
-_WHEN_INTERRUPTED = (
-    f"unless the changes were told already, a logger has its former values again within {TIMEOUT_S} s at the latest. "
-    "`fieldlog config get` says what holds"
-)
-
-
-async def _set(common: Common, found: Described, values: Mapping[str, str]) -> Applied:
+async def _set(common: Common, found: Described, values: Mapping[str, str], timeout_s: int) -> Applied:
     device, target = found.device, found.target
     wanted = check(Resolved({key: Located(words) for key, words in values.items()}, {}, None, {}), target)
     await settle(device, common.output.note)
-    return await apply(device, await make_plan(device, wanted, target), tell=common.output.note)
+    return await apply(device, await make_plan(device, wanted, target), timeout_s=timeout_s, tell=common.output.note)
 
 
-def _say(common: Common, applied: Applied) -> None:
+def _say(common: Common, applied: Applied, url: DeviceUrl) -> None:
     def show() -> None:
         show_plan(common.output, applied.plan)
         for note in applied.notes:
             common.output.note(note)
+        if applied.link:
+            common.output.note(link_text(applied, url))
         if applied.plan.empty:
             common.output.note("nothing to change: the device has these values")
 
     keys = [change.setting.key for change in applied.plan.settings]
-    common.output.result({"written": keys, "saved": applied.kept, "changes": plan_json(applied.plan)}, show)
+    data: dict[str, object] = {"written": keys, "saved": applied.kept, "changes": plan_json(applied.plan)}
+    common.output.result(data | {"notes": list(applied.notes), "link": applied.link}, show)
     _warn_unless_kept(common, applied.kept)
 
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from fieldlog.config.schema import Schema
 from fieldlog.config.schema_cache import default_cache
-from fieldlog.config.target import Target, read_target
+from fieldlog.config.target import NoDescription, Target, read_target
 from fieldlog.config.template import Identity, identity_of
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
-from fieldlog_protocol.errors import RefusedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,4 @@ async def described(device: Device, own: Schema | None, *, streams: bool = True)
         )
     if own is not None:
         return Described(device, None, await read_target(device, own=own))
-    raise RefusedError(
-        8,
-        None,
-        f"{device.name} does not describe its settings. Name the keys you know: `fieldlog config get KEY`, or describe "
-        "them in a file: --schema FILE",
-    )
+    raise NoDescription(device.name)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from fieldlog.cli.output import Output
 from fieldlog.config.model import Plan
+from fieldlog.config.outcome import Applied
 from fieldlog.config.plan_words import PlanLine, plan_lines
+from fieldlog.url import DeviceUrl, with_tuning
 
 
 def show_plan(output: Output, plan: Plan, indent: str = "") -> None:
@@ -15,6 +17,14 @@ def show_plan(output: Output, plan: Plan, indent: str = "") -> None:
             output.line(f"{indent}[{line.table}]")
             table = line.table
         output.line(indent + change_text(line))
+
+
+def link_text(applied: Applied, url: DeviceUrl) -> str:
+    """How the device is reached from now on."""
+    text = f"from now on the device is reached by {applied.link}"
+    if applied.tuning is None:
+        return text
+    return f"{text}: --device '{with_tuning(url, applied.tuning.baud, applied.tuning.port)}'"
 
 
 def change_text(line: PlanLine) -> str:

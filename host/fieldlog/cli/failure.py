@@ -91,7 +91,8 @@ def described(error: Exception) -> dict[str, object]:
 def _listed(error: Problems) -> list[str]:
     """A line for each problem, as editors and compilers write them, and what it means."""
     if error.name is None:
-        return [f"error: {problem.text(None)}" for problem in error.problems]
+        lines = [f"error: {problem.text(None)}" for problem in error.problems]
+        return lines if len(lines) == 1 else [*lines, f"error: {count(len(lines), 'problem')}. Nothing was changed"]
     lines = [problem.text(error.name) for problem in error.problems]
     return [*lines, f"error: {count(len(lines), 'problem')} in {printable(error.name)}. Nothing was changed"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from fieldlog.cli.common import Common, on_interrupt, options, run
+from fieldlog.cli.config_time import seconds, timeout_option
 from fieldlog.cli.provision_desk import Desk
 from fieldlog.config.schema_cache import default_cache
 from fieldlog.firmware_package import load_package
@@ -48,6 +49,7 @@ WAIT_S = 30.0
     metavar="S",
     help=f"How long to wait for a device: {WAIT_S:.0f} s for each --device; on a line for ever.",
 )
+@timeout_option
 @click.option("--yes", is_flag=True, help="Give rows that name no serial or uid to devices as they come, unasked.")
 @click.option("--check", is_flag=True, help="Look for errors in the files only, and change nothing.")
 @click.option("--report", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where reports go.")
@@ -117,4 +119,5 @@ def _options(fleet: Fleet, words: dict[str, Any]) -> tuple[Options, str]:
         key=None if words["key"] is None else load_key(words["key"]),
         pins=default_pins(),
     )
-    return Options(package, wanted, words["stop_logging"], default_cache()), digest
+    timeout_s = seconds("--timeout", words["timeout"], 1)
+    return Options(package, wanted, words["stop_logging"], default_cache(), timeout_s), digest

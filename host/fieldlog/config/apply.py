@@ -13,7 +13,7 @@ from contextlib import suppress
 from fieldlog.config.in_order import apply_in_order
 from fieldlog.config.link_change import GaveUp, Reach, changes_link, tuning_after
 from fieldlog.config.model import Plan
-from fieldlog.config.outcome import Applied, changed_since, restart_note, with_state
+from fieldlog.config.outcome import Applied, changed_since, recording_note, restart_note, with_state
 from fieldlog.config.read_back import ReadBack, read_back
 from fieldlog.config.same_device import require_same
 from fieldlog.config.transaction import WAIT_S, Tell, Transaction, has_transactions, is_refusal, nobody, settle
@@ -67,6 +67,7 @@ class _Application:
         self._uid = plan.uid
         self._boot_id = 0
         self._committed = False
+        self._recording = ""
 
     async def run(self) -> Applied:
         try:
@@ -74,6 +75,7 @@ class _Application:
         except FieldlogError as error:
             raise with_state(error, NOTHING_CHANGED) from error
         self._uid, began_in = info.uid, info.boot_id
+        self._recording = recording_note(info)
         try:
             await self._stage()
         except asyncio.CancelledError:
@@ -94,7 +96,8 @@ class _Application:
     def _applied(self) -> Applied:
         tuning = self._device.client.tuning
         link = None if tuning == self._reach.former else str(tuning)
-        return Applied(self._plan, transaction=True, link=link, notes=tuple(filter(None, [restart_note(self._plan)])))
+        notes = tuple(filter(None, [restart_note(self._plan), self._recording]))
+        return Applied(self._plan, transaction=True, link=link, tuning=None if link is None else tuning, notes=notes)
 
     # nothing is in effect yet
 

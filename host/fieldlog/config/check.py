@@ -12,9 +12,9 @@ from typing import cast
 
 from fieldlog.config.channels import coefficients, find_channel
 from fieldlog.config.model import ChannelKey, Coefficients, Located, Place, Problem, Problems, Resolved, Wanted
-from fieldlog.config.schema import nearest
+from fieldlog.config.schema import nearest_setting
 from fieldlog.config.target import Target
-from fieldlog.config.values import encode, value_of
+from fieldlog.config.values import encode_given
 from fieldlog.deployment import ZONE, known_zone
 from fieldlog_protocol.blocks.metadata import encode_metadata
 from fieldlog_protocol.commands.logger import METADATA_MAX
@@ -55,7 +55,7 @@ class _Checker:
                 self._tell(_at_key(located), self._unknown(key, located.value))
                 continue
             with self._telling(located.place):
-                wanted[key] = encode(setting, value_of(setting, located.value))
+                wanted[key] = encode_given(setting, located.value)
         return wanted
 
     def _unknown(self, key: str, value: object) -> str:
@@ -63,7 +63,7 @@ class _Checker:
             inner = next(iter(cast("dict[str, object]", value)), "...")
             return f'a setting\'s key is quoted, its parts with / between them: write "{key}/{inner}" = ...'
         firmware = f"firmware {self.target.firmware}" if self.target.firmware else "firmware"
-        hint = nearest(key, self.target.schema) or "`fieldlog config show` lists what it has"
+        hint = nearest_setting(key, self.target.schema) or "`fieldlog config show` lists what it has"
         return f"the device's {firmware} has no setting {key!r}. {hint}"
 
     def calibration(self, given: Mapping[str, Located[object]]) -> dict[ChannelKey, Coefficients]:

@@ -20,7 +20,7 @@ from fieldlog.config.outcome import with_state
 from fieldlog.config.plan import make_plan
 from fieldlog.config.schema import Schema, nearest
 from fieldlog.config.schema_cache import SchemaCache
-from fieldlog.config.target import read_target
+from fieldlog.config.target import NoDescription, read_target
 from fieldlog.config.template import Identity, identity_of, resolved, section_settings
 from fieldlog.connection import connect
 from fieldlog.device import Device
@@ -73,6 +73,8 @@ class Candidate:
     applied: Applied | None = None
     error: FieldlogError | OSError | None = None
     same_as: str | None = None
+    namesakes: bool = False
+    """Whether another device of the command has the same label."""
 
     @property
     def over(self) -> bool:
@@ -82,7 +84,10 @@ class Candidate:
     def title(self) -> str:
         """What people know the device by."""
         who = self.identity
-        return (who and (who.label or who.serial or who.uid)) or self.name
+        if who is None:
+            return self.name
+        own = who.serial or who.uid or self.name
+        return f"{who.label} ({own})" if who.label and self.namesakes else who.label or own
 
 
 Told = Callable[[Candidate], None]
@@ -244,12 +249,16 @@ class _Many:
     async def _plan(self, candidate: Candidate, device: Device) -> Stage:
         candidate.name = device.name
         info = None
-        if self.own is None or await device.has_logger():
+        logger = await device.has_logger()
+        if not logger and self.own is None:
+            raise NoDescription(device.name)
+        if logger:
             info = await device.logger_info()
             candidate.same_as = self._owner(info, device.name)
             if candidate.same_as is not None:
                 return Stage.SAME
         candidate.identity = Identity(index=candidate.index) if info is None else identity_of(info, candidate.index)
+        self._tell_apart(candidate, candidate.identity.label)
         await settle(device, lambda text: self.watch.say(candidate, text), self.wait_s)
         found, problems = resolved(self.document, candidate.identity)
         target = await read_target(
@@ -267,6 +276,11 @@ class _Many:
             return Stage.WRONG
         candidate.plan = await make_plan(device, wanted, target)
         return Stage.UNCHANGED if candidate.plan.empty else Stage.PLANNED
+
+    def _tell_apart(self, candidate: Candidate, label: str) -> None:
+        for other in self.candidates:
+            if other is not candidate and other.identity is not None and other.identity.label == label:
+                other.namesakes = candidate.namesakes = True
 
     def _owner(self, info: LoggerInfo, name: str) -> str | None:
         """Through which link the device is reached already. Copies of a device are told apart by when they started."""

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fieldlog.config.model import Plan
+from fieldlog.logger_info import LoggerInfo
+from fieldlog.transports.base import Tuning
 from fieldlog_protocol.commands.logger import SettingFlag
 from fieldlog_protocol.errors import (
     DeviceNotFound,
@@ -29,13 +31,14 @@ class Applied:
 
     `transaction`: it was one, so that nobody ever saw a part of it; else the values were written one after another.
     `kept`: they outlast a restart; some devices cannot store them. `link`: how the device is reached from now on, where
-    that has changed: such as "115200 baud" or "UDP port 1338". `notes` are sentences for whoever asked.
+    that has changed: such as "115200 baud" or "UDP port 1338", and `tuning` the same in numbers. `notes` are sentences for whoever asked.
     """
 
     plan: Plan
     transaction: bool
     kept: bool = True
     link: str | None = None
+    tuning: Tuning | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -43,6 +46,16 @@ def restart_note(plan: Plan) -> str:
     """Which values wait for a restart; empty when none does."""
     keys = [change.setting.key for change in plan.settings if change.setting.flags & SettingFlag.NEEDS_RESTART]
     return f"After a restart of the device these take effect: {', '.join(keys)} (`fieldlog reset`)" if keys else ""
+
+
+def recording_note(info: LoggerInfo) -> str:
+    """What becomes of a session; empty where none is armed or recorded."""
+    if not info.active:
+        return ""
+    what = (
+        "is being recorded and goes on: what it records from now on goes" if info.recording else "stays armed and goes"
+    )
+    return f"Session {info.session} {what} by the new values"
 
 
 def changed_since(name: str, keys: Sequence[str]) -> FieldlogError:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fieldlog.config import toml_text
 from fieldlog.config.model import CalibrationChange, Change, Coefficients, MetadataChange, Plan
 from fieldlog.config.present import meaning
+from fieldlog.config.units import unit_name
 from fieldlog.config.values import HEX, Setting, Value
 from fieldlog_protocol.commands.logger import SettingFlag
 
@@ -62,13 +63,17 @@ def value_text(setting: Setting, data: bytes) -> str:
     """A value with its unit."""
     value = meaning(setting, data)
     text = toml_text.value(HEX + value.hex() if isinstance(value, bytes) else value)
-    return f"{text} {setting.unit}" if setting.unit and not isinstance(value, (bool, str, bytes)) else text
+    return text if isinstance(value, (bool, str, bytes)) else f"{text} {unit_name(setting.unit)}".rstrip()
 
 
 def _setting_line(change: Change) -> PlanLine:
-    notes = [words for flag, words in _NOTES if change.setting.flags & flag]
     former, new = (value_text(change.setting, data) for data in (change.former, change.new))
-    return PlanLine("settings", change.setting.key, former, new, ", ".join(notes))
+    return PlanLine("settings", change.setting.key, former, new, ", ".join(flag_notes(change.setting)))
+
+
+def flag_notes(setting: Setting) -> list[str]:
+    """What else a change of it does."""
+    return [words for flag, words in _NOTES if setting.flags & flag]
 
 
 def _calibration_line(change: CalibrationChange) -> PlanLine:

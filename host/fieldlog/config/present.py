@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fieldlog.client import Reply
-from fieldlog.config.schema import Schema, find
+from fieldlog.config.schema import Schema, find_all
 from fieldlog.config.target import Target
 from fieldlog.config.values import Setting, Value, decode
 from fieldlog.deployment import read_metadata
@@ -66,8 +66,8 @@ async def read_all(device: Device, target: Target, title: str) -> Present:
 
 
 async def read(device: Device, known: Schema, keys: Iterable[str] | None = None) -> list[Entry]:
-    """Present values of the settings named, or of all; raises UsageError for a key that is not in the schema."""
-    wanted = [find(known, key) for key in keys] if keys is not None else list(known.values())
+    """Present values of the settings named, or of all; raises Problems for keys that are not in the schema."""
+    wanted = find_all(known, keys) if keys is not None else list(known.values())
     present = await read_bytes(device, [setting.key for setting in wanted])
     return [entry_of(setting, present[setting.key]) for setting in wanted]
 

@@ -11,16 +11,20 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from fieldlog.config.model import Problem, Problems
 from fieldlog.config.values import MAX_CHOICES, Setting, setting_of
 from fieldlog.device import Device
 from fieldlog_protocol.commands import logger
-from fieldlog_protocol.errors import ProtocolError, UsageError
+from fieldlog_protocol.errors import ProtocolError
 
 Schema = dict[str, Setting]
 
 MAX_SETTINGS = 4096
 MAX_CHOICES_IN_ALL = 4096
 """More than any device has: beyond these a description is taken for one that never ends."""
+_LISTED = "`fieldlog config show` lists them"
+_SUGGESTED = 4
+"""So many keys of a group are named for whoever gave the group alone."""
 LONGEST_S = 120.0
 """So long does a description take at most, also over the slowest of links."""
 
@@ -119,12 +123,27 @@ async def _choices(device: Device, position: int, info: logger.SettingInfo) -> t
     return tuple(choices)
 
 
-def find(known: Schema, key: str) -> Setting:
-    """The setting of that key; an unknown one raises UsageError that suggests the nearest."""
-    if key in known:
-        return known[key]
-    hint = nearest(key, known) or "`fieldlog config show` lists them"
-    raise UsageError(f"the device has no setting {key!r}. {hint}")
+def find_all(known: Schema, keys: Iterable[str]) -> list[Setting]:
+    """The settings of these keys; raises Problems with all that are unknown, and the nearest to each."""
+    wanted = list(keys)
+    problems = [
+        Problem(None, f"the device has no setting {key!r}. {nearest_setting(key, known) or _LISTED}")
+        for key in wanted
+        if key not in known
+    ]
+    if problems:
+        raise Problems(tuple(problems))
+    return [known[key] for key in wanted]
+
+
+def nearest_setting(key: str, known: Iterable[str]) -> str:
+    """`nearest` for keys: those of a group or of a last name, and dots for slashes."""
+    keys = list(known)
+    slashed = key.replace(".", "/")
+    parts = [one for one in keys if one.startswith(f"{slashed}/") or one.endswith(f"/{slashed}")]
+    if slashed in keys or 0 < len(parts) <= _SUGGESTED:
+        return f"Did you mean {' or '.join(parts or [slashed])}?"
+    return nearest(key, keys)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

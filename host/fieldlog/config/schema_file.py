@@ -16,7 +16,7 @@ from fieldlog.config.document import Document, read_file
 from fieldlog.config.model import Problem, Problems
 from fieldlog.config.raw import REAL_FORMS, WHOLE_FORMS
 from fieldlog.config.schema import Schema, nearest
-from fieldlog.config.values import LEAST_STEP, MAX_CHOICES, Setting, encode, value_of
+from fieldlog.config.values import LEAST_STEP, MAX_CHOICES, Setting, encode_given
 from fieldlog.text import count
 from fieldlog_protocol.commands.logger import SettingFlag, SettingType
 from fieldlog_protocol.errors import UsageError
@@ -202,7 +202,7 @@ class _Setting:
     def _with_default(self, setting: Setting) -> Setting:
         try:
             settable = replace(setting, flags=SettingFlag(0))
-            return replace(setting, default=encode(settable, value_of(settable, self.given["default"])))
+            return replace(setting, default=encode_given(settable, self.given["default"]))
         except UsageError as error:
             self._tell("default", f"its default does not fit: {error}")
             return setting

@@ -12,11 +12,24 @@ from fieldlog.config.schema import Schema, schema
 from fieldlog.config.schema_cache import SchemaCache
 from fieldlog.deployment import read_metadata
 from fieldlog.device import Device
-from fieldlog.logger_info import LoggerInfo
+from fieldlog.logger_info import LoggerInfo, NoLogger
 from fieldlog.recording import StreamInfo, read_streams
 from fieldlog_protocol.commands.logger import Capability
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import RefusedError
+
+
+class NoDescription(NoLogger):
+    """Neither the device nor its user says what its settings are."""
+
+    def __init__(self, name: str) -> None:
+        RefusedError.__init__(
+            self,
+            8,
+            None,
+            f"{name} does not describe its settings, as stock SMP devices do not. Name the keys you know, with `fieldlog config "
+            "get` and `set`, or describe them in a file: --schema FILE (see docs/stock-settings.md)",
+        )
 
 
 @dataclass(frozen=True, slots=True)

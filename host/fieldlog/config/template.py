@@ -174,9 +174,11 @@ class _Variables:
     def __init__(self, table: Mapping[str, Located[object]], identity: Identity, problems: list[Problem]) -> None:
         self._built_in = {name: str(getattr(identity, name)) for name in BUILT_IN}
         self._problems = problems
+        self._unknown = 0
         self._table = {name: located for name, located in table.items() if self._fit(name, located)}
         self._unfit = frozenset(table) - frozenset(self._table)
         self._open: list[str] = []
+        self._spoiled: set[str] = set()
         self._values: dict[str, str] = {}
 
     def _fit(self, name: str, located: Located[object]) -> bool:
@@ -191,10 +193,15 @@ class _Variables:
     def fill_table(self, name: str, table: Mapping[str, Located[object]]) -> dict[str, Located[object]]:
         """The table with all variables replaced. In a calibration one that stands alone stays the number that it is."""
         keep = name == "calibration"
-        return {key: self._located(located, keep) for key, located in table.items()}
+        filled = {key: self._located(located, keep) for key, located in table.items()}
+        return {key: located for key, located in filled.items() if located is not None}
 
-    def _located(self, located: Located[object], keep: bool) -> Located[object]:
+    def _located(self, located: Located[object], keep: bool) -> Located[object] | None:
+        """None for what cannot be known, which is told: nobody shall judge it."""
+        before = self._unknown
         value = self._fill(located.value, located, keep)
+        if self._unknown != before:
+            return None
         return located if value is located.value else replace(located, value=value)
 
     def _fill(self, value: object, located: Located[object], keep: bool) -> object:
@@ -233,6 +240,7 @@ class _Variables:
         if name in self._built_in:
             return self._built_in[name]
         if name in self._unfit:
+            self._unknown += 1
             return ""
         if name not in self._table:
             near = difflib.get_close_matches(name, [*self._table, *self._built_in], n=1)
@@ -240,7 +248,12 @@ class _Variables:
             self._tell(located, f"there is no variable {name!r}. {hint}")
             return ""
         if name not in self._values:
+            before = self._unknown
             self._values[name] = self._nested(name)
+            if self._unknown != before:
+                self._spoiled.add(name)
+        elif name in self._spoiled:
+            self._unknown += 1
         return self._values[name]
 
     def _nested(self, name: str) -> str:
@@ -263,4 +276,5 @@ class _Variables:
 
     def _tell(self, located: Located[object], sentence: str, *, key: bool = False) -> None:
         place = located.key_place or located.place if key else located.place
+        self._unknown += 1
         self._problems.append(Problem(place, sentence))

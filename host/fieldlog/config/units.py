@@ -136,6 +136,32 @@ _SPELLINGS = {
 }
 """What people write for a UCUM code."""
 
+_NAMES = {
+    _SPELLINGS[name]: name
+    for name in (
+        *(
+            "degC",
+            "degF",
+            "w",
+            "ppm",
+            "ppb",
+            "baud",
+            "psi",
+            "mmHg",
+            "inHg",
+            "ft",
+            "in",
+            "mi",
+            "nmi",
+            "kn",
+            "ohm",
+            "kohm",
+        ),
+        *("Ah", "mAh", "Wh", "B", "kB", "MB", "GB", "KiB", "MiB", "GiB"),
+    )
+} | {"[g]": "g"}
+"""What is shown for a UCUM code."""
+
 _USUAL = (
     *("us", "ms", "s", "min", "h", "d", "w", "degC", "degF", "K", "uV", "mV", "V", "uA", "mA", "A", "mW", "W"),
     *(
@@ -188,6 +214,12 @@ def quantity(words: str, unit: str) -> Fraction:
     return convert(number, given, unit) if given else number
 
 
+def is_converted(words: str, unit: str) -> bool:
+    """Whether the words give a quantity in another unit than the device's."""
+    match = _QUANTITY.fullmatch(words.strip())
+    return match is not None and bool(match["unit"]) and code(match["unit"]) != code(unit)
+
+
 def convert(number: Fraction, given: str, unit: str) -> Fraction:
     """A number of one unit in another; raises UsageError where they do not measure the same."""
     if code(given) == code(unit):
@@ -202,7 +234,7 @@ def convert(number: Fraction, given: str, unit: str) -> Fraction:
 
 
 def _misfit(given: str, unit: str, *, known: bool) -> str:
-    if not unit:
+    if not unit_name(unit):
         return f"it has no unit, so {given!r} does not fit: write the number alone"
     what = f"{given!r} does not fit" if known else f"{given!r} is no unit that fits"
     return f"{what}: write {_either(fitting(unit))}"
@@ -216,9 +248,17 @@ def fitting(unit: str) -> list[str]:
     """The usual units that measure the same, or else the unit alone."""
     wanted = unit_of(unit)
     if wanted is None or not unit:
-        return [unit]
-    names = [name for name in _USUAL if (usual := unit_of(name)) is not None and usual.dimension == wanted.dimension]
-    return names if any(code(name) == code(unit) for name in names) else [unit, *names]
+        return [unit_name(unit)]
+    names = [
+        unit_name(name)
+        for name in _USUAL
+        if (usual := unit_of(name)) is not None and usual.dimension == wanted.dimension
+    ]
+    return (
+        names
+        if unit_name(unit) in names or any(code(name) == code(unit) for name in names)
+        else [unit_name(unit), *names]
+    )
 
 
 def measuring_alike(unit: str) -> list[str]:
@@ -264,6 +304,11 @@ def _either_of(names: Iterable[str]) -> str:
 def escaped(text: str) -> str:
     """Just what ECMAScript takes with a backslash before it: Python's own escapes are more than that."""
     return "".join(f"\\{char}" if char in r"\^$.*+?()[]{}|/" else char for char in text)
+
+
+def unit_name(unit: str) -> str:
+    """How people write a device's unit, and may write it here too; what only says what is counted is no unit."""
+    return _NAMES.get(unit, "" if unit.startswith("{") and unit.endswith("}") else unit)
 
 
 def code(unit: str) -> str:

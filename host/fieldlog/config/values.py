@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 
-from fieldlog.config.units import quantity
+from fieldlog.config.units import is_converted, quantity, unit_name
 from fieldlog_protocol.commands.logger import SettingFlag, SettingInfo, SettingType
 from fieldlog_protocol.errors import ProtocolError, UsageError
 
@@ -146,6 +146,19 @@ def encode(setting: Setting, value: Value) -> bytes:
     return _sized(setting, value)
 
 
+def encode_given(setting: Setting, item: object) -> bytes:
+    """The bytes for what a file or a command line gives; raises UsageError that quotes it as it was given."""
+    value = value_of(setting, item)
+    try:
+        return encode(setting, value)
+    except _Unfit:
+        if not isinstance(item, str) or setting.type not in _FORMATS:
+            raise
+        own = f"{_value_text(value)} {unit_name(setting.unit)}".rstrip()
+        meaning = f"that is {own}, and " if is_converted(item, setting.unit) else ""
+        raise UsageError(f"{setting.key} cannot be {item!r}: {meaning}it takes {allowed(setting)}") from None
+
+
 def parse_words(setting: Setting, words: str) -> Value:
     """The value that words give, by the setting's type: numbers with or without a unit, bytes as hexadecimal digits."""
     kind = setting.type
@@ -170,7 +183,7 @@ def _whole_number(setting: Setting, words: str) -> int:
         number = _quantity(setting, words)
     if number.denominator != 1:
         try:
-            about = f"that is {float(number):g} {setting.unit}".rstrip()
+            about = f"that is {float(number):g} {unit_name(setting.unit)}".rstrip()
         except OverflowError:
             raise _unfit(setting, words) from None
         raise UsageError(f"{setting.key} cannot be {words!r}: {about}, and it takes {allowed(setting)}")
@@ -216,7 +229,7 @@ def allowed(setting: Setting) -> str:
         return "true or false"
     if setting.type is SettingType.CHOICE:
         return "one of " + ", ".join(setting.choices)
-    unit = f" {setting.unit}" if setting.unit else ""
+    unit = f" {unit_name(setting.unit)}".rstrip()
     if setting.type in _FORMATS:
         step = f" in steps of {setting.step}" if setting.step else ""
         kind = "a number" if setting.type is SettingType.F32 else "a whole number"
@@ -314,8 +327,12 @@ def _range(setting: Setting) -> str:
     return "" if setting.high is None else f" of at most {setting.high}"
 
 
+class _Unfit(UsageError):
+    """The value is none that the setting takes."""
+
+
 def _unfit(setting: Setting, value: Value) -> UsageError:
-    return UsageError(f"{setting.key} cannot be {_value_text(value)}: it takes {allowed(setting)}")
+    return _Unfit(f"{setting.key} cannot be {_value_text(value)}: it takes {allowed(setting)}")
 
 
 def _value_text(value: Value) -> str:

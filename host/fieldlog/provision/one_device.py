@@ -17,7 +17,7 @@ import msgspec
 
 from fieldlog.arming import Survey, Wish, request_for, survey
 from fieldlog.clock import DeviceTime, read_clock, sync_clock
-from fieldlog.config.apply import apply, settle
+from fieldlog.config.apply import TIMEOUT_S, apply, settle
 from fieldlog.config.plan import make_plan
 from fieldlog.config.plan_words import plan_json
 from fieldlog.config.same_device import require_same
@@ -51,6 +51,8 @@ class Options:
     flash: FlashOptions = field(default_factory=FlashOptions)
     stop_logging: bool = False
     cache: SchemaCache | None = None
+    timeout_s: int = TIMEOUT_S
+    """After this a device has its former values again, unless it was seen to hold the new ones."""
 
 
 @dataclass(slots=True)
@@ -150,7 +152,7 @@ class Work:
         changes = plan_json(plan)
         if plan.empty and "configure" in self.record.steps:
             return
-        applied = await apply(self.device, plan, tell=self.tell)
+        applied = await apply(self.device, plan, timeout_s=self.options.timeout_s, tell=self.tell)
         self._keep({"configure": {"changes": changes, "kept": applied.kept, "link": applied.link}})
         self.tell(f"configured: {len(changes)} changed" if changes else "configured already")
         if plan.needs_restart:
