@@ -30,6 +30,7 @@ __all__ = ["ASK_AGAIN", "GONE", "IMPORTED", "NOT_SENT", "OVERWRITTEN", "Log", "n
 COMMIT_BLOCKS = 64
 IMPORTED = "imported from"
 _RECHECKED = 1 << 15
+_CLOSE = 4
 
 
 def now_us() -> int:
@@ -92,17 +93,23 @@ class Log(LogView):
             done = self._db.executemany(INSERT, rows).rowcount
             for part in came:
                 self._drop_spoiled(overlap(self._again, part))
-            seqs = sorted({row[1] for row in rows})
-            doubled = self._db.execute(
-                f"SELECT seq FROM blocks WHERE log = ? AND seq IN ({', '.join('?' * len(seqs))}) "
-                "GROUP BY seq HAVING count(*) > 1",
-                (self.key, *seqs),
-            ).fetchall()
+            doubled = self._doubled({seq for row in rows if isinstance(seq := row[1], int)})
         del self._waiting[:at_most]
         self._again = difference(self._again, came)
         self.stored += done
         self.repeated += len(rows) - done
-        self.conflicts.update(seq for (seq,) in doubled)
+        self.conflicts.update(doubled)
+
+    def _doubled(self, seqs: set[int]) -> list[int]:
+        """Of these seqs those that are held in more than one form."""
+        if max(seqs) - min(seqs) < _CLOSE * len(seqs):  # to walk along all in between takes a fifth of the time
+            which, named = "seq BETWEEN ? AND ?", [min(seqs), max(seqs)]
+        else:
+            which, named = f"seq IN ({', '.join('?' * len(seqs))})", sorted(seqs)
+        found = self._db.execute(
+            f"SELECT seq FROM blocks WHERE log = ? AND {which} GROUP BY seq HAVING count(*) > 1", (self.key, *named)
+        )
+        return [seq for (seq,) in found if seq in seqs]
 
     def _drop_spoiled(self, parts: Iterable[range]) -> None:
         """Of blocks that have just come again: copies here that nobody can read, under whatever CRC they stood."""
