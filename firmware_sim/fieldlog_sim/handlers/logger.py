@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ Req = TypeVar("Req", bound=Message)
 Rsp = TypeVar("Rsp", bound=Message)
 
 _PARTS = 3
+_WIDTHS = (23, 0xFF, 0xFFFF, 0xFFFF_FFFF)
 _CLOCK_SOURCES = {int(source): source.name.lower() for source in logger.ClockSource}
 
 
@@ -107,6 +109,7 @@ class _Pages:
         self._device = device
         self._logger = recorder
         self._limits = limits
+        self._rooms: dict[tuple[int, ...], int] = {}
 
     def info(self, request: logger.InfoRequest) -> logger.InfoResponse:
         parts = (self._who, self._what, self._planned)
@@ -241,11 +244,15 @@ class _Pages:
         )
 
     def blocks(self, request: logger.BlocksRequest) -> logger.BlocksResponse:
-        head = logger.BlocksResponse(q=request.q, o=request.o, f=self._logger.first_seq, d=b"")
-        if request.n > self._limits.room_for_blob(head):
+        first_held = self._logger.first_seq
+        widths = tuple(map(_width, (request.q, request.o, first_held)))
+        if widths not in self._rooms:  # all such requests leave as much room, and a long log is asked for by thousands
+            head = logger.BlocksResponse(q=request.q, o=request.o, f=first_held, d=b"")
+            self._rooms[widths] = self._limits.room_for_blob(head)
+        if request.n > self._rooms[widths]:
             raise refuse(LoggerError.OUT_OF_RANGE)
         data = self._logger.read(request.q, request.o, request.n)
-        return logger.BlocksResponse(q=head.q, o=head.o, f=head.f, d=data)
+        return logger.BlocksResponse(q=request.q, o=request.o, f=first_held, d=data)
 
     def latest(self, request: logger.LatestRequest) -> logger.LatestResponse:
         frames = self._logger.latest(request.s, request.c)
@@ -269,6 +276,11 @@ class _Pages:
             results[first:],
             lambda some: logger.SelfTestResponse(run=False, n=len(results), i=first, r=tuple(some)),
         )
+
+
+def _width(number: int) -> int:
+    """Which of CBOR's lengths a number takes."""
+    return bisect_left(_WIDTHS, number)
 
 
 def _channel(channel: Channel, calibration: tuple[float, ...]) -> logger.ChannelInfo:
