@@ -10,7 +10,7 @@ import pytest
 from bleak import BleakClient, BleakScanner
 from bleak.exc import BleakBluetoothNotAvailableError, BleakError, BleakGATTProtocolError
 
-from ble_bench import ECHO, ECHOED, RESET, Talk, adapter, bench, options
+from ble_bench import ECHO, ECHOED, PATIENCE_S, RESET, Talk, adapter, bench, options
 from fieldlog_protocol.advertising import decode_manufacturer_data
 from fieldlog_protocol.gatt import SMP_CHARACTERISTIC, SMP_SERVICE
 from fieldlog_sim.faults import Faults
@@ -125,6 +125,22 @@ async def test_a_connection_that_is_given_up_is_withdrawn() -> None:
         on.radio.come_back()
         async with computer.connected(on.link) as talk:
             assert talk.client.is_connected
+
+
+async def test_a_device_that_ends_each_connection_at_once_is_told_and_nothing_hangs() -> None:
+    async with bench() as on, adapter(on.site) as computer:
+        found = await computer.find(on.link)
+        endings: list[asyncio.Task[None]] = []
+        device = on.link._device
+        assert device is not None
+        device.on(device.EVENT_CONNECTION, lambda made: endings.append(asyncio.create_task(made.disconnect())))
+        for _ in range(3):
+            async with asyncio.timeout(PATIENCE_S):
+                with pytest.raises(BleakError):
+                    async with BleakClient(found, backend=computer.client_class) as client:
+                        await client.read_gatt_char(MODEL)
+        await asyncio.gather(*endings, return_exceptions=True)
+        assert len(endings) == 3
 
 
 async def test_one_central_at_a_time_and_the_next_one_when_it_has_gone() -> None:

@@ -237,6 +237,11 @@ async def test_a_device_that_got_another_name_meanwhile_is_found_again() -> None
     assert device.connections == 2
 
 
+@pytest.mark.parametrize("properties", [("notify",), ("write-without-response",), ("read", "notify")])
+async def test_a_service_that_cannot_be_written_to_or_does_not_notify_is_none(properties: tuple[str, ...]) -> None:
+    assert "ble:hut has no SMP service" in str(await refusal(FakeAir([FakeDevice(properties=properties)])))
+
+
 async def test_a_device_without_the_service_is_told() -> None:
     assert "ble:hut has no SMP service" in str(await refusal(FakeAir([FakeDevice(has_smp=False)])))
 

@@ -31,6 +31,7 @@ DISCONNECT_S = 3.0
 _PAUSE_S = 0.5
 _LEAST_WRITE = 20
 _LONGEST_VALUE = 512
+_WRITES = {"write", "write-without-response"}
 
 
 class BleTransport:
@@ -108,6 +109,20 @@ class BleTransport:
     def _gone(self, client: BleakClient) -> None:
         if self._link is not None and self._link.client is client:
             self._link.lost(lost(self.name))
+
+
+def _can_carry(characteristic: BleakGATTCharacteristic) -> bool:
+    offered = set(characteristic.properties)
+    return characteristic.uuid == SMP_CHARACTERISTIC and "notify" in offered and bool(_WRITES & offered)
+
+
+def _smp_characteristic(client: BleakClient) -> BleakGATTCharacteristic | None:
+    """The first one that can be written to and notifies: a device may have remains of others, or say it twice."""
+    for service in client.services:
+        for found in service.characteristics:
+            if service.uuid == SMP_SERVICE and _can_carry(found):
+                return found
+    return None
 
 
 class _Link:
@@ -194,8 +209,7 @@ class _Opening:
             await self._run()
 
     async def _run(self) -> None:
-        service = self._link.client.services.get_service(SMP_SERVICE)
-        characteristic = None if service is None else service.get_characteristic(SMP_CHARACTERISTIC)
+        characteristic = _smp_characteristic(self._link.client)
         if characteristic is None:
             raise no_smp(self._link.name)
         try:

@@ -30,6 +30,9 @@ from fieldlog_sim.links.ble.outbox import room_to_send
 ATT_MTU = 517  # what BlueZ asks for
 _INSUFFICIENT = (att.ErrorCode.INSUFFICIENT_AUTHENTICATION, att.ErrorCode.INSUFFICIENT_ENCRYPTION)
 
+_DISCONNECT_S = 2.0
+"""bumble waits for word of the end, and has none left where the other end was faster."""
+
 _T = TypeVar("_T")
 
 
@@ -88,7 +91,10 @@ class VirtualClient(BaseBleakClient):
 
     async def _open(self, found: BLEDevice, *, pair: bool) -> None:
         self._lost = asyncio.Event()
-        connection = self._connection = await self.central.connect(found.details)
+        connection = await self.central.connect(found.details)
+        if not _is_alive(connection):
+            raise BleakError("connect: disconnected at once")
+        self._connection = connection
         connection.once(connection.EVENT_DISCONNECTION, self._on_disconnection)
         self.central.gone.add_done_callback(self._on_gone)
         peer = Peer(connection)
@@ -99,10 +105,13 @@ class VirtualClient(BaseBleakClient):
 
     async def disconnect(self) -> None:
         connection = self._connection
-        if connection is not None:
-            with suppress(core.BaseBumbleError, BleakError), errors("disconnect"):
-                await connection.disconnect()
-            self._on_disconnection()
+        if connection is None:
+            return
+        if _is_alive(connection):
+            with suppress(core.BaseBumbleError, BleakError, TimeoutError), errors("disconnect"):
+                async with asyncio.timeout(_DISCONNECT_S):
+                    await connection.disconnect()
+        self._on_disconnection()
 
     def _on_gone(self, _future: object) -> None:
         self._on_disconnection()
@@ -227,3 +236,8 @@ class VirtualClient(BaseBleakClient):
         if relay is not None:
             with errors("unsubscribe"):
                 await characteristic.obj.unsubscribe(relay)
+
+
+def _is_alive(connection: Connection) -> bool:
+    """Whether bumble still knows it: what ended before anybody listened is not told."""
+    return connection.device.lookup_connection(connection.handle) is connection
