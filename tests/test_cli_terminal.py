@@ -91,8 +91,9 @@ def test_an_installation_leaves_its_steps_on_the_screen(tmp_path: Path) -> None:
     with simulator("--profile", "smp-server", "--baud", "115200") as running:
         text = written(CLI, ["flash", str(file), "-d", running.url])
     assert "━" in text
-    unverified, *steps = screen(text)
+    unverified, nameless, *steps = screen(text)
     assert "was not verified" in unverified
+    assert "has no uid" in nameless
     assert steps == [
         f"uploading 2.0.0 ({file.stat().st_size} bytes)",
         "marked for a test",
