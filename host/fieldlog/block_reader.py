@@ -14,7 +14,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from fieldlog.block_order import BlockOrder, Numbered
-from fieldlog.client import Client, Reply, arrival
+from fieldlog.client import Client
+from fieldlog.reply import Reply, arrival
 from fieldlog_protocol.blocks.block import HEADER, MAX_WIRE_LENGTH
 from fieldlog_protocol.blocks.split import BlockSplitter
 from fieldlog_protocol.commands import logger

@@ -8,24 +8,26 @@ future that waits for it is done.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fieldlog.message_sizes import ONE_LINE, message_sizes
+from fieldlog.reply import Reply
 from fieldlog.second_look import SecondLook, needs_one
 from fieldlog.silence import explain_silence
 from fieldlog.transports.base import Keeping, Transport, Tunable, Tuning, piece_of
 from fieldlog_protocol.commands import Command, Empty, Message, os
 from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError, RequestTimeout
+from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, RequestTimeout
 from fieldlog_protocol.framing import Framing
 from fieldlog_protocol.session import Answered, Ask, Counters, Expired, Session, Timeouts
 from fieldlog_protocol.wire import HEADER_SIZE, decode_reply, encode_body
 
 Req = TypeVar("Req", bound=Message)
 Rsp = TypeVar("Rsp", bound=Message)
+
+__all__ = ["REPEATS", "Client", "LinkOptions", "Reply"]
 
 REPEATS = 4
 _FIRST_TRIES = 3
@@ -50,45 +52,6 @@ class LinkOptions:
         """Three tries, each with twice the patience of the one before, fill the time."""
         first_s = self.timeout_s / (2**_FIRST_TRIES - 1)
         return Timeouts(initial_s=first_s, least_s=min(0.3, first_s), most_s=max(10.0, first_s))
-
-
-class Reply(asyncio.Future[Rsp]):
-    """A reply to come. Cancelling it, or the task that awaits it, takes the request back.
-
-    `then` is called at once when the device has answered, whatever it said, before whoever awaits the reply gets its
-    turn: to ask for the next thing while the device works. It must be quick and raise nothing.
-    """
-
-    def __init__(self, client: Client, command: Command[Any, Rsp], ask: Ask) -> None:
-        super().__init__()
-        self.command = command
-        self.ask = ask
-        self.ticket = -1
-        self.no_memory = 0
-        self.garbled = 0
-        self.then: Callable[[], None] | None = None
-        self.look: SecondLook | None = None
-        self._client = client
-
-    def set_exception(self, exception: type | BaseException, /) -> None:
-        super().set_exception(exception)
-        self.exception()  # looked at: whoever drops a reply of a broken link means to
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        self._client.withdraw(self)
-        return super().cancel(msg)
-
-
-async def arrival(replies: Sequence[tuple[Any, Reply[Any]]], together: int) -> None:
-    """Wait for the first of the replies to come, and where several come at a time for the last of them.
-
-    Waking a task costs as much as all else that becomes of a message. Errors are left to whoever looks at the result.
-    """
-    for index in (min(together, len(replies)) - 1, 0):
-        reply = replies[index][1]
-        if not reply.done():
-            with suppress(FieldlogError):
-                await reply
 
 
 class Client:
@@ -268,7 +231,7 @@ class Client:
         work_s = command.service_s if service_s is None else service_s
         patience_s = work_s if command.repeatable else max(work_s, _PATIENCE_S)
         ask = Ask(command.op, command.group, command.id, encode_body(message), allowed, patience_s)
-        reply: Reply[Rsp] = Reply(self, command, ask)
+        reply: Reply[Rsp] = Reply(self.withdraw, command, ask)
         if self._down is not None:
             reply.set_exception(self._down)
         else:

@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fieldlog.client import Client, Reply, arrival
+from fieldlog.client import Client
 from fieldlog.device import Device
+from fieldlog.reply import Reply, arrival
 from fieldlog.transfer import AHEAD, OnProgress, ignore_progress
 from fieldlog_protocol.commands import Group, fs
 from fieldlog_protocol.errors import ProtocolError, RefusedError

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from fieldlog.client import Client, Reply, arrival
+from fieldlog.client import Client
+from fieldlog.reply import Reply, arrival
 from fieldlog_protocol.commands import Message
 from fieldlog_protocol.errors import ProtocolError, RequestTimeout
 from fieldlog_protocol.wire import HEADER_SIZE, encode_body
