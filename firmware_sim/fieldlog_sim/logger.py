@@ -157,8 +157,9 @@ class Logger:
         return self._setup.calibration(stream, channel)
 
     def schema_hash(self, settings: Sequence[SettingInfo]) -> bytes:
-        """Changes whenever a host's cached picture of streams or settings would be wrong."""
-        described = repr((settings, self.streams)).encode()
+        """Changes with what streams and settings there are. What their users make of them (calibrations, periods) is left
+        out: a host keeps one description for all devices of a kind."""
+        described = repr((settings, [_as_built(stream) for stream in self.streams])).encode()
         return hashlib.sha256(described).digest()[:8]
 
     def statistics(self) -> dict[str, int]:
@@ -304,3 +305,9 @@ class Logger:
         if stream not in self._run.sampling:
             raise refuse(LoggerError.NO_SUCH_STREAM)
         return self._run.sampling[stream]
+
+
+def _as_built(stream: Stream) -> Stream:
+    replace = msgspec.structs.replace
+    channels = tuple(replace(channel, calibration=()) for channel in stream.channels)
+    return replace(stream, period_us=min(1, stream.period_us), channels=channels)

@@ -16,10 +16,10 @@ from fieldlog.config.model import Plan
 from fieldlog.config.outcome import Applied, changed_since, recording_note, restart_note, with_state
 from fieldlog.config.read_back import ReadBack, read_back
 from fieldlog.config.same_device import require_same
-from fieldlog.config.transaction import WAIT_S, Tell, Transaction, has_transactions, is_refusal, nobody, settle
+from fieldlog.config.transaction import WAIT_S, Tell, Transaction, is_refusal, nobody, settle
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
-from fieldlog_protocol.commands.logger import TRIAL_S, LoggerError
+from fieldlog_protocol.commands.logger import TRIAL_S, Capability, LoggerError
 from fieldlog_protocol.errors import (
     FieldlogError,
     LinkError,
@@ -50,32 +50,31 @@ async def apply(
     """
     if plan.empty:
         return Applied(plan, transaction=True)
-    if not await has_transactions(device):
+    try:
+        info = await require_same(device, plan.uid) if await device.has_logger() else None
+    except FieldlogError as error:
+        raise with_state(error, NOTHING_CHANGED) from error
+    if info is None or Capability.TRANSACTION not in info.capabilities:
         return await apply_in_order(device, plan)
-    return await _Application(device, plan, timeout_s, tell).run()
+    return await _Application(device, plan, timeout_s, tell, info).run()
 
 
 class _Application:
     """One plan on its way into one device."""
 
-    def __init__(self, device: Device, plan: Plan, timeout_s: int, tell: Tell) -> None:
+    def __init__(self, device: Device, plan: Plan, timeout_s: int, tell: Tell, info: LoggerInfo) -> None:
         self._device = device
         self._plan = plan
         self._tell = tell
         self._transaction = Transaction(device, timeout_s)
         self._reach = Reach(device, tuning_after(plan, device.client.tuning), tell, self._same)
-        self._uid = plan.uid
+        self._uid = info.uid
+        self._began_in = info.boot_id
         self._boot_id = 0
         self._committed = False
-        self._recording = ""
+        self._recording = recording_note(info)
 
     async def run(self) -> Applied:
-        try:
-            info = await self._same()
-        except FieldlogError as error:
-            raise with_state(error, NOTHING_CHANGED) from error
-        self._uid, began_in = info.uid, info.boot_id
-        self._recording = recording_note(info)
         try:
             await self._stage()
         except asyncio.CancelledError:
@@ -84,7 +83,7 @@ class _Application:
         except FieldlogError as error:
             raise with_state(error, await self._never_begun()) from error
         try:
-            await self._try_out(began_in)
+            await self._try_out()
         except asyncio.CancelledError:
             await self._last_word()
             raise
@@ -122,7 +121,7 @@ class _Application:
 
     # on trial
 
-    async def _try_out(self, began_in: int) -> None:
+    async def _try_out(self) -> None:
         """From here on the device has the new values, or will have gone back by itself."""
         self._limit()
         await self._reach.take(self._commit)
@@ -130,7 +129,7 @@ class _Application:
             self._tell(self._sentence_of_link())
             await self._reach.take(self._device.params, first=self._reach.new)
         found = await self._reach.take(self._read_back)
-        if found.not_new and not found.not_former and self._boot_id != began_in:
+        if found.not_new and not found.not_former and self._boot_id != self._began_in:
             raise LinkError(f"{self._device.name} restarted, and so went back to its former values by itself")
         if found.not_new and not found.not_former and self._reach.lost:
             raise self._too_long_away()

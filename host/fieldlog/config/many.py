@@ -259,7 +259,7 @@ class _Many:
                 return Stage.SAME
         candidate.identity = Identity(index=candidate.index) if info is None else identity_of(info, candidate.index)
         self._tell_apart(candidate, candidate.identity.label)
-        await settle(device, lambda text: self.watch.say(candidate, text), self.wait_s)
+        await settle(device, lambda text: self.watch.say(candidate, text), self.wait_s, info=info)
         found, problems = resolved(self.document, candidate.identity)
         target = await read_target(
             device,

@@ -11,6 +11,7 @@ from fieldlog.config.channels import holds, named_channels
 from fieldlog.config.model import CalibrationChange, Change, MetadataChange, Plan, Same, Wanted
 from fieldlog.config.present import read_bytes
 from fieldlog.config.target import Target
+from fieldlog.config.together import nothing, together
 from fieldlog.deployment import read_blob
 from fieldlog.device import Device
 from fieldlog_protocol.blocks.metadata import decode_metadata
@@ -19,18 +20,22 @@ from fieldlog_protocol.errors import BlockError
 
 async def make_plan(device: Device, wanted: Wanted, target: Target) -> Plan:
     """The changes that make a device what is wanted; `target` has been read with its streams, if any calibration is."""
-    present = await read_bytes(device, wanted.settings)
+    present, texts, _ = await together(
+        read_bytes(device, wanted.settings),
+        nothing() if wanted.metadata is None else _metadata(device, wanted.metadata),
+        nothing(),
+    )
     settings = [Change(target.schema[key], present[key], new) for key, new in wanted.settings.items()]
     calibrations = list(_calibrations(wanted, target))
-    texts, texts_differ = (None, False) if wanted.metadata is None else await _metadata(device, wanted.metadata)
+    metadata, texts_differ = texts or (None, False)
     return Plan(
         settings=tuple(change for change in settings if change.former != change.new),
         calibration=tuple(change for change in calibrations if not holds(change.former, change.new)),
-        metadata=texts if texts_differ else None,
+        metadata=metadata if texts_differ else None,
         same=Same(
             settings=tuple(change for change in settings if change.former == change.new),
             calibration=tuple(change for change in calibrations if holds(change.former, change.new)),
-            metadata=None if texts_differ else texts,
+            metadata=None if texts_differ else metadata,
         ),
         uid=target.uid,
     )

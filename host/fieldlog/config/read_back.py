@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fieldlog.config.channels import holds
 from fieldlog.config.model import Coefficients, Plan
 from fieldlog.config.present import read_bytes
+from fieldlog.config.together import nothing, together
 from fieldlog.deployment import read_metadata
 from fieldlog.device import Device
 from fieldlog.recording import read_streams
@@ -46,11 +47,12 @@ class _Held:
 
 async def read_back(device: Device, plan: Plan) -> ReadBack:
     """Read all that the plan is about."""
-    held = _Held(
-        await read_bytes(device, [change.setting.key for change in (*plan.settings, *plan.same.settings)]),
-        await _calibrations(device) if plan.calibration or plan.same.calibration else {},
-        {} if (plan.metadata or plan.same.metadata) is None else await read_metadata(device) or {},
+    settings, calibrations, texts = await together(
+        read_bytes(device, [change.setting.key for change in (*plan.settings, *plan.same.settings)]),
+        _calibrations(device) if plan.calibration or plan.same.calibration else nothing(),
+        nothing() if (plan.metadata or plan.same.metadata) is None else read_metadata(device),
     )
+    held = _Held(settings, calibrations or {}, texts or {})
     return ReadBack(tuple(held.differing(plan, new=False)), tuple(held.differing(plan, new=True)))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from fieldlog.config.schema import Schema, schema
 from fieldlog.config.schema_cache import SchemaCache
+from fieldlog.config.together import nothing, together
 from fieldlog.deployment import read_metadata
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo, NoLogger
@@ -69,15 +70,12 @@ async def read_target(
     if own is not None and not await device.has_logger():
         return Target(own, (), "", Capability(0))
     info = info or await device.logger_info()
-    known = await (schema(device) if cache is None else cache.schema(device, info))
-    return Target(
-        known,
-        await _streams(device) if streams else (),
-        info.firmware,
-        info.capabilities,
-        info.uid,
-        (await read_metadata(device) or {}) if texts and Capability.METADATA in info.capabilities else {},
+    known, found, metadata = await together(
+        schema(device) if cache is None else cache.schema(device, info),
+        _streams(device) if streams else nothing(),
+        read_metadata(device) if texts and Capability.METADATA in info.capabilities else nothing(),
     )
+    return Target(known, found or (), info.firmware, info.capabilities, info.uid, metadata or {})
 
 
 async def _streams(device: Device) -> Sequence[StreamInfo]:

@@ -14,6 +14,7 @@ from fieldlog.client import Reply
 from fieldlog.config.model import Plan
 from fieldlog.deployment import write_metadata
 from fieldlog.device import Device
+from fieldlog.logger_info import LoggerInfo
 from fieldlog_protocol.commands import Empty, Group, logger, settings
 from fieldlog_protocol.commands.logger import Capability, LoggerError, TransactionStep
 from fieldlog_protocol.errors import RefusedError
@@ -45,14 +46,15 @@ async def has_transactions(device: Device) -> bool:
     return bool((caps or 0) & Capability.TRANSACTION)
 
 
-async def settle(device: Device, tell: Tell = nobody, wait_s: int = WAIT_S) -> None:
+async def settle(device: Device, tell: Tell = nobody, wait_s: int = WAIT_S, *, info: LoggerInfo | None = None) -> None:
     """Wait until no transaction is open, so that what is read is what holds: before any plan is made.
 
     A transaction is left open by a host that was killed in the middle, for its time limit at most. `tell` is called
     with a sentence when there is something to wait for; RefusedError is raised when it is not over in `wait_s`. Harmless
-    on a device without transactions.
+    on a device without transactions. `info` where it was asked before.
     """
-    if await has_transactions(device):
+    known = info is not None and Capability.TRANSACTION in info.capabilities
+    if known or (info is None and await has_transactions(device)):
         transaction = Transaction(device, 1)
         await transaction.begin(tell, wait_s)
         await transaction.abort()

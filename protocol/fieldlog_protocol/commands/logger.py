@@ -197,7 +197,7 @@ class InfoResponse(Message, frozen=True, kw_only=True):
 
     parts: Annotated[int, u8("number of parts")]
     v: Annotated[int, u16("version of the FL protocol")] | None = None
-    schema: Annotated[bytes, blob("hash of streams and settings schema", max_length=32)] | None = None
+    schema: Annotated[bytes, blob("hash of what streams and settings there are", max_length=32)] | None = None
     uid: Annotated[bytes, blob("fixed hardware id", max_length=16)] | None = None
     log: Annotated[int, u32("id drawn when the log store was formatted")] | None = None
     serial: Annotated[str, string("serial number: a label only", max_length=LABEL_MAX)] | None = None
