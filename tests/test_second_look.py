@@ -114,6 +114,14 @@ async def test_what_something_else_vouches_for_is_asked_for_once() -> None:
     assert misplaced.seen == 1
 
 
+async def test_what_is_written_is_written_once() -> None:
+    slots = [{"slot": slot, "version": "1.0.0", "hash": bytes([slot]) * 64, "image": 0} for slot in range(8)]
+    misplaced = Misplaced()
+    async with talking(misplaced, {(2, 1, 0): lambda _: {"images": slots}}) as device:
+        assert len(await device.set_image(b"\1" * 64, confirm=False)) == 8
+    assert misplaced.seen == 1
+
+
 async def test_what_must_not_be_repeated_is_not() -> None:
     misplaced = Misplaced()
     async with talking(misplaced, {SHELL: lambda _: {"o": TEXT, "ret": 0}}) as device:

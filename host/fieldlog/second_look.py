@@ -5,7 +5,7 @@ they make up. Systems above the radio misplace pieces all the same: Windows and 
 threads, and enhanced ATT sends them by several channels. Where two pieces of one length change places, in a message or
 between two, what comes out may well be a valid answer.
 
-So an answer is believed if it came in one piece, if something else vouches for it (CRCs of blocks, hashes of files), or
+So the answer to a question is believed if it came in one piece, if something else vouches for it (CRCs of blocks, hashes of files), or
 if it came twice; three times on a link where pieces were seen to go astray, as there the same ones may do so again.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from fieldlog_protocol.commands import Command, fs, image, logger, os, stat
+from fieldlog_protocol.commands import Command, Op, fs, logger, os, stat
 from fieldlog_protocol.errors import ProtocolError
 from fieldlog_protocol.wire import decode_map
 
@@ -25,7 +25,6 @@ _VOUCHED_FOR = frozenset(
     for command in (
         logger.BLOCKS,  # each block has a CRC
         fs.READ,  # the whole file's hash is compared, and whoever has none is told so
-        image.UPLOAD,  # the whole image's hash is
         logger.CLOCK_PROBE,  # several are compared, and one that took longer is worth less
         logger.LATEST,  # is another one a moment later
     )
@@ -35,8 +34,13 @@ _LIVE = frozenset(command.key for command in (logger.INFO, os.TASKSTAT, os.MPSTA
 
 
 def needs_one(command: Command[Any, Any], size: int, piece: int) -> bool:
-    """Whether an answer of `size` bytes is to be asked for again, where a piece is `piece` bytes long, 0 for whole ones."""
-    return 0 < piece < size and command.repeatable and command.key not in _VOUCHED_FOR
+    """Whether an answer of `size` bytes is to be asked for again, where a piece is `piece` bytes long, 0 for whole ones.
+
+    Not after a write: what it answers is known better by reading, and a device may refuse what it has done already.
+    """
+    if not 0 < piece < size or not command.repeatable:
+        return False
+    return (command.op == Op.READ or command is os.ECHO) and command.key not in _VOUCHED_FOR
 
 
 class SecondLook:
