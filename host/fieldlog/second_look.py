@@ -71,13 +71,15 @@ class SecondLook:
 
 def _alike(one: object, other: object) -> bool:
     """Whether only numbers differ."""
+    if _is_number(one) and _is_number(other):
+        return True
     if isinstance(one, dict) and isinstance(other, dict):
         first, second = cast("dict[str, object]", one), cast("dict[str, object]", other)
         return list(first) == list(second) and all(map(_alike, first.values(), second.values()))
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         former, latter = cast("list[object]", one), cast("list[object]", other)
         return len(former) == len(latter) and all(map(_alike, former, latter))
-    return one == other or (_is_number(one) and _is_number(other))
+    return one == other
 
 
 def _is_number(value: object) -> bool:
