@@ -380,3 +380,10 @@ def test_a_device_that_keeps_another_calibration_is_found_out(run: Any) -> None:
         code, _, err = run("calibrate", "t", "1", "2", "--device", peer.url)
         assert code == 2
         assert "keeps no calibrations" in err
+
+
+def test_a_device_without_the_logger_group_keeps_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with simulator("--profile", "smp-server") as stock:
+        for words in ([], ["temperature", "1", "2"]):
+            assert invoke(["calibrate", *words, "--device", stock.url]) == 4
+            assert "keeps no calibrations" in capsys.readouterr().err

@@ -117,6 +117,7 @@ def test_cuts_leave_all_or_nothing() -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 def test_link_cuts_at_every_message_leave_all_or_nothing(request: pytest.FixtureRequest) -> None:
     cuts = run_all(link_cuts())
     request.node.user_properties.append(
@@ -125,6 +126,7 @@ def test_link_cuts_at_every_message_leave_all_or_nothing(request: pytest.Fixture
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 def test_restarts_at_every_message_leave_all_or_nothing(request: pytest.FixtureRequest) -> None:
     cuts = run_all(restarts())
     request.node.user_properties.append(
@@ -133,6 +135,7 @@ def test_restarts_at_every_message_leave_all_or_nothing(request: pytest.FixtureR
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 def test_power_cuts_at_every_operation_leave_all_or_nothing(request: pytest.FixtureRequest) -> None:
     cuts = sum(power_cuts(recording=recording, seed=seed) for seed in range(5) for recording in (False, True))
     request.node.user_properties.append(
@@ -141,6 +144,7 @@ def test_power_cuts_at_every_operation_leave_all_or_nothing(request: pytest.Fixt
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 def test_cuts_of_link_and_power_leave_all_or_nothing(request: pytest.FixtureRequest) -> None:
     count = 400
     for seed in range(count):

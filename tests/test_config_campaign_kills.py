@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,13 +85,18 @@ def look(url: str) -> tuple[Held, Held]:
 def kill_one(mortals: Hosts, words: tuple[str, ...], after_s: float) -> int:
     """How the host ended: it is killed after a while, unless it is done before."""
     number = mortals.begin(*words)
-    timer = threading.Timer(after_s, os.kill, (number, signal.SIGKILL))
+    timer = threading.Timer(after_s, _kill, (number,))
     timer.start()
     try:
         return mortals.end()
     finally:
         timer.cancel()
         timer.join()
+
+
+def _kill(process: int) -> None:
+    with suppress(ProcessLookupError):  # it has ended by itself just now
+        os.kill(process, signal.SIGKILL)
 
 
 def campaign(folder: Path, seed: int, kills: int) -> int:

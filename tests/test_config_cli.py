@@ -172,8 +172,10 @@ def test_diff_shows_what_a_file_would_change_and_writes_nothing(cli: Cli, tmp_pa
         "unit": "Cel",
     }
     assert cli.done("export") == before
-    file.write_text('[settings]\n"log/led" = true\n')
-    assert cli("diff", file, "--exit-code").code == 0
+    file.write_text('[settings]\n"log/led" = true\n[devices."hut*".settings]\n"log/led" = false\n')
+    ran = cli("diff", file, "--exit-code")
+    assert ran.code == 0
+    assert "the section 'hut*' does not hold for this device" in ran.err
 
 
 def test_a_bad_file_is_told_with_lines_that_editors_follow(cli: Cli, tmp_path: Path) -> None:

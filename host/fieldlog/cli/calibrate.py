@@ -20,8 +20,11 @@ from fieldlog.calibration import (
 )
 from fieldlog.cli.common import Common, options, run
 from fieldlog.config.channels import NamedChannel, find_channel, named_channels
-from fieldlog.recording import read_streams
-from fieldlog_protocol.errors import UsageError
+from fieldlog.config.units import unit_name
+from fieldlog.device import Device
+from fieldlog.recording import StreamInfo, read_streams
+from fieldlog_protocol.error_texts import Rc
+from fieldlog_protocol.errors import RefusedError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ def _point(text: str) -> Point:
 
 async def _work(common: Common, name: str, asked: _Asked) -> _Done:
     async with common.connect() as device:
-        where = find_channel(name, await read_streams(device))
+        where = find_channel(name, await _streams(device))
         former = where.channel.calibration
         found = fit(asked.points, asked.degree) if asked.points else None
         wanted = (asked.coefficients or ()) if found is None else _wanted(found, where, asked)
@@ -149,20 +152,27 @@ def _wanted(found: Fit, where: NamedChannel, asked: _Asked) -> tuple[float, ...]
     return compose(found.coefficients, former) if asked.as_shown else found.coefficients
 
 
+async def _streams(device: Device) -> Sequence[StreamInfo]:
+    if not await device.has_logger():
+        text = f"{device.name} keeps no calibrations, as it has no fieldlog logger group. Nothing was changed"
+        raise RefusedError(Rc.NOT_SUPPORTED, None, text)
+    return await read_streams(device)
+
+
 def _show(common: Common, name: str | None) -> None:
     async def work() -> Sequence[NamedChannel]:
         async with common.connect() as device:
-            streams = await read_streams(device)
+            streams = await _streams(device)
             return list(named_channels(streams)) if name is None else [find_channel(name, streams)]
 
     channels = run(work())
-    rows = [(str(one.key), one.channel.unit, polynomial_text(one.channel.calibration)) for one in channels]
+    rows = [(str(one.key), unit_name(one.channel.unit), polynomial_text(one.channel.calibration)) for one in channels]
     data = {"channels": [_channel_json(one) | {"coefficients": one.channel.calibration} for one in channels]}
     common.output.result(data, lambda: common.output.table(["channel", "unit", "calibration"], rows))
 
 
 def _show_done(common: Common, done: _Done, asked: _Asked) -> None:
-    output, unit = common.output, done.where.channel.unit
+    output, unit = common.output, unit_name(done.where.channel.unit)
     if done.fit is not None:
         rows = [
             (

@@ -17,7 +17,7 @@ from fieldlog.config.model import Plan, Problems, Wanted
 from fieldlog.config.plan import make_plan
 from fieldlog.config.plan_words import plan_json
 from fieldlog.config.schema import Schema
-from fieldlog.config.template import resolved
+from fieldlog.config.template import resolved, unused_sections
 
 
 @click.command(short_help="Show what FILE would change.")
@@ -35,7 +35,10 @@ def diff(common: Common, file: Path, exit_code: bool, own: Schema | None) -> Non
         document = read_file(file)
         async with common.connect() as device:
             found = await described(device, own)
-            return await make_plan(device, _wanted(document, found), found.target)
+            wanted = _wanted(document, found)
+            for section in unused_sections(document, [found.identity]):
+                common.output.note(f"{file}: the section {section!r} does not hold for this device")
+            return await make_plan(device, wanted, found.target)
 
     plan = run(work())
 
