@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fieldlog.archive
@@ -83,6 +83,7 @@ def test_the_file_is_as_documented() -> None:
     )
 
 
+@settings(deadline=None)
 @given(
     raw=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20),
     multiplier=st.sampled_from([1, 5, 25, -3, 10**6]),
@@ -104,6 +105,7 @@ def test_every_value_is_exact_with_the_decimals_of_its_scale(
         assert len(text.partition(".")[2]) == max(0, -exponent)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32), min_size=1, max_size=20))
 def test_a_float_reads_back_as_the_same_float(values: list[float]) -> None:
     channel = Channel("x", "", ChannelType.F32)

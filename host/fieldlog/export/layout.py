@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from fieldlog.export.texts import TimeUnit, plain
+from fieldlog.export.texts import TimeUnit
 from fieldlog_protocol.blocks.schema import Channel
+from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,9 +57,9 @@ class ColumnKey(NamedTuple):
     nth: int
 
     @property
-    def heading(self) -> str:
-        name = f"{self.stream.name}: {self.name}" if self.stream else self.name
-        return plain(labelled(name, self.unit))
+    def title(self) -> str:
+        """The name, behind that of the stream where it takes one."""
+        return f"{self.stream.name}: {self.name}" if self.stream else self.name
 
 
 def labelled(name: str, unit: str) -> str:
@@ -93,11 +94,6 @@ class Layout:
     with_clock: bool
     sessions: Mapping[SessionKey, SessionStreams]
 
-    def header(self) -> list[str]:
-        device = ["device"] if self.with_device else []
-        clock = ["time quality", "time error [s]"] if self.with_clock else []
-        return ["time", *device, *(key.heading for key in self.columns), *clock]
-
     def keys(self, series: Series) -> list[ColumnKey]:
         """The column of each channel."""
         return _keys(StreamKey(series.stream.id, series.stream.name), series.channels, self.shared)
@@ -109,8 +105,8 @@ class _Described(NamedTuple):
     channels: tuple[Channel, ...]
 
 
-def survey(readings: Batches, *, with_clock: bool) -> Layout:
-    """Go through all of it; a layout without sessions when there is nothing."""
+def surveyed(readings: Batches, *, with_clock: bool) -> Layout:
+    """Go through all of it. UsageError when there is nothing."""
     described: dict[_Described, None] = {}
     sessions: dict[SessionKey, SessionStreams] = {}
     finest = 0
@@ -122,6 +118,11 @@ def survey(readings: Batches, *, with_clock: bool) -> Layout:
         found.boots.update(_boots(series))
         while finest < 2 and (_known(series.utc_us) % _TIME_UNITS[finest][0]).any():
             finest += 1
+    if not sessions:
+        raise UsageError(
+            "there is nothing to export: the archive holds no reading in this selection. "
+            "Nothing was written; choose another time, session or channel"
+        )
     shared = _shared(described)
     several = len({session.uid for session in sessions}) > 1
     return Layout(_ordered(described, shared), shared, _TIME_UNITS[finest][1], several, with_clock, sessions)

@@ -1,4 +1,4 @@
-"""What stands in the cells: times, values and names from devices as text.
+"""What stands in the cells: values and names from devices as text.
 
 Rule of this module: numbers are formatted from what the device counted, never by way of a rounded one. Only those of
 a calibrated channel are reckoned, and have as many digits as still mean something.
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from fieldlog_protocol.blocks.schema import Channel, ChannelType
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
 TimeUnit = Literal["s", "ms", "us"]
@@ -20,15 +19,6 @@ TimeUnit = Literal["s", "ms", "us"]
 _FORMULA_STARTS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")  # the wide forms count in some spreadsheets
 _EXACT_IN_FLOAT = 2**51
 _DIGITS, _DIGITS_OF_F32 = 12, 8
-
-
-def time_texts(utc_us: npt.NDArray[np.int64], unit: TimeUnit) -> list[str]:
-    """ISO 8601 with the offset of UTC; empty where the time is unknown."""
-    import numpy as np
-
-    times: npt.NDArray[np.datetime64] = utc_us.view("datetime64[us]")
-    texts: list[str] = np.datetime_as_string(times, unit=unit, casting="unsafe").tolist()
-    return ["" if text == "NaT" else text + "+00:00" for text in texts]
 
 
 def value_texts(channel: Channel, raw: npt.NDArray[Any]) -> list[str]:
@@ -40,7 +30,7 @@ def value_texts(channel: Channel, raw: npt.NDArray[Any]) -> list[str]:
     if channel.choices:
         texts = [_choice(channel, value) for value in raw.tolist()]
     elif _largest(channel, raw) <= _EXACT_IN_FLOAT:
-        texts = list(map(f"%.{channel.decimals}f".__mod__, channel.values(raw).tolist()))
+        texts = list(map(f"%.{channel.decimals}f".__mod__, (channel.values(raw) + 0.0).tolist()))  # no -0.0
     else:
         texts = [_exact(value * channel.multiplier + channel.offset, channel.exponent) for value in raw.tolist()]
     if channel.missing is not None:
