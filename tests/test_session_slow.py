@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from fieldlog_protocol.framing import ConsoleFraming, Framing, PieceFraming, RawFraming
-from fieldlog_protocol.session import Answered, Expired, Requested, Session
+from fieldlog_protocol.session import Answered, Expired, Requested, Session, Timeouts
 from session_bench import EMPTY, ask, numbered, reply_to
 
 _BITS_PER_BYTE = 10
@@ -93,3 +93,11 @@ def test_a_reply_that_stops_halfway_is_asked_for_again_in_bounded_time(framing: 
     assert line.host.counters.repeated >= 1
     line.run(begun + 10)
     assert any(isinstance(event, Expired) for event in line.host.events())
+
+
+def test_who_never_answered_anything_is_not_waited_for_because_bytes_come() -> None:
+    line = SlowLine(RawFraming, 1200, 1)
+    line.size = _LONG
+    line.host.ask(ask(tries=1), line.now)
+    line.run(2 * Timeouts().initial_s)
+    assert line.host.counters.expired == 1

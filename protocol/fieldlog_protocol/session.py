@@ -255,7 +255,7 @@ class Session:
     def tick(self, now: float) -> None:
         """Repeat or give up what has not been answered by now."""
         expired = [attempt for attempt in self._in_air.values() if attempt.expires_at <= now]
-        if expired and self._framing.ordered:
+        if expired and self._framing.ordered and self.counters.answered:
             expired = self._without_hope(expired, now)
         if expired:
             self._silent_expiries += 1
