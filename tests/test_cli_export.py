@@ -106,12 +106,10 @@ def test_a_time_without_an_offset_is_meant_in_the_zone_of_the_plot(capsys: pytes
     assert exported_hours("--start", "2013-01-01T23:00") == ["2013-01-01T23:00:00+00:00"]
 
 
-@pytest.mark.parametrize(
-    ("command", "said"), [("plot", "without an offset is meant in --tz"), ("export", "without an offset is UTC")]
-)
-def test_the_help_says_which_zone_is_meant(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", ["plot", "export"])
+def test_the_help_says_which_zone_is_meant(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke([command, "--help"]) == 0
-    assert said in " ".join(capsys.readouterr().out.split())
+    assert "without an offset is meant in --tz" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_unit_of_gravity_stands_in_brackets_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PORT = "/dev/ttyACM0"  # where the pages say that the device is
 MAKE_TARGETS = {"make demo", "make test"}  # run by whoever tries the project, and by CI
 IDLE: dict[str, tuple[str, ...]] = {
+    "live": (),
     "read-out": (),
     "record": (),
     "fleet": (),
@@ -86,7 +87,7 @@ def test_commands(page: Path, logger: Simulator, tmp_path: Path, environment: di
     (tmp_path / "flash.bin").write_bytes(flash_image())
     environment["FIELDLOG_ARCHIVE"] = str(tmp_path / "archive")
     fieldlog = [sys.executable, "-m", "fieldlog.cli"]
-    if page.stem == "plot":
+    if page.stem in ("export", "plot"):
         run([*fieldlog, "pull", "--device", logger.url], tmp_path, environment)
     if page.stem in IDLE:
         with simulator(*IDLE[page.stem]) as idle:
@@ -114,8 +115,8 @@ def run_page(page: Path, device: Simulator, folder: Path, environment: dict[str,
 
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=name)
 def test_examples(page: Path, logger: Simulator, tmp_path: Path, environment: dict[str, str]) -> None:
-    """Each by itself, in a process of its own; archive.md reads an archive that somebody made before."""
-    if page.stem == "archive":
+    """Each by itself, in a process of its own; some read an archive that somebody made before."""
+    if page.stem in ("archive", "export"):
         pull = [sys.executable, "-m", "fieldlog.cli", "pull", "--device", logger.url, "--archive", "field-season-2013"]
         run(
             [sys.executable, "-m", "fieldlog.cli", "config", "set", "device/name=hut", "-d", logger.url],

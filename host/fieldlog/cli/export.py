@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from fieldlog.cli.common import output_options
 from fieldlog.cli.output import Output
@@ -20,75 +19,178 @@ from fieldlog.whole_file import whole_file
 from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
-    from fieldlog.archive.readings import Readings
-    from fieldlog.archive.series import Series
     from fieldlog.archive.store import Archive
+    from fieldlog.export.layout import Batches
+    from fieldlog.export.resampled import InSteps
+    from fieldlog.export.style import Style
+
+_ENDINGS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
+_BOOKS = (".xlsx", ".xls", ".xlsm", ".ods")
+_TEXTS = ("csv", "excel")
+_ROWS_OF_EXCEL = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What the command line says of the file."""
+
+    format: str | None
+    tz: str
+    units: str | None
+    long: bool | None
+    decimal_comma: bool
+    clock: bool
+    uncalibrated: bool
+    resample: str | None
+    stat: str | None
 
 
 @click.command()
 @output_options
-@selection_options("A time without an offset is UTC.")
+@selection_options("A time without an offset is meant in --tz.")
 @click.option("--output", "-o", "target", type=click.Path(dir_okay=False, path_type=Path), help="File; else stdout.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option(
+    "--format",
+    type=click.Choice(["csv", "excel", "parquet"]),
+    help="What to write; else the ending of the file says it. excel: CSV that Excel opens with a double click.",
+)
+@click.option("--resample", metavar="STEP", help="Means over steps such as 10min, 1h or 1d, which begin at even times.")
+@click.option("--stat", metavar="A,B", help="Of each step: mean (the default), min, max, count; several with commas.")
+@click.option(
+    "--tz",
+    default="UTC",
+    metavar="ZONE",
+    help="Time zone of a table's times and of the days of --resample, and of --start and --end without an offset.",
+)
+@click.option("--units", type=click.Choice(["header", "row", "none"]), help="Behind each name (the default), in a row.")
+@click.option("--wide/--long", default=None, help="A column for each channel (the default), or a row for each value.")
+@click.option("--decimal-comma", is_flag=True, help="12,5 instead of 12.5, and semicolons between the columns.")
 @click.option("--clock", is_flag=True, help="Add columns with the quality and the error bound of each time.")
 @click.option(
     "--uncalibrated", is_flag=True, help="Values as the sensors gave them, without the channels' calibrations."
 )
 def export(
-    wanted: Wanted, output: Output, target: Path | None, *, force: bool, clock: bool, uncalibrated: bool
+    wanted: Wanted, /, output: Output, target: Path | None, *, force: bool, wide: bool | None, **words: Any
 ) -> None:
-    """Write readings from the archive as CSV: UTC times, units in the header, every value exact.
+    """Write readings from the archive as CSV or Parquet: exact values with their units, times with their offset.
 
-    The streams of a session stand side by side, in order of time.
+    In CSV the streams of a session stand side by side, in order of time.
     """
-    from fieldlog.export import write_csv
-
-    if target is None and output.as_json:
-        raise UsageError("--json needs --output FILE: the readings themselves would go where the object goes")
+    said = _Words(long=None if wide is None else not wide, **words)
+    kind = _format(said.format, target)
+    _require_sense(said, kind, target, output)
     if target is not None:
         check_target(target, force=force)
     with wanted.open() as archive:
-        selected = _Selected(wanted, archive, calibrated=not uncalibrated)
+        chosen = _Chosen.of(said, wanted, archive)
+        write = _text_writer(said, chosen.readings) if kind in _TEXTS else _parquet_writer(chosen.readings, archive)
         try:
-            rows = (
-                write_csv(selected, sys.stdout, clock=clock) if target is None else _save(selected, target, clock=clock)
-            )
+            rows = write(target)
         finally:
-            for problem in selected.problems():
+            for problem in chosen.problems():
                 output.warn(problem)
+    if kind == "excel" and rows >= _ROWS_OF_EXCEL:
+        output.warn(
+            f"Excel shows {_ROWS_OF_EXCEL} rows of a file and this one has {count(rows, 'row')}: --resample it."
+        )
     if target is not None:
         output.result(
             {"file": str(target), "rows": rows}, lambda: output.line(f"{count(rows, 'row')} written to {target}")
         )
 
 
-class _Selected:
-    """What is wanted, read anew by every iterator: each has its own count of what could not be read."""
-
-    def __init__(self, wanted: Wanted, archive: Archive, *, calibrated: bool) -> None:
-        self._wanted = wanted
-        self._archive = archive
-        self._calibrated = calibrated
-        self._first: Readings | None = None
-
-    def batches(self) -> Iterator[Series]:
-        readings = self._wanted.readings(self._archive)
-        self._first = self._first or readings
-        return readings.batches() if self._calibrated else map(_uncalibrated, readings.batches())
-
-    def problems(self) -> list[str]:
-        """What was met on the first way through."""
-        return self._first.problems if self._first else []
+def _format(said: str | None, target: Path | None) -> str:
+    ending = target.suffix.lower() if target is not None else ""
+    if said is None and ending in _BOOKS:
+        raise UsageError(
+            f"fieldlog writes no {ending} workbooks. Nothing was written; --format excel with a name that ends in .csv "
+            "makes a file that Excel opens"
+        )
+    return said or _ENDINGS.get(ending, "csv")
 
 
-def _uncalibrated(series: Series) -> Series:
-    channels = tuple(msgspec.structs.replace(channel, calibration=()) for channel in series.channels)
-    return dataclasses.replace(series, channels=channels)
+def _require_sense(said: _Words, kind: str, target: Path | None, output: Output) -> None:
+    """UsageError for words that do not go together."""
+    if target is None and output.as_json:
+        raise UsageError("--json needs --output FILE: the readings themselves would go where the object goes")
+    if target is None and kind not in _TEXTS:
+        raise UsageError(f"--format {kind} needs --output FILE: it is no text")
+    if said.stat is not None and said.resample is None:
+        raise UsageError("--stat tells what of each step is wanted: add --resample, such as --resample 1h")
+    texts = {"--units": said.units, "--long": said.long, "--decimal-comma": said.decimal_comma, "--clock": said.clock}
+    given = [option for option, value in texts.items() if value]
+    if kind not in _TEXTS and given:
+        raise UsageError(f"{given[0]} is for CSV: a {kind} file has its own way. Nothing was written; leave it out")
+    if said.long and said.units == "row":
+        raise UsageError("with --long each row has its unit: leave --units row out")
 
 
-def _save(selected: _Selected, target: Path, *, clock: bool) -> int:
-    """Write a file that is whole or not there; answers the number of rows."""
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The readings as they shall be written, and what is to be told of them afterwards."""
+
+    readings: Batches
+    problems: Callable[[], list[str]]
+
+    @classmethod
+    def of(cls, said: _Words, wanted: Wanted, archive: Archive) -> _Chosen:
+        from fieldlog.export.selected import Selected, Uncalibrated
+
+        selected = Selected(lambda: wanted.readings(archive))
+        readings = Uncalibrated(selected) if said.uncalibrated else selected
+        if said.resample is None:
+            return cls(readings, lambda: selected.problems)
+        steps = _in_steps(readings, said.resample, said)
+        return cls(steps, lambda: [*selected.problems, *steps.problems])
+
+
+def _in_steps(readings: Batches, step: str, said: _Words) -> InSteps:
+    from fieldlog.export.resampled import InSteps, Statistic
+    from fieldlog.plot import zone
+    from fieldlog.resample import Steps
+    from fieldlog_protocol.durations import parse_duration_us
+
+    names = [name.strip() for name in (said.stat or Statistic.MEAN).split(",")]
+    unknown = [name for name in names if name not in set(Statistic)]
+    if unknown:
+        raise UsageError(f"--stat takes {', '.join(Statistic)}, not {unknown[0]!r}")
+    return InSteps(readings, Steps(parse_duration_us(step), zone(said.tz)), [Statistic(name) for name in names])
+
+
+def _style(said: _Words) -> Style:
+    from fieldlog.export.style import Style, Units
+    from fieldlog.plot import zone
+
+    return Style(
+        tz=zone(said.tz),
+        units=Units(said.units or Units.HEADER),
+        long=bool(said.long),
+        spreadsheet=said.format == "excel",
+        decimal_comma=said.decimal_comma,
+    )
+
+
+def _text_writer(said: _Words, readings: Batches) -> Callable[[Path | None], int]:
     from fieldlog.export import write_csv
 
-    with whole_file(target) as aside, aside.open("w", encoding="utf-8", newline="") as file:
-        return write_csv(selected, file, clock=clock)
+    style = _style(said)
+
+    def write(target: Path | None) -> int:
+        if target is None:
+            return write_csv(readings, sys.stdout, clock=said.clock, style=style)
+        with whole_file(target) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+            return write_csv(readings, file, clock=said.clock, style=style)
+
+    return write
+
+
+def _parquet_writer(readings: Batches, archive: Archive) -> Callable[[Path | None], int]:
+    from fieldlog.export.about import DeviceTold
+    from fieldlog.export.parquet import write_parquet
+
+    def write(target: Path | None) -> int:
+        with whole_file(target or Path()) as aside:
+            return write_parquet(readings, aside, DeviceTold.of(archive.logs()))
+
+    return write

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _TIME_UNITS: tuple[tuple[int, TimeUnit], ...] = ((1_000_000, "s"), (1_000, "ms"), (1, "us"))
 _BOOTS = 1 << 16
+NOTHING = (
+    "there is nothing to export: the archive holds no reading in this selection. "
+    "Nothing was written; choose another time, session or channel"
+)
 _HEADING_UNITS = {"[g]": "g"}
 
 
@@ -119,10 +123,7 @@ def surveyed(readings: Batches, *, with_clock: bool) -> Layout:
         while finest < 2 and (_known(series.utc_us) % _TIME_UNITS[finest][0]).any():
             finest += 1
     if not sessions:
-        raise UsageError(
-            "there is nothing to export: the archive holds no reading in this selection. "
-            "Nothing was written; choose another time, session or channel"
-        )
+        raise UsageError(NOTHING)
     shared = _shared(described)
     several = len({session.uid for session in sessions}) > 1
     return Layout(_ordered(described, shared), shared, _TIME_UNITS[finest][1], several, with_clock, sessions)

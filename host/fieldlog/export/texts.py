@@ -61,8 +61,10 @@ def _float_texts(channel: Channel, raw: npt.NDArray[Any]) -> list[str]:
 
 
 def _calibrated_texts(channel: Channel, raw: npt.NDArray[Any]) -> list[str]:
-    """Without the noise of the last binary digits."""
-    digits = _DIGITS_OF_F32 if channel.type.is_float else _DIGITS
+    """Without the noise of the last binary digits. What was reckoned in float64 beforehand has as many as integers."""
+    import numpy as np
+
+    digits = _DIGITS_OF_F32 if raw.dtype == np.float32 else _DIGITS
     texts = [f"{value:.{digits}g}" for value in channel.values(raw).tolist()]
     return ["" if text == "nan" else text for text in texts]
 
