@@ -3,7 +3,8 @@ own; and how long pandas takes to read what was exported, with its own engine (C
 
 The export holds what any table of readings does: a time and the values. The export --clock has quality and error of
 each time as well, and comes nearest to what the Parquet files hold. Both are read in turns with the writing of the
-Parquet files, and the best turn of each counts: other programs on the machine only ever add to a time."""
+Parquet files, and the best turn of each counts: other programs on the machine only ever add to a time. What pandas takes
+to write the export's table is beside that of the export, which has to decode the readings as well."""
 
 from __future__ import annotations
 
@@ -48,8 +49,9 @@ def report(frames: int) -> str:
             _row(step, _measured(step, folder), folder, readings.values) for step in steps.STEPS if step != _PARQUET
         ]
         compared, ratios = _against_pandas(folder, readings.values)
+        written, ratio = _written_by_pandas(folder, readings.values)
     title = f"## Archive: {frames} readings of {len(readings.columns)} channels"
-    return f"{title}\n\n{markdown(HEAD, [*rows, *compared])}\n\n{ratios}\n"
+    return f"{title}\n\n{markdown(HEAD, [*rows, *compared, *written])}\n\n{ratios}\n\n{ratio}\n"
 
 
 def _measured(step: str, folder: Path) -> Measured:
@@ -90,3 +92,13 @@ def _against_pandas(folder: Path, values: int) -> tuple[list[list[str]], str]:
         rows.append([*_timed(f"pandas.read_csv of {what}", watch.seconds, watch.cpu_s, values), "", ""])
         ratios.append(f"{times(watch.seconds / best.seconds)} ({what})")
     return rows, f"SQLite to Parquet against pandas.read_csv: {', '.join(ratios) or 'pandas is not installed'}"
+
+
+def _written_by_pandas(folder: Path, values: int) -> tuple[list[list[str]], str]:
+    """A row for pandas.to_csv of the export's table, and a sentence with the ratio."""
+    watch = peers.pandas_writes(folder / steps.CSV, folder / "pandas.csv")
+    if watch is None:
+        return [], "SQLite to CSV against pandas.to_csv: pandas is not installed"
+    best = min((_measured("export", folder) for _ in range(_TURNS)), key=lambda found: found.seconds)
+    row = [*_timed("pandas.to_csv of the export", watch.seconds, watch.cpu_s, values), "", ""]
+    return [row], f"SQLite to CSV against pandas.to_csv: {times(watch.seconds / best.seconds)}"
