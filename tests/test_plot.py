@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from fieldlog.plot import Trace, save, timeseries, traces
-from fieldlog.plot.reduce import Columns, reduce, uncovered
+from fieldlog.plot.reduce import Columns, present, reduce, runs, uncovered
 from fieldlog.plot.zone import axis_label, zone
 from fieldlog_protocol.errors import FieldlogError, UsageError
 
@@ -122,7 +122,7 @@ def test_gaps_are_where_no_trace_has_readings() -> None:
     times = NEW_YEAR_US + np.array([0, 1, 5, 6, 10, 11], dtype=np.int64) * HOUR_US
     one = Trace("a", "", times, np.zeros(6), np.array(starts))
     other = Trace("b", "", times[:1] + np.arange(5, dtype=np.int64) * HOUR_US, np.zeros(5))
-    begins, ends = uncovered([one, other])
+    begins, ends = uncovered([runs(shown.utc_us, present(shown)[2]) for shown in (one, other)])
     assert ((begins - NEW_YEAR_US) // HOUR_US).tolist() == [4, 6]
     assert ((ends - NEW_YEAR_US) // HOUR_US).tolist() == [5, 10]
 

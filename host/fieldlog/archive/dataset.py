@@ -102,8 +102,12 @@ def update_dataset(archive: Archive, *, everything: bool = False, progress: OnRo
     with _in_words(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with hold(manifest_of(archive.path)) as manifest, _aside(folder) as aside:
-        updater = _Updater(folder, aside, manifest, progress)
-        return updater.run(parts(archive), _frames(archive), everything=everything)
+        manifest.stamp(None)
+        stamp, frames = archive.stamp(), _frames(archive)
+        done = _Updater(folder, aside, manifest, progress).run(parts(archive), frames, everything=everything)
+        if sum(entry.rows for entry in manifest.entries.values()) == frames:
+            manifest.stamp(stamp)  # else some blocks cannot be shown, or more came in the meantime
+        return done
 
 
 def _frames(archive: Archive) -> int:

@@ -21,6 +21,8 @@ _TABLE = (
     "hash BLOB NOT NULL)"
 )
 
+_STAMP = "CREATE TABLE IF NOT EXISTS stamp (archive BLOB NOT NULL)"
+
 
 class Entry(NamedTuple):
     """`origin` is a hash of what the file was derived from, `hash` one of its bytes. Without `rows` there is no file."""
@@ -48,6 +50,15 @@ class Manifest:
         with in_words(self._path):
             self._db.execute("DELETE FROM files WHERE name = ?", (name,))
         del self.entries[name]
+
+    def stamp(self, archive: bytes | None) -> None:
+        """From now on the files show all of an archive with this stamp; None: of none."""
+        with in_words(self._path):
+            self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM stamp")
+            if archive is not None:
+                self._db.execute("INSERT INTO stamp VALUES (?)", (archive,))
+            self._db.execute("COMMIT")
 
 
 def _entries(connection: sqlite3.Connection) -> dict[str, Entry]:
@@ -79,6 +90,7 @@ def _locked(path: Path) -> tuple[sqlite3.Connection, Manifest]:
                 connection.execute("DROP TABLE IF EXISTS files")
                 connection.execute(_TABLE)
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
+            connection.execute(_STAMP)
             connection.execute("COMMIT")
             return connection, Manifest(connection, path)
         except BaseException:
@@ -93,5 +105,19 @@ def read(path: Path) -> dict[str, Entry] | None:
     try:
         with in_words(path), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
             return _entries(connection)
+    except VerificationError:
+        return None
+
+
+def read_stamp(path: Path) -> bytes | None:
+    """The stamp of the archive that the files show all of; None when that is not known."""
+    if not path.exists():
+        return None
+    try:
+        with in_words(path), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'stamp'").fetchone():
+                return None
+            row = connection.execute("SELECT archive FROM stamp").fetchone()
+            return None if row is None else bytes(row[0])
     except VerificationError:
         return None

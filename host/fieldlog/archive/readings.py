@@ -47,16 +47,16 @@ class Readings:
 
     def __init__(self, path: Path, sources: Sequence[Source], selection: Selection) -> None:
         self._path = path
-        self._selection = selection
-        self._sources = sources
+        self.selection = selection
+        self.sources = sources
         self._planner = Planner(path, sources, selection)
         self._unreadable: dict[tuple[str, int], str] = {}
         with in_words(path):
             self._require_channels()
 
     def _require_channels(self) -> None:
-        known = list(dict.fromkeys(name for source in self._sources for name in source.schemas.channel_names()))
-        unknown = [name for name in self._selection.channels or () if name not in known]
+        known = list(dict.fromkeys(name for source in self.sources for name in source.schemas.channel_names()))
+        unknown = [name for name in self.selection.channels or () if name not in known]
         if unknown:
             raise UsageError(
                 f"there is no channel {unknown[0]!r}. Channels of this device: {', '.join(known) or 'none'}"
@@ -145,14 +145,14 @@ class Readings:
             tuple(dict.fromkeys(device_value(source.info.uid) for source in ids)),
             tuple(dict.fromkeys(map(stream_value, streams))),
         )
-        return arrow.Layout(Columns(streams, self._selection.channels), places)
+        return arrow.Layout(Columns(streams, self.selection.channels), places)
 
     @property
     def problems(self) -> list[str]:
         """What could not be read, one sentence each, as far as it was iterated; clock and seq troubles at once."""
         return [
             *self.left_out,
-            *(text for source in self._sources for text in source.conflicts()),
+            *(text for source in self.sources for text in source.conflicts()),
             *self.clock_warnings,
         ]
 
@@ -160,13 +160,13 @@ class Readings:
     def left_out(self) -> list[str]:
         """Those of the problems that are about readings that are not there, as far as it was iterated."""
         found = self.undescribed
-        spoiled = {(source.info.name, seq) for source in self._sources for seq in source.log.spoiled}
+        spoiled = {(source.info.name, seq) for source in self.sources for seq in source.log.spoiled}
         found += [
             f"{name}: {text}. It was kept and left out."
             for (name, seq), text in self._unreadable.items()
             if (name, seq) not in spoiled
         ]
-        for source in self._sources:
+        for source in self.sources:
             found += [f"{source.info.name}: {text}." for text in source.log.spoiled.values()]
         return found
 
@@ -187,7 +187,7 @@ class Readings:
     @property
     def clock_warnings(self) -> list[str]:
         """Those of the problems that are about times alone: every block is whole."""
-        return [warning for source in self._sources for warning in source.clock.warnings]
+        return [warning for source in self.sources for warning in source.clock.warnings]
 
     def _decode(self, plan: Plan, data: list[bytes]) -> Decoded:
         try:
@@ -216,7 +216,7 @@ class Readings:
         source, stream = plan.source, plan.stream
         boots = frames.per_frame("boot_id").astype(np.uint16)
         times = times_of(source.clock, boots, frames.ticks)
-        chosen = chosen_channels(stream, self._selection)
+        chosen = chosen_channels(stream, self.selection)
         series = Series(
             log=source.info,
             stream=stream,
@@ -230,9 +230,9 @@ class Readings:
             starts=_starts(stream, plan, frames),
             raw=[frames.columns[i] for i in chosen],
         )
-        if not self._selection.bounded:
+        if not self.selection.bounded:
             return series
-        return series.where(inside(self._selection, times.utc_us, times.utc_us))
+        return series.where(inside(self.selection, times.utc_us, times.utc_us))
 
 
 def _starts(stream: Stream, plan: Plan, frames: Frames) -> Bools:

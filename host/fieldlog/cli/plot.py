@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +15,29 @@ from fieldlog.cli.output import Output
 from fieldlog.cli.selection import Wanted, selection_options
 from fieldlog.files import check_target
 from fieldlog.text import count
+from fieldlog_protocol.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fieldlog.archive.readings import Readings
+    from fieldlog.archive.store import Archive
+    from fieldlog.plot import Limit
+
+_THRESHOLD = re.compile(r"(?P<channel>.+?)\s*(?P<side>[<>])\s*(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What the picture shall show beside the lines."""
+
+    title: str | None
+    tz: tzinfo
+    limits: tuple[Limit, ...]
+    compare: bool
+    events: bool
+    stats: bool
+    theme: str
 
 
 @click.command()
@@ -33,27 +60,103 @@ from fieldlog.text import count
     metavar="ZONE",
     help="Time zone of the axis, and of --start and --end without an offset, such as Europe/Berlin; else UTC.",
 )
-def plot(wanted: Wanted, output: Output, target: Path, *, force: bool, title: str | None, tz: str) -> None:
+@click.option(
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    metavar="CHANNEL>VALUE",
+    help="Shade what is above a value of a channel, or below with <, such as 'temperature>30'; again for more.",
+)
+@click.option("--stats", is_flag=True, help="A table beneath: readings, extremes, mean, time beyond thresholds.")
+@click.option("--compare", is_flag=True, help="Several devices on the same axes; else each has panels of its own.")
+@click.option("--events/--no-events", default=True, help="Lines where a device restarted, was marked, and so on.")
+@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True, help="Colours.")
+def plot(
+    wanted: Wanted,
+    output: Output,
+    target: Path,
+    *,
+    force: bool,
+    title: str | None,
+    tz: str,
+    thresholds: tuple[str, ...],
+    stats: bool,
+    compare: bool,
+    events: bool,
+    theme: str,
+) -> None:
     """Plot readings from the archive, a panel for each unit."""
     from fieldlog import plot as plots
 
     check_target(target, force=force)
     plots.check_format(target)
-    shown_in = plots.zone(tz)
+    limits = tuple(map(_limit, thresholds))
+    wish = _Wish(title, plots.zone(tz), limits, compare, events, stats, theme)
     with wanted.open() as archive:
         readings = wanted.readings(archive)
-        series = list(readings)
-        labels = {(log.info().uid, item.id): item.label for log in archive.logs() for item in log.sessions()}
+        _require_channels(readings, limits)
+        figure, number = _drawn(archive, readings, wish)
         problems = readings.problems
-    names = dict.fromkeys(one.label for one in series)
-    sessions = dict.fromkeys(label for one in series if (label := labels.get((one.log.uid, one.session))))
-    heading = title if title is not None else " · ".join((*names, *sessions))
-    figure = plots.timeseries(plots.traces(series), title=heading, tz=shown_in)
     path = plots.save(figure, target)
-    number = sum(map(len, series))
     output.result(
         {"file": str(path), "readings": number},
         lambda: output.line(f"{count(number, 'reading')} plotted to {path}"),
     )
     for problem in problems:
         output.warn(problem)
+
+
+def _drawn(archive: Archive, readings: Readings, wish: _Wish) -> tuple[Figure, int]:
+    """The figure, and how many readings it shows."""
+    from fieldlog import pictures
+    from fieldlog import plot as plots
+
+    several = len({source.info.uid for source in readings.sources}) > 1
+    lines, number = pictures.lines(
+        pictures.find(archive, readings), plots.columns_for(), wish.limits, spread=wish.stats, with_label=several
+    )
+    figure = plots.timeseries(
+        lines,
+        title=_title(readings) if wish.title is None else wish.title,
+        tz=wish.tz,
+        events=pictures.events(readings) if wish.events else (),
+        stats=wish.stats,
+        compare=wish.compare,
+        theme=wish.theme,
+    )
+    return figure, number
+
+
+def _title(readings: Readings) -> str:
+    """The devices, and the sessions that have a label."""
+    names = dict.fromkeys(source.info.name for source in readings.sources)
+    labels = {
+        session.label: None
+        for source in readings.sources
+        for session in source.log.sessions()
+        if session.label and readings.selection.wants(source.log.key, session.id, 0)
+    }
+    return " · ".join((*names, *labels))
+
+
+def _limit(text: str) -> Limit:
+    from fieldlog.plot import Limit
+
+    match = _THRESHOLD.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            f"{text!r} is no threshold. Nothing was plotted; write CHANNEL>VALUE or CHANNEL<VALUE, such as 'temperature>30'"
+        )
+    return Limit(match["channel"], float(match["value"]), below=match["side"] == "<")
+
+
+def _require_channels(readings: Readings, limits: tuple[Limit, ...]) -> None:
+    """Thresholds are about channels that are drawn."""
+    known = dict.fromkeys(name for source in readings.sources for name in source.schemas.channel_names())
+    drawn = [name for name in known if readings.selection.channels is None or name in readings.selection.channels]
+    for limit in limits:
+        if limit.channel not in drawn:
+            raise UsageError(
+                f"there is no channel {limit.channel!r} to set a threshold for. Nothing was plotted; channels of this "
+                f"plot: {', '.join(drawn) or 'none'}"
+            )

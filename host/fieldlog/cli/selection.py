@@ -27,11 +27,12 @@ class Wanted:
     """Which readings."""
 
     archive: Path
-    device: str | None
+    devices: tuple[str, ...]
     sessions: tuple[str, ...]
     channels: tuple[str, ...] | None
     start: dt.datetime | None
     end: dt.datetime | None
+    since_us: int | None = None
 
     def open(self) -> Archive:
         """The archive, for reading only."""
@@ -42,7 +43,18 @@ class Wanted:
     def readings(self, archive: Archive) -> Readings:
         """The selection in an open archive."""
         sessions = [int(text) if text.isdecimal() else text for text in self.sessions]
-        return archive.readings(self.device, sessions or None, self.channels, self.start, self.end)
+        start = self.start
+        wanted = archive.readings(self.devices or None, sessions or None, self.channels, start, self.end)
+        if self.since_us is None:
+            return wanted
+        start = self._since(archive, wanted, self.since_us)
+        return archive.readings(self.devices or None, sessions or None, self.channels, start, self.end)
+
+    def _since(self, archive: Archive, wanted: Readings, since_us: int) -> dt.datetime:
+        """So long before the newest reading of what is wanted."""
+        from fieldlog.pictures import find
+
+        return _EPOCH + dt.timedelta(microseconds=max(0, find(archive, wanted).last_us - since_us))
 
 
 def selection_options(bare_times: str) -> Callable[[Callable[Concatenate[Wanted, P], T]], Callable[..., T]]:
@@ -54,7 +66,14 @@ def selection_options(bare_times: str) -> Callable[[Callable[Concatenate[Wanted,
 
     def decorate(function: Callable[Concatenate[Wanted, P], T]) -> Callable[..., T]:
         @archive_option
-        @click.option("--device", "-d", metavar="NAME", help="Device in the archive: its name, serial number or uid.")
+        @click.option(
+            "--device",
+            "-d",
+            "devices",
+            multiple=True,
+            metavar="NAME",
+            help="Device in the archive: its name, serial number or uid; again for more.",
+        )
         @click.option(
             "--session", "sessions", multiple=True, metavar="ID", help="Session: its number or label; again for more."
         )
@@ -65,6 +84,9 @@ def selection_options(bare_times: str) -> Callable[[Callable[Concatenate[Wanted,
             help=f"From this time on, such as 2013-07-01 or 2013-07-01T12:00+02:00. {bare_times}",
         )
         @click.option("--end", metavar="TIME", help="Up to before this time.")
+        @click.option(
+            "--since", metavar="DURATION", help="The last so much of the readings there are, such as 7d or 12h."
+        )
         @functools.wraps(function)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
             words = {name: kwargs.pop(name) for name in _NAMES}
@@ -76,18 +98,22 @@ def selection_options(bare_times: str) -> Callable[[Callable[Concatenate[Wanted,
     return decorate
 
 
-_NAMES = ("archive", "device", "sessions", "channels", "start", "end")
+_NAMES = ("archive", "devices", "sessions", "channels", "start", "end", "since")
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def _wanted(words: dict[str, Any], tz: dt.tzinfo) -> Wanted:
     channels: str | None = words["channels"]
+    if words["since"] is not None and words["start"] is not None:
+        raise UsageError("--since and --start both say where to begin. Nothing was read; give one of them")
     return Wanted(
         archive=words["archive"],
-        device=words["device"],
+        devices=words["devices"],
         sessions=words["sessions"],
         channels=None if channels is None else tuple(name.strip() for name in channels.split(",")),
         start=_time(words["start"], "--start", tz),
         end=_time(words["end"], "--end", tz),
+        since_us=None if words["since"] is None else _duration_us(words["since"], "--since"),
     )
 
 
@@ -97,6 +123,15 @@ def _zone(name: object) -> dt.tzinfo:
     from fieldlog.plot import zone
 
     return zone(name)
+
+
+def _duration_us(text: str, option: str) -> int:
+    from fieldlog_protocol.durations import parse_duration_us
+
+    try:
+        return parse_duration_us(text)
+    except UsageError as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def _time(text: str | None, option: str, tz: dt.tzinfo) -> dt.datetime | None:

@@ -4,9 +4,25 @@
 that has the shape of the archive's series. matplotlib is imported when a figure is made, never before.
 """
 
+from fieldlog.plot.events import Event
+from fieldlog.plot.lines import Line, Overview
+from fieldlog.plot.reduce import Grid, Limit
 from fieldlog.plot.save import check_format, save
-from fieldlog.plot.timeseries import timeseries
+from fieldlog.plot.timeseries import columns_for, timeseries
 from fieldlog.plot.trace import Trace, traces
 from fieldlog.plot.zone import zone
 
-__all__ = ["Trace", "check_format", "save", "timeseries", "traces", "zone"]
+__all__ = [
+    "Event",
+    "Grid",
+    "Limit",
+    "Line",
+    "Overview",
+    "Trace",
+    "check_format",
+    "columns_for",
+    "save",
+    "timeseries",
+    "traces",
+    "zone",
+]

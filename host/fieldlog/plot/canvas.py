@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from fieldlog.plot.names import Names
-from fieldlog.plot.style import DPI, RC, clean
+from fieldlog.plot.style import DARK, DPI, LIGHT, Theme, clean, rc
 from fieldlog.plot.ticks import tick_text
 from fieldlog.plot.trace import Floats, Micros
 
@@ -30,25 +30,32 @@ _UNDATED = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 @contextmanager
-def house_style() -> Generator[None]:
+def house_style(theme: Theme = LIGHT) -> Generator[None]:
     """matplotlib as fieldlog wants it, for as long as the context lasts."""
     from matplotlib import rc_context, style
 
-    with style.context("default"), rc_context(cast("Any", dict(RC))), warnings.catch_warnings():
+    with style.context("default"), rc_context(cast("Any", rc(theme))), warnings.catch_warnings():
         # a name in a script that the font lacks is drawn as boxes: no reason to stop
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 
 
-def new_figure(panels_in: Sequence[float], width_in: float, frame_in: float) -> tuple[Figure, list[Axes]]:
-    """A figure of panels one above the other that share their time axis; `panels_in` are their heights with names."""
+def new_figure(
+    panels_in: Sequence[float], width_in: float, frame_in: float, table_in: float = 0
+) -> tuple[Figure, list[Axes], Axes | None]:
+    """A figure of panels one above the other that share their time axis, and beneath a place for a table, where it has a
+    height; `panels_in` are the heights with names."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width_in, frame_in + sum(panels_in)), dpi=DPI, layout="constrained")
-    grid = figure.subplots(
-        len(panels_in), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": list(panels_in)}
-    )
-    return figure, list(grid[:, 0])
+    heights = [*panels_in, *([table_in] if table_in else [])]
+    figure = Figure(figsize=(width_in, frame_in + sum(heights)), dpi=DPI, layout="constrained")
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    panels: list[Axes] = []
+    for row in range(len(panels_in)):
+        panels.append(figure.add_subplot(grid[row, 0], sharex=panels[0] if panels else None))
+    for axes in panels[:-1]:
+        axes.tick_params(labelbottom=False)
+    return figure, panels, figure.add_subplot(grid[-1, 0]) if table_in else None
 
 
 def line(axes: Axes, utc_us: Micros, values: Floats, colour: str, dash: str) -> Artist:
@@ -57,20 +64,67 @@ def line(axes: Axes, utc_us: Micros, values: Floats, colour: str, dash: str) -> 
 
 def span(axes: Axes, utc_us: Micros, values: Floats, colour: str) -> Artist:
     """The stroke from lowest to highest under a mean, tinted but opaque: it stays readable where lines cross."""
-    return axes.plot(_days(utc_us), values, color=_tint(colour), linewidth=0.8, zorder=2.0)[0]
+    return axes.plot(_days(utc_us), values, color=_tint(colour, axes.get_facecolor()), linewidth=0.8, zorder=2.0)[0]
 
 
 def dots(axes: Axes, utc_us: Micros, values: Floats, colour: str) -> None:
     axes.plot(_days(utc_us), values, color=colour, linestyle="none", marker=".", markersize=2.5, zorder=2.5)
 
 
-def bands(axes: Axes, begin_us: Micros, end_us: Micros, colour: str, height: float) -> Artist:
-    """Vertical bands over the lower `height` (0 to 1) of the panel."""
+def bands(axes: Axes, begin_us: Micros, end_us: Micros, colour: str, place: tuple[float, float]) -> Artist:
+    """Vertical bands; `place` is their (foot, height) in the panel, 0 to 1."""
     left = _days(begin_us)
     spans = list(zip(left.tolist(), (_days(end_us) - left).tolist(), strict=True))
-    return axes.broken_barh(
-        spans, (0, height), transform=axes.get_xaxis_transform(), color=colour, linewidth=0, zorder=1.0
+    return axes.broken_barh(spans, place, transform=axes.get_xaxis_transform(), color=colour, linewidth=0, zorder=1.0)
+
+
+def beyond(axes: Axes, utc_us: Micros, values: Floats, limit: float, colour: str) -> None:
+    """A line at a limit, and what lies between it and values that pass it; NaN where they do not."""
+    axes.axhline(limit, color=colour, linewidth=0.8, linestyle=(0, (5, 3)), zorder=2.2)
+    axes.fill_between(_days(utc_us), values, limit, color=colour, alpha=0.35, linewidth=0.4, zorder=2.1)
+
+
+def moment(axes: Axes, utc_us: int, colour: str, dash: str, foot: float = 0.0) -> None:
+    """A vertical line, from `foot` (0 to 1) to the top of the panel."""
+    axes.axvline(
+        float(_days(np.array([utc_us], np.int64))[0]), foot, 1, color=colour, linewidth=0.8, linestyle=dash, zorder=2.8
     )
+
+
+def moment_text(axes: Axes, utc_us: int, text: str, colour: str, *, at_top: bool = True) -> None:
+    """A word beside a vertical line, inside the panel."""
+    axes.text(
+        float(_days(np.array([utc_us], np.int64))[0]),
+        0.98 if at_top else 0.02,
+        " " + text,
+        transform=axes.get_xaxis_transform(),
+        rotation=90,
+        ha="right",
+        va="top" if at_top else "bottom",
+        fontsize=6.5,
+        color=colour,
+        zorder=3.0,
+        clip_on=True,
+    )
+
+
+def table(axes: Axes, head: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[float]) -> None:
+    """Rows of text: the first column at the left, numbers at the right of theirs; `widths` in shares of the whole."""
+    axes.set_axis_off()
+    rights = np.cumsum(widths) / sum(widths)
+    step = 1 / (len(rows) + 1)
+    for number, row in enumerate([head, *rows]):
+        for column, text in enumerate(row):
+            axes.text(
+                rights[column] if column else 0.0,
+                1 - (number + 0.5) * step,
+                text,
+                transform=axes.transAxes,
+                ha="right" if column else "left",
+                va="center",
+                fontsize=7.5,
+                fontweight="bold" if not number else "normal",
+            )
 
 
 def legend(axes: Axes, artists: Sequence[Artist], names: Names) -> None:
@@ -93,16 +147,18 @@ def legend(axes: Axes, artists: Sequence[Artist], names: Names) -> None:
         shown.set_text(text)
 
 
-def titles(figure: Figure, title: str, key: str) -> None:
+def titles(figure: Figure, title: str, key: str, theme: Theme = LIGHT) -> None:
     """The title at the left, and at the right, small, what the marks mean."""
     if title:
         figure.suptitle(clean(title), x=0.01, ha="left", fontsize=12, fontweight="bold")
     if key:
-        figure.text(0.995, 0.995, key, ha="right", va="top", fontsize=7.5, color="#666666")
+        figure.text(0.995, 0.995, key, ha="right", va="top", fontsize=7.5, color=theme.edge)
 
 
-def value_axis(axes: Axes, label: str) -> None:
+def value_axis(axes: Axes, label: str, theme: Theme = LIGHT) -> None:
     from matplotlib.ticker import FuncFormatter
+
+    axes.tick_params(colors=theme.text, grid_color=theme.grid)  # ticks are made when they are drawn, in any style
 
     def text(value: float, _: int | None) -> str:
         return tick_text(value, [float(tick) for tick in axes.get_yticks()])
@@ -125,7 +181,10 @@ def time_axis(figure: Figure, axes: Axes, tz: tzinfo, label: str) -> None:
 
 def write(figure: Figure, path: Path, kind: str) -> None:
     """Draw into a file, without the date of drawing: the same figure gives the same bytes."""
-    with house_style():
+    from matplotlib.colors import to_rgb
+
+    dark = figure.get_facecolor()[:3] == to_rgb(DARK.background)
+    with house_style(DARK if dark else LIGHT):
         figure.savefig(path, format=kind, metadata=_UNDATED[kind])
 
 
@@ -136,8 +195,10 @@ def _days(utc_us: Micros) -> Floats:
     return np.asarray(date2num(utc_us.view("datetime64[us]")), dtype=np.float64)  # type: ignore[no-untyped-call]
 
 
-def _tint(colour: str) -> tuple[float, float, float]:
+def _tint(colour: str, background: Any) -> tuple[float, float, float]:
     from matplotlib.colors import to_rgb
 
-    red, green, blue = (0.45 * part + 0.55 for part in to_rgb(colour))
+    red, green, blue = (
+        0.45 * part + 0.55 * behind for part, behind in zip(to_rgb(colour), to_rgb(background), strict=True)
+    )
     return red, green, blue

@@ -7,41 +7,70 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
-GAP_COLOUR = "#D0D0D0"
-MISSING_COLOUR = "#999999"
 DPI = 150
-TEXT_COLOUR = "#222222"
 
-RC: Mapping[str, object] = {
-    "font.family": "sans-serif",
-    "font.size": 9.0,
-    "text.usetex": False,
-    "text.parse_math": False,
-    "text.color": TEXT_COLOUR,
-    "axes.labelcolor": TEXT_COLOUR,
-    "axes.edgecolor": "#888888",
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.formatter.use_mathtext": False,
-    "grid.color": "#E8E8E8",
-    "grid.linewidth": 0.6,
-    "xtick.color": TEXT_COLOUR,
-    "ytick.color": TEXT_COLOUR,
-    "legend.frameon": False,
-    "legend.fontsize": 9.0,
-    "lines.solid_capstyle": "round",
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "svg.fonttype": "path",
-    "svg.hashsalt": "fieldlog",
-    "pdf.fonttype": 42,
-}
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """The colours around the lines."""
+
+    background: str
+    text: str
+    edge: str
+    grid: str
+    gap: str
+    missing: str
+    colours: tuple[str, ...]
+
+
+LIGHT = Theme("#ffffff", "#222222", "#888888", "#e8e8e8", "#d0d0d0", "#999999", COLOURS)
+DARK = Theme(
+    "#16191d",
+    "#d8dadd",
+    "#7a8087",
+    "#2b3036",
+    "#3a4048",
+    "#8a9098",
+    ("#56B4E9", "#E69F00", "#2FC79A", "#E68FC0", "#F0E442", "#7FA8FF", "#FFFFFF"),
+)
+THEMES: Mapping[str, Theme] = {"light": LIGHT, "dark": DARK}
+
+
+def rc(theme: Theme) -> dict[str, object]:
+    """matplotlib's settings."""
+    return {
+        "font.family": "sans-serif",
+        "font.size": 9.0,
+        "text.usetex": False,
+        "text.parse_math": False,
+        "text.color": theme.text,
+        "axes.facecolor": theme.background,
+        "axes.labelcolor": theme.text,
+        "axes.edgecolor": theme.edge,
+        "axes.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.formatter.use_mathtext": False,
+        "grid.color": theme.grid,
+        "grid.linewidth": 0.6,
+        "xtick.color": theme.text,
+        "ytick.color": theme.text,
+        "legend.frameon": False,
+        "legend.fontsize": 9.0,
+        "lines.solid_capstyle": "round",
+        "figure.facecolor": theme.background,
+        "savefig.facecolor": "auto",
+        "svg.fonttype": "path",
+        "svg.hashsalt": "fieldlog",
+        "pdf.fonttype": 42,
+    }
+
 
 _UNIT_SIGNS = {
     "Cel": "°C",

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fieldlog.plot import canvas
+from fieldlog.plot.events import MEANINGS, Event, arrange_events
+from fieldlog.plot.lines import BETWEEN, OWN_CLOCK, Line, lines_of, nothing_to_plot
 from fieldlog.plot.names import Names, arrange
-from fieldlog.plot.reduce import Columns, present, reduce, uncovered
-from fieldlog.plot.style import COLOURS, DASHES, DPI, GAP_COLOUR, MISSING_COLOUR, unit_sign
-from fieldlog.plot.trace import Floats, Micros, Trace
-from fieldlog.plot.zone import axis_label, zone
+from fieldlog.plot.reduce import Columns, Limit, Spans, uncovered
+from fieldlog.plot.statistics import HEAD, WIDTHS, table_rows
+from fieldlog.plot.style import DASHES, DPI, THEMES, Theme, unit_sign
+from fieldlog.plot.trace import Floats, Trace
+from fieldlog.plot.zone import axis_label, offset_changes, zone
 from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,93 +25,205 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WIDTH_IN = 11.0
 _PANEL_IN, _FRAME_IN = 1.35, 1.25
+_ROW_IN = 0.17
 _MARGIN_IN = 0.85
 _MIN_MARK_PX = 2.0
+_MIN_EVENTS_PX = 16.0
 _MAX_PANELS = 24
-_BANDS = {"missing": (MISSING_COLOUR, 0.05), "gap": (GAP_COLOUR, 1.0)}
+_MAX_ROWS = 40
+_EVENT_COLOURS = {"boot": "#D55E00", "mark": "#CC79A7", "alarm": "#D55E00", "start": "#009E73", "stop": "#009E73"}
+_EVENT_LINES = {"sync": ("-", 0.94)}  # at every connection: no lines through all of the readings
 
 
-def timeseries(traces: Iterable[Trace], *, title: str = "", tz: str | tzinfo = "UTC", width_in: float = 11.0) -> Figure:
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """`place`: (foot, height) in the panel; without a colour, the theme's of that name."""
+
+    place: tuple[float, float]
+    colour: str = ""
+
+
+_BANDS = {
+    "gap": _Band((0, 1)),
+    "missing": _Band((0, 0.05)),
+    f"doubt{OWN_CLOCK}": _Band((0.97, 0.03), "#E69F00"),
+    f"doubt{BETWEEN}": _Band((0.97, 0.03), "#D55E00"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What all panels of a figure have in common."""
+
+    begin_us: int
+    end_us: int
+    column_us: float
+    theme: Theme
+    events: tuple[Event, ...]
+    tz: tzinfo
+
+
+def columns_for(width_in: float = WIDTH_IN) -> int:
+    """How many columns of pixels there are for readings."""
+    return int((width_in - _MARGIN_IN) * DPI)
+
+
+def timeseries(
+    traces: Iterable[Trace | Line],
+    *,
+    title: str = "",
+    tz: str | tzinfo = "UTC",
+    width_in: float = WIDTH_IN,
+    events: Iterable[Event] = (),
+    limits: Sequence[Limit] = (),
+    stats: bool = False,
+    compare: bool = True,
+    theme: str = "light",
+) -> Figure:
     """A figure of `traces`, one panel per unit in order of appearance, times shown in `tz`.
 
     Where there are more readings than pixels, a column shows the mean as a line over the span from lowest to highest.
-    Raises UsageError when there is nothing to draw, or far too much for one figure.
+    `traces` may be lines that were made as small as the picture before (`fieldlog.plot.lines`), with their limits.
+    `stats` adds a table beneath; without `compare` each label has panels of its own. Raises UsageError when there is
+    nothing to draw, or far too much for one figure.
     """
-    drawn = [trace for trace in traces if len(present(trace)[0])]
-    if not drawn:
-        raise UsageError("there is nothing to plot: no reading in this selection has both a value and a known time")
-    units = dict.fromkeys(trace.unit for trace in drawn)
-    if len(units) > _MAX_PANELS:
-        raise UsageError(
-            f"These readings have {len(units)} different units, and a figure has room for {_MAX_PANELS} panels. "
-            "Nothing was plotted; choose some with --channels."
-        )
-    shown_in = zone(tz)
-    begin_us, end_us = _range(drawn)
-    groups = [[t for t in drawn if t.unit == unit] for unit in units]
-    names = [arrange([trace.name for trace in group], width_in - _MARGIN_IN) for group in groups]
-    with canvas.house_style():
-        figure, panels = canvas.new_figure([_PANEL_IN + some.height_in for some in names], width_in, _FRAME_IN)
-        n_columns = int((width_in - _MARGIN_IN) * DPI)
+    drawn = _lines(traces, columns_for(width_in), limits, spread=stats)
+    groups = _groups(drawn, compare=compare)
+    frame = _frame(drawn, width_in, THEMES[theme], tuple(events), zone(tz))
+    names = [arrange([_name(line, drawn) for line in group], width_in - _MARGIN_IN) for group in groups]
+    rows = table_rows(drawn, _MAX_ROWS) if stats else []
+    with canvas.house_style(frame.theme):
+        panels_in = [_PANEL_IN + some.height_in for some in names]
+        table_in = (len(rows) + 1) * _ROW_IN if rows else 0
+        figure, panels, beneath = canvas.new_figure(panels_in, width_in, _FRAME_IN, table_in)
         marks: set[str] = set()
         for axes, group, some in zip(panels, groups, names, strict=True):
-            marks |= _panel(axes, group, some, (begin_us, end_us), n_columns)
-        canvas.time_axis(figure, panels[-1], shown_in, axis_label(shown_in, begin_us, end_us))
-        canvas.titles(figure, title, _key(marks))
+            marks |= _panel(axes, group, some, frame)
+        marks |= _events(panels, frame)
+        _offsets(panels, frame)
+        canvas.time_axis(figure, panels[-1], frame.tz, axis_label(frame.tz, frame.begin_us, frame.end_us))
+        canvas.titles(figure, title, _key(marks), frame.theme)
+        if beneath is not None:
+            canvas.table(beneath, HEAD, rows, WIDTHS)
     return figure
 
 
-def _range(drawn: Sequence[Trace]) -> tuple[int, int]:
-    times = [present(trace)[0] for trace in drawn]
-    return min(int(t.min()) for t in times), max(int(t.max()) for t in times)
+def _lines(traces: Iterable[Trace | Line], n_columns: int, limits: Sequence[Limit], *, spread: bool) -> list[Line]:
+    given = list(traces)
+    raw = [trace for trace in given if isinstance(trace, Trace)]
+    made = [line for line in given if isinstance(line, Line)]
+    found = [*made, *(lines_of(raw, n_columns, limits, spread=spread) if raw else [])]
+    if not found:
+        raise nothing_to_plot()
+    return found
 
 
-def _panel(axes: Axes, traces: list[Trace], names: Names, range_us: tuple[int, int], n_columns: int) -> set[str]:
+def _groups(drawn: Sequence[Line], *, compare: bool) -> list[list[Line]]:
+    """The lines of each panel."""
+    panels: dict[tuple[str, str], list[Line]] = {}
+    for line in drawn:
+        panels.setdefault(("" if compare else line.label, line.unit), []).append(line)
+    if len(panels) > _MAX_PANELS:
+        raise UsageError(
+            f"These readings have {len(panels)} different units, and a figure has room for {_MAX_PANELS} panels. "
+            "Nothing was plotted; choose some with --channels."
+        )
+    return list(panels.values())
+
+
+def _name(line: Line, drawn: Sequence[Line]) -> str:
+    return line.full_name if len({other.label for other in drawn}) > 1 else line.name
+
+
+def _frame(drawn: Sequence[Line], width_in: float, theme: Theme, events: tuple[Event, ...], tz: tzinfo) -> Frame:
+    begin_us = min(int(line.columns.utc_us.min()) for line in drawn)
+    end_us = max(int(line.columns.utc_us.max()) for line in drawn)
+    begin_us = min(begin_us, *(int(line.runs[0].min()) for line in drawn))
+    end_us = max(end_us, *(int(line.runs[1].max()) for line in drawn))
+    return Frame(begin_us, end_us, (end_us - begin_us) / columns_for(width_in), theme, events, tz)
+
+
+def _panel(axes: Axes, lines: Sequence[Line], names: Names, frame: Frame) -> set[str]:
     """Draws one panel; says which marks it used."""
     artists: list[Artist] = []
-    marks: set[str] = set()
-    for index, trace in enumerate(traces):
-        columns = reduce(trace, *range_us, n_columns)
-        artists.append(_line(axes, columns, index))
-        marks |= {"span"} if columns.reduced else set()
-    at_least_us = (range_us[1] - range_us[0]) / n_columns * _MIN_MARK_PX
-    marks |= _gaps(axes, traces, at_least_us)
-    canvas.value_axis(axes, unit_sign(traces[0].unit))
+    marks = _gaps(axes, lines, frame)
+    for index, line in enumerate(lines):
+        colour = frame.theme.colours[index % len(frame.theme.colours)]
+        artists.append(_line(axes, line.columns, colour, DASHES[index // len(frame.theme.colours) % len(DASHES)]))
+        _passed(axes, line, colour)
+        marks |= {"span"} if line.columns.reduced else set()
+    canvas.value_axis(axes, unit_sign(lines[0].unit), frame.theme)
     canvas.legend(axes, artists, names)
     return marks
 
 
-def _line(axes: Axes, columns: Columns, index: int) -> Artist:
+def _line(axes: Axes, columns: Columns, colour: str, dash: str) -> Artist:
     """One trace: the span from lowest to highest in a light tint, the mean over it, and dots for lone readings."""
-    colour = COLOURS[index % len(COLOURS)]
     if columns.reduced:
         canvas.span(axes, *columns.joined(columns.low, columns.high), colour)
     canvas.dots(axes, *columns.alone(), colour)
-    return canvas.line(axes, *columns.joined(columns.mean), colour, DASHES[index // len(COLOURS) % len(DASHES)])
+    return canvas.line(axes, *columns.joined(columns.mean), colour, dash)
 
 
-def _gaps(axes: Axes, traces: list[Trace], at_least_us: float) -> set[str]:
-    """Bands where nothing was logged, and at the foot where a trace lacks a value; never too narrow to be seen."""
+def _passed(axes: Axes, line: Line, colour: str) -> None:
+    """What lies beyond a limit, from the limit to the extremes of each column."""
+    columns = line.columns
+    for limit in line.figures.limits:
+        extreme = columns.low if limit.below else columns.high
+        utc_us, values = columns.joined(np.where(limit.passed(extreme), extreme, limit.value))
+        canvas.beyond(axes, utc_us, values, limit.value, colour)
+
+
+def _gaps(axes: Axes, lines: Sequence[Line], frame: Frame) -> set[str]:
+    """Bands where nothing was logged, at the foot where a trace lacks a value, at the top where times are in doubt."""
     marks: set[str] = set()
-    for trace in traces:
-        marks |= _band(axes, [trace], "missing", at_least_us)
-    logged = [Trace(t.name, t.unit, t.utc_us, np.zeros(len(t.values)), t.starts) for t in traces]
-    return marks | _band(axes, logged, "gap", at_least_us)
+    for line in lines:
+        marks |= _band(axes, uncovered([line.runs]), "missing", frame)
+        for kind, spans in line.doubtful:
+            marks |= _band(axes, spans, f"doubt{kind}", frame)
+    return marks | _band(axes, uncovered([line.logged for line in lines]), "gap", frame)
 
 
-def _band(axes: Axes, traces: list[Trace], mark: str, at_least_us: float) -> set[str]:
-    begin_us, end_us = _widened(*uncovered(traces), at_least_us)
+def _band(axes: Axes, spans: Spans, mark: str, frame: Frame) -> set[str]:
+    """Draws bands, never too narrow to be seen; says whether there are any."""
+    begin_us, end_us = _widened(spans, frame.column_us * _MIN_MARK_PX)
     if not len(begin_us):
         return set()
-    colour, height = _BANDS[mark]
-    canvas.bands(axes, begin_us, end_us, colour, height)
+    band = _BANDS[mark]
+    canvas.bands(axes, begin_us, end_us, band.colour or getattr(frame.theme, mark), band.place)
     return {mark}
 
 
-def _widened(begin_us: Micros, end_us: Micros, at_least_us: float) -> tuple[Micros, Micros]:
+def _widened(spans: Spans, at_least_us: float) -> Spans:
+    """Each wide enough to be seen, and those that then touch as one: never more than a picture has columns."""
+    begin_us, end_us = spans
     short: Floats = np.maximum(at_least_us - (end_us - begin_us), 0) / 2
-    return (begin_us - short).astype(np.int64), (end_us + short).astype(np.int64)
+    begins, ends = (begin_us - short).astype(np.int64), (end_us + short).astype(np.int64)
+    order = np.argsort(begins, kind="stable")
+    begins, ends = begins[order], np.maximum.accumulate(ends[order])
+    apart = np.concatenate([[True], begins[1:] > ends[:-1]]) if len(begins) else np.empty(0, np.bool_)
+    last = np.append(np.flatnonzero(apart)[1:], len(begins)) - 1 if len(begins) else np.empty(0, np.int64)
+    return begins[apart], ends[last]
+
+
+def _events(panels: Sequence[Axes], frame: Frame) -> set[str]:
+    shown = arrange_events(frame.events, frame.begin_us, frame.end_us, frame.column_us * _MIN_EVENTS_PX)
+    for event in shown:
+        colour = _EVENT_COLOURS.get(event.kind, frame.theme.edge)
+        for axes in panels:
+            canvas.moment(axes, event.utc_us, colour, *_EVENT_LINES.get(event.kind, ("--", 0.0)))
+        canvas.moment_text(panels[0], event.utc_us, event.text, colour)
+    return {f"event {event.kind}" for event in shown}
+
+
+def _offsets(panels: Sequence[Axes], frame: Frame) -> None:
+    """Where daylight saving begins or ends."""
+    for at_us, text in offset_changes(frame.tz, frame.begin_us, frame.end_us):
+        for axes in panels:
+            canvas.moment(axes, at_us, frame.theme.edge, "-.")
+        canvas.moment_text(panels[-1], at_us, text, frame.theme.text, at_top=False)
 
 
 def _key(marks: set[str]) -> str:
@@ -115,5 +231,8 @@ def _key(marks: set[str]) -> str:
         ("span", "line: mean, light: lowest to highest"),
         ("gap", "grey band: nothing logged"),
         ("missing", "foot: value missing"),
+        (f"doubt{OWN_CLOCK}", "yellow at the top: time by the device's own clock"),
+        (f"doubt{BETWEEN}", "red at the top: time only bounded"),
+        ("event sync", f"ticks at the top: {MEANINGS['sync']}"),
     )
     return "   ".join(text for mark, text in meanings if mark in marks)

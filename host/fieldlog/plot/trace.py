@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +59,7 @@ class SeriesLike(Protocol):
     @property
     def channels(self) -> Sequence[ChannelLike]: ...
     @property
-    def columns(self) -> Sequence[Floats]: ...
+    def columns(self) -> Sequence[npt.NDArray[Any]]: ...
 
 
 def traces(readings: Iterable[SeriesLike], *, with_label: bool = False) -> list[Trace]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fieldlog_protocol.errors import UsageError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_CHANGES = 20
 
 
 def zone(name: str | tzinfo) -> tzinfo:
@@ -31,6 +33,29 @@ def axis_label(tz: tzinfo, begin_us: int, end_us: int) -> str:
     offsets = dict.fromkeys(_offset(_EPOCH + timedelta(microseconds=us), tz) for us in instants)
     name = "" if tz is UTC else f"{tz}, "
     return f"time ({name}{' / '.join(offsets)})"
+
+
+def offset_changes(tz: tzinfo, begin_us: int, end_us: int) -> list[tuple[int, str]]:
+    """(instant, `UTC+01:00 to UTC+02:00`) where daylight saving begins or ends between two times; the first few only."""
+    step_us = max((end_us - begin_us) // 400, 1)
+    instants = [*range(begin_us, end_us, step_us), end_us]
+    found: list[tuple[int, str]] = []
+    for low, high in pairwise(instants):
+        before, after = (_offset(_EPOCH + timedelta(microseconds=us), tz) for us in (low, high))
+        if before != after:
+            found.append((_turn(tz, low, high, before), f"{before} to {after}"))
+    return found[:_MOST_CHANGES]
+
+
+def _turn(tz: tzinfo, low_us: int, high_us: int, before: str) -> int:
+    """The instant from which on the offset is not `before` any more, to the microsecond."""
+    while high_us - low_us > 1:
+        middle = (low_us + high_us) // 2
+        if _offset(_EPOCH + timedelta(microseconds=middle), tz) == before:
+            low_us = middle
+        else:
+            high_us = middle
+    return high_us
 
 
 def _offset(instant: datetime, tz: tzinfo) -> str:

@@ -1,0 +1,145 @@
+"""From an archive to what plots take: lines made as small as the picture, and the events of its devices.
+
+Rule of this module: it joins the archive and the plots, which know nothing of each other. Readings come from the Parquet
+files while those show all that the archive holds, and from the blocks else; a batch at a time either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fieldlog.archive.ahead import ahead
+from fieldlog.archive.derived import Derived, derived
+from fieldlog.archive.plan import Plan, times_of
+from fieldlog.clock_model import UNKNOWN_TIME
+from fieldlog.plot.events import Event
+from fieldlog.plot.lines import Batch, Line, Overview
+from fieldlog.plot.reduce import Grid, Limit
+from fieldlog.plot.trace import SeriesLike
+from fieldlog_protocol.blocks.events import Boot, ClockSync, ConfigChange, Mark, SessionStart, SessionStop
+from fieldlog_protocol.blocks.events import Event as Logged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fieldlog.archive.readings import Readings
+    from fieldlog.archive.store import Archive
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The readings of a selection, not read yet: in which times they lie, and the batches of them."""
+
+    first_us: int
+    last_us: int
+    from_parquet: bool
+    jobs: Callable[[], Iterator[Callable[[], SeriesLike]]]
+
+    def series(self) -> Iterator[SeriesLike]:
+        """Batch after batch."""
+        return ahead(self.jobs())
+
+    def batches(self, overview: Overview) -> Iterator[Batch]:
+        """Every batch reduced, in order; two at a time where they come from Parquet files."""
+        return ahead(partial(_reduced, job, overview) for job in self.jobs())
+
+
+def _reduced(job: Callable[[], SeriesLike], overview: Overview) -> Batch:
+    return overview.reduce(job())
+
+
+def find(archive: Archive, readings: Readings) -> Found:
+    """Where the readings of a selection are, and from when to when."""
+    files = derived(archive, readings)
+    return _in_blocks(readings) if files is None else _in_files(files)
+
+
+def _in_files(files: Derived) -> Found:
+    return Found(files.first_us, files.last_us, True, lambda: iter(files.jobs))
+
+
+def _in_blocks(readings: Readings) -> Found:
+    plans = list(readings.plans())
+    first_us, last_us = _span_us(plans, readings)
+
+    def jobs() -> Iterator[Callable[[], SeriesLike]]:
+        for series in readings.batches(plans):
+            yield partial(_itself, series)
+
+    return Found(first_us, last_us, False, jobs)
+
+
+def _itself(series: SeriesLike) -> SeriesLike:
+    return series
+
+
+def _span_us(plans: Sequence[Plan], readings: Readings) -> tuple[int, int]:
+    """As far as the times of blocks are known; (0, 0) where none is."""
+    ends = [
+        times_of(plan.source.clock, plan.rows.boot_id, ticks).utc_us
+        for plan in plans
+        for ticks in (plan.rows.t0, plan.rows.end)
+    ]
+    times = np.concatenate([np.empty(0, np.int64), *ends])
+    times = times[times != UNKNOWN_TIME]
+    if not len(times):
+        return 0, 0
+    wanted = readings.selection
+    first_us, last_us = int(times.min()), int(times.max())
+    return (
+        first_us if wanted.start_us is None else max(first_us, wanted.start_us),
+        last_us if wanted.end_us is None else min(last_us, wanted.end_us),
+    )
+
+
+def lines(
+    found: Found, n_columns: int, limits: Sequence[Limit] = (), *, spread: bool = False, with_label: bool = False
+) -> tuple[list[Line], int]:
+    """The lines of a picture that is `n_columns` wide, and how many readings they are made of."""
+    overview = Overview(Grid(found.first_us, found.last_us, n_columns), limits, spread=spread, with_label=with_label)
+    n_readings = 0
+    for batch in found.batches(overview):
+        overview.add(batch)
+        n_readings += batch.count
+    return overview.lines(), n_readings
+
+
+def events(readings: Readings) -> list[Event]:
+    """What the devices of a selection wrote down, where its time is known."""
+    told: list[Event] = []
+    for source in readings.sources:
+        for logged in source.log.events():
+            kind = _KINDS.get(type(logged.event))
+            if kind is None:
+                continue
+            times = times_of(source.clock, np.array([logged.boot_id]), np.array([logged.tick], np.int64))
+            if times.utc_us[0] != UNKNOWN_TIME:
+                told.append(Event(int(times.utc_us[0]), kind, _text(logged.event)))
+    return told
+
+
+_KINDS: dict[type[Logged], str] = {
+    Boot: "boot",
+    SessionStart: "start",
+    SessionStop: "stop",
+    Mark: "mark",
+    ConfigChange: "config",
+    ClockSync: "sync",
+}
+
+
+def _text(event: Logged) -> str:
+    if isinstance(event, Mark):
+        return event.text
+    if isinstance(event, Boot):
+        return f"restart: {event.reason}" if event.reason else ""
+    if isinstance(event, SessionStart):
+        return f"start {event.label}" if event.label else ""
+    if isinstance(event, SessionStop):
+        return f"stop: {event.reason}" if event.reason else ""
+    return ""

@@ -1,0 +1,232 @@
+"""Many batches of readings to the lines of one picture, in memory that does not grow with them.
+
+overview = Overview(Grid(begin_us, end_us, n_columns))
+for series in batches:  # `reduce` may be done in any threads, `add` takes the results in order
+    overview.add(overview.reduce(series))
+figure = timeseries(overview.lines())
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldlog.plot.reduce import (
+    Columns,
+    Gathered,
+    Grid,
+    Limit,
+    Piece,
+    Spans,
+    join_runs,
+    known,
+    piece,
+    present,
+    runs,
+)
+from fieldlog.plot.trace import Bools, Micros, SeriesLike, Trace
+from fieldlog_protocol.errors import UsageError
+
+OWN_CLOCK, BETWEEN = 2, 3
+"""Of a series' `quality`: time as the device believed it, and time that is only known to lie between two others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the readings of a line come to. `deviation` is None where it was not asked for; `passed_us` has an entry for
+    each limit of the line, of the `covered_us` without a break."""
+
+    count: int
+    n_missing: int
+    lowest: float
+    highest: float
+    mean: float
+    deviation: float | None
+    covered_us: int
+    limits: tuple[Limit, ...] = ()
+    passed_us: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A trace made as small as the picture. `runs`: where it has values without a break; `logged`: where readings were
+    taken, with a value or without. `doubtful`: by quality, where the time is not as sure as a sync makes it."""
+
+    label: str
+    name: str
+    unit: str
+    columns: Columns
+    runs: Spans
+    logged: Spans
+    figures: Figures
+    doubtful: tuple[tuple[int, Spans], ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.label}: {self.name}" if self.label else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one piece of a series comes to: see `Overview.reduce`."""
+
+    label: str
+    names: Sequence[tuple[str, str, int]]
+    pieces: Sequence[Piece | None]
+    count: int
+    logged: Spans
+    starts: bool
+    doubtful: Sequence[tuple[int, Spans]]
+
+
+@dataclass(slots=True)
+class _Stream:
+    """When the lines that share their times were logged."""
+
+    logged: list[Spans]
+    joined: list[bool]
+    doubtful: list[tuple[int, Spans]]
+
+
+class Overview:
+    """All lines of a picture. With `with_label` each has the label of its series, to tell devices apart."""
+
+    def __init__(
+        self, grid: Grid, limits: Sequence[Limit] = (), *, spread: bool = False, with_label: bool = False
+    ) -> None:
+        self._grid = grid
+        self._limits = tuple(limits)
+        self._spread = spread
+        self._with_label = with_label
+        self._gathered: dict[tuple[str, str, str, int], tuple[Gathered, _Stream]] = {}
+
+    def reduce(self, series: SeriesLike) -> Batch:
+        """A batch of readings of one stream, reduced; any thread may do it."""
+        seen: Counter[tuple[str, str]] = Counter()
+        names: list[tuple[str, str, int]] = []
+        pieces: list[Piece | None] = []
+        for channel, values in zip(series.channels, series.columns, strict=True):
+            key = (channel.name, channel.unit)
+            names.append((*key, seen[key]))
+            seen[key] += 1
+            limits = self._limits_of(channel.name)
+            pieces.append(piece(series.utc_us, values, series.starts, self._grid, limits, spread=self._spread))
+        utc_us, _, starts = known(series.utc_us, np.empty(len(series.utc_us), np.int8), series.starts)
+        return Batch(
+            label=series.label if self._with_label else "",
+            names=names,
+            pieces=pieces,
+            count=len(series.utc_us),
+            logged=runs(utc_us, starts),
+            starts=bool(starts[:1].any()),
+            doubtful=_doubtful(series),
+        )
+
+    def add(self, batch: Batch) -> None:
+        """The next batch, in order."""
+        streams: dict[int, _Stream] = {}
+        for key, found in zip(batch.names, batch.pieces, strict=True):
+            gathered, stream = self._of(batch.label, key)
+            gathered.add(found, batch.count)
+            streams[id(stream)] = stream
+        for stream in streams.values():
+            if len(batch.logged[0]):
+                stream.joined.append(bool(stream.logged) and not batch.starts)
+                stream.logged.append(batch.logged)
+                stream.doubtful += batch.doubtful
+
+    def _of(self, label: str, key: tuple[str, str, int]) -> tuple[Gathered, _Stream]:
+        full = (label, *key)
+        if full not in self._gathered:
+            n_limits = len(self._limits_of(key[0]))
+            self._gathered[full] = (Gathered(self._grid, n_limits), _Stream([], [], []))
+        return self._gathered[full]
+
+    def _limits_of(self, name: str) -> tuple[Limit, ...]:
+        return tuple(limit for limit in self._limits if limit.channel == name)
+
+    def lines(self) -> list[Line]:
+        """A line for each channel that has a value at a known time."""
+        return [
+            Line(
+                label=label,
+                name=name,
+                unit=unit,
+                columns=gathered.columns,
+                runs=gathered.runs,
+                logged=join_runs(stream.logged, stream.joined),
+                figures=self._figures(gathered, self._limits_of(name)),
+                doubtful=tuple(stream.doubtful),
+            )
+            for (label, name, unit, _), (gathered, stream) in self._gathered.items()
+            if gathered.count
+        ]
+
+    def _figures(self, gathered: Gathered, limits: tuple[Limit, ...]) -> Figures:
+        columns = gathered.columns
+        begins, ends = gathered.runs
+        return Figures(
+            count=gathered.count,
+            n_missing=gathered.n_missing,
+            lowest=float(columns.low.min()),
+            highest=float(columns.high.max()),
+            mean=gathered.mean,
+            deviation=gathered.deviation if self._spread else None,
+            covered_us=int((ends - begins).sum()),
+            limits=limits,
+            passed_us=tuple(gathered.passed_us),
+        )
+
+
+def _doubtful(series: SeriesLike) -> list[tuple[int, Spans]]:
+    quality: npt.NDArray[Any] | None = getattr(series, "quality", None)
+    if quality is None or not len(quality) or quality.max() < OWN_CLOCK:
+        return []
+    return [
+        (kind, _spans_of(series.utc_us, quality == kind)) for kind in (OWN_CLOCK, BETWEEN) if (quality == kind).any()
+    ]
+
+
+def _spans_of(utc_us: Micros, chosen: Bools) -> Spans:
+    """From the first to the last of those chosen, wherever several stand side by side."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]]).astype(np.int8)))
+    return utc_us[edges[::2]], utc_us[edges[1::2] - 1]
+
+
+def lines_of(
+    traces: Iterable[Trace], n_columns: int, limits: Sequence[Limit] = (), *, spread: bool = False
+) -> list[Line]:
+    """Lines of traces that are there in full, over all of their time; UsageError when none has a value to draw."""
+    drawn = [(trace, *present(trace)) for trace in traces]
+    times = [utc_us for _, utc_us, _, _ in drawn if len(utc_us)]
+    if not times:
+        raise nothing_to_plot()
+    grid = Grid(min(int(t.min()) for t in times), max(int(t.max()) for t in times), n_columns)
+    lines: list[Line] = []
+    for trace, *_ in drawn:
+        overview = Overview(grid, limits, spread=spread)
+        overview.add(overview.reduce(_Single(trace)))
+        lines += overview.lines()
+    return lines
+
+
+def nothing_to_plot() -> UsageError:
+    return UsageError("there is nothing to plot: no reading in this selection has both a value and a known time")
+
+
+class _Single:
+    """A trace in the shape of a series."""
+
+    label = ""
+
+    def __init__(self, trace: Trace) -> None:
+        self.utc_us = trace.utc_us
+        self.starts = np.zeros(len(trace.values), np.bool_) if trace.starts is None else trace.starts.copy()
+        self.starts[:1] = True
+        self.channels = [trace]
+        self.columns = [trace.values]

@@ -1,0 +1,73 @@
+"""The table beneath a plot: what the readings of each line come to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fieldlog.plot.lines import Figures, Line
+from fieldlog.plot.style import clean, unit_sign
+
+HEAD = ("", "readings", "missing", "lowest", "mean", "highest", "st. dev.", "time beyond")
+WIDTHS = (30, 11, 9, 11, 11, 11, 11, 26)
+_NAME_LENGTH = 44
+_US_PER_S = 1_000_000
+
+
+def table_rows(lines: Sequence[Line], most: int) -> list[tuple[str, ...]]:
+    """A row for each line and each of its limits; the last says how many more lines there are than `most`."""
+    rows = [row for line in lines[:most] for row in (_row(line), *_beyond(line))]
+    hidden = len(lines) - min(len(lines), most)
+    return [*rows, (f"and {hidden} more", *[""] * (len(HEAD) - 1))] if hidden else rows
+
+
+def _row(line: Line) -> tuple[str, ...]:
+    found = line.figures
+    sign = unit_sign(line.unit)
+    return (
+        clean(f"{line.full_name} [{sign}]" if sign else line.full_name, _NAME_LENGTH),
+        f"{found.count:,}".replace(",", "\N{THIN SPACE}"),
+        f"{found.n_missing:,}".replace(",", "\N{THIN SPACE}") if found.n_missing else "0",
+        *(_number(value, found) for value in (found.lowest, found.mean, found.highest)),
+        "" if found.deviation is None else _number(found.deviation, found),
+        "",
+    )
+
+
+def _number(value: float, found: Figures) -> str:
+    """With the digits that tell readings of this spread apart."""
+    spread = found.highest - found.lowest
+    if not spread:
+        return f"{value:.6g}"
+    decimals = next((n for n in range(10) if spread >= 10.0 ** (2 - n)), 10)
+    text = f"{value:.{decimals}f}" if 1e-6 < spread < 1e15 else f"{value:.6g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _beyond(line: Line) -> list[tuple[str, ...]]:
+    found = line.figures
+    sign = unit_sign(line.unit)
+    return [
+        (
+            clean(f"    {'below' if limit.below else 'above'} {limit.value:g} {sign}", _NAME_LENGTH),
+            *[""] * (len(HEAD) - 2),
+            f"{duration_text(us)} ({share_text(us, found.covered_us)})",
+        )
+        for limit, us in zip(found.limits, found.passed_us, strict=True)
+    ]
+
+
+def share_text(part: int, whole: int) -> str:
+    """A percentage that is 0 or 100 only where it is."""
+    percent = 100 * part / whole if whole else 0.0
+    text = f"{percent:.1f}"
+    if (text == "0.0" and part) or (text == "100.0" and part < whole):
+        return "<0.1 %" if text == "0.0" else ">99.9 %"
+    return f"{text} %"
+
+
+def duration_text(us: int) -> str:
+    """Such as 3 d 04:05:06."""
+    seconds = round(us / _US_PER_S)
+    days, rest = divmod(seconds, 86_400)
+    clock = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
+    return f"{days} d {clock}" if days else clock

@@ -1,0 +1,279 @@
+"""Plots from the archive: the Parquet files give what the blocks give, and are believed only while they show them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fieldlog.archive
+from archive_data import CLIMATE, DOOR, HOUR, LOG_ID, NEW_YEAR_US, UID, PaperLogger, climate
+from fieldlog import pictures
+from fieldlog.archive import Archive
+from fieldlog.archive.dataset import files_in, folder_of, manifest_of, update_dataset
+from fieldlog.cli.main import invoke
+from fieldlog.clock_sync import Sync
+from fieldlog.plot import Limit, Line, traces
+from fieldlog.plot.lines import Overview, lines_of
+from fieldlog.plot.reduce import Grid
+from fieldlog.plot.trace import Trace
+from fieldlog_protocol.blocks.block import TICK_HZ
+from fieldlog_protocol.blocks.events import Boot, Mark, SessionStart
+
+SYNCS = [Sync(1, 0, NEW_YEAR_US, 0), Sync(1, 1000 * HOUR, NEW_YEAR_US + 1000 * 3_600_000_000, 0)]
+N = 2000
+START = datetime(2013, 1, 1, tzinfo=UTC)
+
+
+def fill(archive: Archive, uid: bytes = UID) -> None:
+    """Two sessions of a climate with missing values and a loss, a door, and what happened."""
+    logger = PaperLogger()
+    logger.schema()
+    ticks, temperature, humidity = climate(N)
+    temperature[17], temperature[900:905], humidity[3] = -32768, -32768, 65535
+    ticks[1500:] += 9 * TICK_HZ
+    logger.data(CLIMATE, ticks, temperature, humidity)
+    logger.data(DOOR, [5, 70_000, 80_000], [1, 0, 1])
+    logger.events((TICK_HZ, Boot("power on", "1.0")), (HOUR // 2, Mark("window <open>")), (9, SessionStart(1, "a")))
+    logger.session = 2
+    logger.data(CLIMATE, *climate(50, start_s=5000))
+    log = archive.log(uid, LOG_ID)
+    log.describe(serial=f"L-{uid[0]}")
+    log.add_blocks(logger.blocks)
+    log.add_syncs(SYNCS)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    with fieldlog.archive.open(tmp_path) as opened:
+        fill(opened)
+        yield opened
+
+
+def drawn(archive: Archive, n_columns: int, **selection: Any) -> tuple[bool, list[Line]]:
+    readings = archive.readings(**selection)
+    found = pictures.find(archive, readings)
+    return found.from_parquet, pictures.lines(found, n_columns, [Limit("temperature", 21.5)], spread=True)[0]
+
+
+def assert_same(some: Sequence[Line], others: Sequence[Line]) -> None:
+    assert [(line.name, line.unit) for line in some] == [(line.name, line.unit) for line in others]
+    for one, other in zip(some, others, strict=True):
+        for name in ("utc_us", "low", "mean", "high"):
+            assert np.allclose(getattr(one.columns, name), getattr(other.columns, name), rtol=1e-12), name
+        assert one.columns.starts.tolist() == other.columns.starts.tolist()
+        for spans in ("runs", "logged"):
+            for a, b in zip(getattr(one, spans), getattr(other, spans), strict=True):
+                assert a.tolist() == b.tolist()
+        assert (one.figures.count, one.figures.n_missing) == (other.figures.count, other.figures.n_missing)
+        assert one.figures.passed_us == other.figures.passed_us
+        assert one.figures.deviation == pytest.approx(other.figures.deviation, rel=1e-9)
+
+
+SELECTIONS: list[dict[str, Any]] = [
+    {},
+    {"session": 2},
+    {"channels": ["temperature"]},
+    {"channels": ["open"]},
+    {"start": START + timedelta(seconds=100), "end": START + timedelta(seconds=1600)},
+    {"start": START + timedelta(seconds=1400)},
+]
+
+
+@pytest.mark.parametrize("n_columns", [40, 5000])
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_parquet_files_give_what_the_blocks_give(archive: Archive, selection: dict[str, Any], n_columns: int) -> None:
+    from_parquet, slow = drawn(archive, n_columns, **selection)
+    assert not from_parquet
+    update_dataset(archive)
+    from_parquet, fast = drawn(archive, n_columns, **selection)
+    assert from_parquet
+    assert slow
+    assert_same(fast, slow)
+
+
+def test_files_that_lack_the_newest_blocks_are_not_believed(archive: Archive) -> None:
+    update_dataset(archive)
+    logger = PaperLogger(session=2)
+    logger.blocks = [b""] * 500
+    logger.data(CLIMATE, *climate(50, start_s=6000))
+    archive.log(UID, LOG_ID).add_blocks(logger.blocks[500:])
+    from_parquet, lines = drawn(archive, 5000, channels=["temperature"])
+    assert not from_parquet
+    assert lines[0].figures.count == N - 6 + 100
+
+
+def test_files_with_times_that_a_sync_moved_are_not_believed(archive: Archive) -> None:
+    update_dataset(archive)
+    assert drawn(archive, 100)[0]
+    archive.log(UID, LOG_ID).add_syncs([Sync(1, 500 * HOUR, NEW_YEAR_US + 500 * 3_600_000_000 + 5_000_000, 0)])
+    assert not drawn(archive, 100)[0]
+    update_dataset(archive)
+    assert drawn(archive, 100)[0]
+
+
+@pytest.mark.parametrize("harm", ["file gone", "file cut", "manifest gone", "manifest spoiled"])
+def test_what_is_not_as_it_was_written_is_not_believed(archive: Archive, harm: str) -> None:
+    update_dataset(archive)
+    file = folder_of(archive.path) / files_in(folder_of(archive.path))[0]
+    manifest = manifest_of(archive.path)
+    if harm == "file gone":
+        file.unlink()
+    elif harm == "file cut":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif harm == "manifest gone":
+        manifest.unlink()
+    else:
+        manifest.write_bytes(b"nonsense" * 1000)
+    from_parquet, lines = drawn(archive, 100)
+    assert not from_parquet
+    assert lines[0].figures.count == N - 6 + 50
+
+
+def test_blocks_that_no_file_can_show_keep_the_files_from_being_believed(archive: Archive) -> None:
+    undescribed = PaperLogger(schema_id=9)
+    undescribed.blocks = [b""] * 900
+    undescribed.data(CLIMATE, *climate(20, start_s=9000))
+    archive.log(UID, LOG_ID).add_blocks(undescribed.blocks[900:])
+    update_dataset(archive)
+    assert not drawn(archive, 100)[0]
+
+
+def test_events_stand_at_their_times(archive: Archive) -> None:
+    told = {event.kind: event for event in pictures.events(archive.readings())}
+    assert told["mark"].text == "window <open>"
+    assert told["mark"].utc_us == NEW_YEAR_US + 1_800_000_000
+    assert told["boot"].text == "restart: power on"
+    assert told["start"].text == "start a"
+
+
+class Part:
+    """Some of a trace's readings, in the shape of a series."""
+
+    label = ""
+
+    def __init__(self, trace: Trace, part: slice) -> None:
+        assert trace.starts is not None
+        self.utc_us, self.starts = trace.utc_us[part], trace.starts[part]
+        self.channels, self.columns = [trace], [trace.values[part]]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    values=st.lists(st.one_of(st.integers(-50, 50).map(float), st.just(float("nan"))), min_size=1, max_size=120),
+    breaks=st.sets(st.integers(0, 119)),
+    cuts=st.sets(st.integers(1, 119)),
+    n_columns=st.integers(1, 30),
+)
+def test_batches_of_any_size_come_to_the_same(
+    values: list[float], breaks: set[int], cuts: set[int], n_columns: int
+) -> None:
+    times = NEW_YEAR_US + np.arange(len(values), dtype=np.int64) * 1_000_000
+    whole = Trace("T", "Cel", times, np.array(values), np.array([i in breaks for i in range(len(values))]))
+    if np.isnan(whole.values).all():
+        return
+    limits = [Limit("T", 10.0), Limit("T", -10.0, below=True)]
+    (expected,) = lines_of([whole], n_columns, limits, spread=True)
+    begin_us, end_us = int(expected.runs[0][0]), int(expected.runs[1][-1])
+    overview = Overview(Grid(begin_us, end_us, n_columns), limits, spread=True)
+    edges = [0, *sorted(cut for cut in cuts if cut < len(values)), len(values)]
+    for low, high in pairwise(edges):
+        overview.add(overview.reduce(Part(whole, slice(low, high))))
+    assert_same(overview.lines(), [expected])
+
+
+def test_sessions_are_not_joined(archive: Archive) -> None:
+    lines = drawn(archive, 5000, channels=["temperature"])[1]
+    (expected,) = lines_of(
+        traces(archive.readings(channels=["temperature"])), 5000, [Limit("temperature", 21.5)], spread=True
+    )
+    assert_same(lines, [expected])
+
+
+def test_whole_numbers_are_reduced_as_such() -> None:
+    """A sum of large ones is exact."""
+    times = NEW_YEAR_US + np.arange(1000, dtype=np.int64) * 1_000_000
+    values = np.full(1000, 2**31 - 1, np.int32)
+
+    class Counter:
+        label = ""
+        utc_us, starts, columns = times, np.arange(1000) == 0, [values]
+        channels = [Trace("n", "1", times, values.astype(np.float64))]  # noqa: RUF012 - a stand-in for a record
+
+    overview = Overview(Grid(int(times[0]), int(times[-1]), 10))
+    overview.add(overview.reduce(Counter()))
+    assert (overview.lines()[0].columns.mean == 2**31 - 1).all()
+
+
+def plot(archive: Archive, *words: str) -> int:
+    archive.flush()
+    return invoke(["plot", "--archive", str(archive.path.parent), *words])
+
+
+def test_the_command_draws_events_thresholds_and_a_table(archive: Archive, tmp_path: Path) -> None:
+    target = tmp_path / "plot.svg"
+    words = ("--threshold", "temperature>22", "--threshold", "relative humidity < 40", "--stats", "--theme", "dark")
+    assert plot(archive, "-o", str(target), *words) == 0
+    assert target.stat().st_size > 10_000
+    assert "<open>" not in target.read_text()
+
+
+def test_since_counts_from_the_newest_reading(
+    archive: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for updated in (False, True):
+        if updated:
+            update_dataset(archive)
+        target = tmp_path / f"{updated}.png"
+        assert plot(archive, "-o", str(target), "--since", "10s", "--channels", "temperature") == 0
+        assert "11 readings" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--threshold", "nonsense"), "no threshold"),
+        (("--threshold", "pressure>3"), "no channel 'pressure'"),
+        (("--channels", "temperature", "--threshold", "open>0"), "no channel 'open'"),
+        (("--since", "soon"), "no duration"),
+        (("--since", "7d", "--start", "2013-01-01"), "--since and --start"),
+        (("--start", "2013-02-01", "--end", "2013-01-01"), "put the earlier time first"),
+        (("--start", "2030-01-01"), "nothing to plot"),
+        (("--channels", "pressure"), "no channel 'pressure'"),
+        (("--device", "nobody"), "nobody"),
+        (("-o", "missing/folder/plot.png"), "missing"),
+    ],
+)
+@pytest.mark.parametrize("updated", [False, True])
+def test_nonsense_is_one_sentence(
+    archive: Archive,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    sentence: str,
+    updated: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if updated:
+        update_dataset(archive)
+    assert plot(archive, *words) != 0
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert len(told.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_devices_are_compared_on_one_axis_or_apart(archive: Archive, tmp_path: Path) -> None:
+    fill(archive, bytes.fromhex("ff112233445566778899aabbccddeeff"))
+    for words in ((), ("--compare",)):
+        target = tmp_path / f"plot{len(words)}.png"
+        assert plot(archive, "-d", "L-0", "-d", "L-255", "-o", str(target), *words) == 0
+    assert (tmp_path / "plot0.png").read_bytes() != (tmp_path / "plot1.png").read_bytes()
