@@ -19,6 +19,7 @@ from fieldlog.config.check import check
 from fieldlog.config.model import Located, Plan, Resolved
 from fieldlog.config.plan import make_plan
 from fieldlog.config.target import read_target
+from fieldlog.config.transaction import nobody
 from fieldlog.device import Device
 from fieldlog.transports.base import Sink
 from fieldlog_protocol.blocks.metadata import decode_metadata
@@ -209,22 +210,28 @@ async def planned(device: Device, wanted: Resolved) -> Plan:
 
 
 async def applied(
-    bench: Bench, wanted: Resolved, transport: CutTransport | None = None, timeout_s: int = 60
+    bench: Bench,
+    wanted: Resolved,
+    transport: CutTransport | None = None,
+    timeout_s: int = 60,
+    tell: Callable[[str], None] = nobody,
 ) -> tuple[Plan, Applied]:
     """A file applied as a command does it."""
 
     async def work(device: Device) -> tuple[Plan, Applied]:
         await settle(device)
         plan = await planned(device, wanted)
-        return plan, await apply(device, plan, timeout_s=timeout_s)
+        return plan, await apply(device, plan, timeout_s=timeout_s, tell=tell)
 
     return await connected(bench, work, transport)
 
 
-def outcome(bench: Bench, transport: CutTransport, timeout_s: int = 60) -> FieldlogError | None:
+def outcome(
+    bench: Bench, transport: CutTransport, timeout_s: int = 60, tell: Callable[[str], None] = nobody
+) -> FieldlogError | None:
     """What became of applying the new values: None when it succeeded."""
     try:
-        run(bench, applied(bench, file_of(1), transport, timeout_s))
+        run(bench, applied(bench, file_of(1), transport, timeout_s, tell))
     except FieldlogError as error:
         return error
     return None

@@ -185,6 +185,25 @@ def test_a_host_that_never_sees_the_device_again_says_what_is_not_known() -> Non
         assert words in str(error)
 
 
+def test_who_watches_is_told_what_the_device_does_and_no_more() -> None:
+    """Away for so long that it has gone back: nobody brings it back any more, nor tries for 0 s."""
+    bench = bench_with_former()
+    transport = CutTransport(bench, FAST)
+    assert outcome(bench, transport) is None
+    committed = transport.asked.index(settings.COMMIT.key[1:]) + 1
+    told: list[str] = []
+    bench = bench_with_former()
+    assert outcome(bench, CutTransport(bench, FAST, cut=Cut(request=committed)), 3, told.append) is not None
+    assert [said.rpartition(". ")[2] for said in told] == [
+        "Trying to reach it again for 19 s",
+        "By now it has gone back to its former values by itself; looking for it once more",
+    ]
+    told.clear()
+    bench = bench_with_former()
+    assert outcome(bench, CutTransport(bench, FAST, cut=Cut(request=committed, away_s=6.0)), 3, told.append) is not None
+    assert told[-1].endswith("out of reach for longer than its time limit of 3 s. Reading back whether it holds them")
+
+
 # devices without transactions
 
 

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import pty
-import select
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import fieldlog
-from fieldlog.cli.main import invoke
 from fieldlog.config import many
 from fieldlog.config.document import parse
 from fieldlog.config.many import Candidate, Stage, Watch, apply_many
@@ -30,28 +22,10 @@ from fieldlog.transports.ports import SerialPort
 from fieldlog.url import DeviceUrl
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.errors import LinkError
+from fleet_cli import FLEET, NOBODY, Cli, outcomes, toml
 from simulator import Simulator, simulator
-from terminal import CLI
 
 DEVICES = 4
-PATIENCE_S = 30
-NOBODY = "udp:127.0.0.1:1?timeout=0.5"
-FLEET = """\
-[settings]
-"device/name" = "${place} ${index}"
-"alarm/high" = "35.5 degC"
-[calibration]
-temperature = ["${offset}", 1.0]
-[metadata]
-site = "${place}"
-[variables]
-place = "Ridge"
-offset = 0.25
-[devices."label:Hut*".settings]
-"alarm/high" = 30
-[devices."nowhere".settings]
-"alarm/high" = 20
-"""
 
 
 @pytest.fixture(scope="module")
@@ -68,47 +42,9 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "fleet.toml").write_text(FLEET)
 
 
-class Cli:
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-        self.out = self.err = ""
-
-    def __call__(self, *words: str) -> int:
-        self._capsys.readouterr()
-        code = invoke(words)
-        self.out, self.err = self._capsys.readouterr()
-        assert "Traceback" not in self.err
-        return code
-
-    def apply(self, file: str, urls: Sequence[str], *words: str) -> int:
-        return self("config", "apply", file, *devices(urls), *words)
-
-    def json(self, file: str, urls: Sequence[str], *words: str) -> list[dict[str, Any]]:
-        self.apply(file, urls, "--json", *words)
-        return [json.loads(line) for line in self.out.splitlines()]
-
-    def values(self, url: str, *keys: str) -> dict[str, Any]:
-        assert self("config", "get", *keys, "--json", "--device", url) == 0, self.err
-        found: dict[str, Any] = json.loads(self.out)["values"]
-        return found
-
-
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(capsys)
-
-
-def devices(urls: Sequence[str]) -> list[str]:
-    return [word for url in urls for word in ("--device", url)]
-
-
-def toml(number: float) -> str:
-    """A file that changes one setting."""
-    return f'[settings]\n"alarm/high" = {number}\n'
-
-
-def outcomes(out: str) -> list[str]:
-    return [line.rsplit("  ", 1)[-1].strip() for line in out[out.index("outcome") :].splitlines()[1:]]
 
 
 def test_each_device_gets_its_own_and_a_second_time_nothing_changes(cli: Cli, loggers: Simulator) -> None:
@@ -133,6 +69,18 @@ def test_plans_that_are_alike_are_shown_once(cli: Cli, loggers: Simulator) -> No
     assert cli.out.count("-> 41.0 degC") == 2, "three had another value than the fourth"
     assert outcomes(cli.out) == ["would change"] * DEVICES
     assert cli.values(loggers.url, "alarm/high") == {"alarm/high": 35.5}
+
+
+def test_names_are_listed_in_a_plan_that_is_else_the_same(cli: Cli, loggers: Simulator) -> None:
+    Path("a.toml").write_text('[settings]\n"device/name" = "Hill ${index}"\n"alarm/low" = -7\n')
+    assert cli.apply("a.toml", loggers.urls, "--dry-run") == 0
+    assert cli.out.count("alarm/low: ") == 1
+    names = cli.out.partition("device/name:\n")[2].partition("  alarm/low")[0].splitlines()
+    assert [line.rpartition(" -> ")[2] for line in names] == [f'"Hill {number}"' for number in range(1, DEVICES + 1)]
+    Path("a.toml").write_text('[settings]\n"device/name" = "Twin"\n')
+    assert cli.apply("a.toml", loggers.urls[:1], "--dry-run") == 0
+    assert "\ndevice/name:" in f"\n{cli.out}"
+    assert '-> "Twin"' in cli.out.splitlines()[1]
 
 
 def test_one_that_fails_stops_no_other_and_is_named(cli: Cli, loggers: Simulator) -> None:
@@ -258,98 +206,6 @@ def test_keys_of_a_section_for_others_are_looked_at_too(cli: Cli, loggers: Simul
     assert cli.apply("a.toml", loggers.urls[:2], "--dry-run") == 0
     assert "a.toml:2:1: none of these devices has a setting 'alarm/hihg'. Did you mean alarm/high?" in cli.err
     assert "alarm/low" not in cli.err
-
-
-class Terminal:
-    """The command on a terminal of its own."""
-
-    def __init__(self, *words: str) -> None:
-        self._master, slave = pty.openpty()
-        environment = os.environ | {"TERM": "dumb", "COLUMNS": "100", "PYTHONPATH": os.pathsep.join(sys.path)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", CLI, *words], stdin=slave, stdout=slave, stderr=slave, env=environment
-        )
-        os.close(slave)
-        self.seen = ""
-
-    def until(self, text: str) -> None:
-        """Wait for a text; an empty one: for the end."""
-        while not text or text not in self.seen:
-            if not select.select([self._master], [], [], PATIENCE_S)[0]:
-                self.process.kill()
-                self.process.wait()
-                raise AssertionError(self.seen)
-            try:
-                data = os.read(self._master, 65536)
-            except OSError:
-                data = b""
-            if not data:
-                assert not text, self.seen
-                return
-            self.seen += data.decode()
-
-    def until_it_waits(self) -> None:
-        """Until it does nothing but wait for a key: a signal that comes just before is seen with the next key only."""
-        deadline = time.monotonic() + PATIENCE_S
-        state = Path(f"/proc/{self.process.pid}/stat")
-        while state.read_text().rpartition(")")[2].split()[0] != "S":
-            assert time.monotonic() < deadline
-            os.sched_yield()
-
-    def type(self, text: str) -> None:
-        os.write(self._master, text.encode())
-
-    def end(self) -> int:
-        self.until("")
-        os.close(self._master)
-        return self.process.wait(PATIENCE_S)
-
-
-def test_on_a_terminal_it_shows_asks_and_does_as_it_is_told(cli: Cli, loggers: Simulator) -> None:
-    Path("a.toml").write_text(toml(47))
-    before = cli.values(loggers.url, "alarm/high")
-    terminal = Terminal("config", "apply", "a.toml", *devices(loggers.urls))
-    terminal.until(f"Apply this to {DEVICES} devices? [y/N]")
-    assert terminal.seen.count("-> 47.0 degC") >= 1
-    terminal.type("n\n")
-    assert terminal.end() == 1
-    assert "nothing was changed" in terminal.seen
-    assert cli.values(loggers.url, "alarm/high") == before
-    terminal = Terminal("config", "apply", "a.toml", "--device", loggers.url)
-    terminal.until("Apply this? [y/N]")
-    terminal.type("y\n")
-    assert terminal.end() == 0
-    assert cli.values(loggers.url, "alarm/high") == {"alarm/high": 47.0}
-
-
-def test_an_interrupted_question_leaves_everything_as_it_was(cli: Cli, loggers: Simulator) -> None:
-    Path("a.toml").write_text(toml(48))
-    before = cli.values(loggers.url, "alarm/high")
-    terminal = Terminal("config", "apply", "a.toml", "--device", loggers.url)
-    terminal.until("[y/N]: ")
-    terminal.until_it_waits()
-    started = time.monotonic()
-    terminal.process.send_signal(signal.SIGINT)
-    assert terminal.end() == 130
-    assert time.monotonic() - started < PATIENCE_S / 3, "once is enough"
-    assert cli.values(loggers.url, "alarm/high") == before
-
-
-def test_an_interrupt_while_writing_says_what_is_left_and_leaves_all_or_nothing(cli: Cli) -> None:
-    Path("a.toml").write_text(toml(48.5) + '"alarm/low" = -20\n')
-    with simulator("--udp", "0", "--latency", "60ms") as slow:
-        before = cli.values(slow.url, "alarm/high", "alarm/low")
-        terminal = Terminal("config", "apply", "a.toml", "--yes", "--timeout", "2s", "--device", slow.url)
-        terminal.until("alarm/low: ")  # the plan is shown: it is being written
-        terminal.process.send_signal(signal.SIGINT)
-        assert terminal.end() == 130
-        after = cli.values(slow.url, "alarm/high", "alarm/low")
-        if "interrupted: nothing was changed" in terminal.seen:  # it came before the first message
-            assert after == before
-        else:
-            assert "1 device at work: the former values are back within 2 s, or all the new ones hold" in terminal.seen
-            assert after in (before, {"alarm/high": 48.5, "alarm/low": -20.0})
-        assert cli.apply("a.toml", [slow.url], "--yes") == 0, "the next one completes"
 
 
 def test_json_has_a_line_for_each_of_several_and_one_object_for_one(cli: Cli, loggers: Simulator) -> None:

@@ -135,13 +135,17 @@ def test_whoever_waits_as_long_as_told_is_not_too_early(scale: float, due_us: in
         ("100us", 100),
         ("1w", 7 * 86_400_000_000),
         (".5s", 500_000),
+        ("2h30min", 9_000_000_000),
+        ("1 min 1.5 s", 61_500_000),
     ],
 )
 def test_durations(text: str, us: int) -> None:
     assert parse_duration_us(text) == us
 
 
-@pytest.mark.parametrize("text", ["", "10", "ten s", "-1s", "1 fortnight", "1e3s", "s", "1s1", "1,5h", "٣s"])
+@pytest.mark.parametrize(
+    "text", ["", "10", "ten s", "-1s", "1 fortnight", "1e3s", "s", "1s1", "1,5h", "٣s", "1h 30", "1h, 30min"]
+)
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="duration"):
         parse_duration_us(text)

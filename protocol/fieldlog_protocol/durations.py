@@ -1,4 +1,4 @@
-"""Durations as people write them, on both ends: 10s, 1min, 1.5h, 30d."""
+"""Durations as people write them, on both ends: 10s, 1min, 1.5h, 2h30min, 30d."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ _UNITS_US = {
     "w": 7 * 86_400_000_000,
 }
 _ALIASES = {"µs": "us"}
-_PATTERN = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-zµ]+)", re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-zµ]+)\s*", re.ASCII)
 
 
 def parse_duration_us(text: str) -> int:
-    """Microseconds in "30d", "16ms", "10min" or "1.5h"; UsageError for anything else, a bare number included."""
-    match = _PATTERN.fullmatch(text.strip())
-    unit = _ALIASES.get(match[2], match[2]) if match else ""
-    if match is None or unit not in _UNITS_US:
+    """Microseconds in "30d", "16ms", "1.5h" or "2h30min"; UsageError for anything else, a bare number included."""
+    words = text.strip()
+    parts = list(_PART.finditer(words))
+    units = [_ALIASES.get(part[2], part[2]) for part in parts]
+    whole = "".join(part[0] for part in parts) == words
+    if not parts or not whole or not _UNITS_US.keys() >= set(units):
         raise UsageError(f"{text!r} is no duration: write a number and one of {', '.join(_UNITS_US)}, such as 10min")
-    return round(Decimal(match[1]) * _UNITS_US[unit])
+    return round(sum(Decimal(part[1]) * _UNITS_US[unit] for part, unit in zip(parts, units, strict=True)))
 
 
 def duration_text(microseconds: int) -> str:

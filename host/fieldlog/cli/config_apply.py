@@ -14,7 +14,7 @@ import click
 from fieldlog.cli.common import Common, on_interrupt, options, run
 from fieldlog.cli.config_raw import schema_option
 from fieldlog.cli.config_time import seconds, timeout_option
-from fieldlog.cli.config_words import link_text, show_plan
+from fieldlog.cli.config_words import link_text, show_plan, show_plans
 from fieldlog.cli.failure import FAILED, described, exit_code, sentence
 from fieldlog.cli.many import Sources, meant, source_options
 from fieldlog.cli.output import OnProgress, json_line
@@ -30,9 +30,6 @@ from fieldlog.logger_info import NoLogger
 from fieldlog.text import count
 from fieldlog.url import DeviceUrl
 from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, RequestTimeout, UsageError
-
-_TITLES = 4
-"""So many devices are named that share a plan; the table names all."""
 
 
 @click.command(name="apply")
@@ -190,19 +187,11 @@ class _Show:
         return True
 
     def _show_plans(self, candidates: Sequence[Candidate]) -> None:
-        """Each plan once, with the devices that share it."""
-        output = self.common.output
-        groups: dict[object, list[Candidate]] = {}
-        for candidate in candidates:
-            if candidate.plan is not None and not candidate.plan.empty:
-                groups.setdefault(tuple(plan_lines(candidate.plan)), []).append(candidate)
-        for alike in groups.values():
-            if self.many:
-                more = len(alike) - _TITLES
-                titles = ", ".join(candidate.title for candidate in alike[:_TITLES])
-                output.line(f"{titles} and {more} more:" if more > 0 else f"{titles}:")
-            if alike[0].plan is not None:
-                show_plan(output, alike[0].plan, "  " if self.many else "")
+        plans = [(each.title, each.plan) for each in candidates if each.plan is not None and not each.plan.empty]
+        if self.many:
+            show_plans(self.common.output, plans)
+        elif plans:
+            show_plan(self.common.output, plans[0][1])
 
     def _ask(self, changing: Sequence[Candidate]) -> None:
         which = "this" if not self.many else f"this to {count(len(changing), 'device')}"

@@ -22,7 +22,6 @@ from fieldlog.logger_info import LoggerInfo
 from fieldlog_protocol.commands.logger import TRIAL_S, Capability, LoggerError
 from fieldlog_protocol.errors import (
     FieldlogError,
-    LinkError,
     RefusedError,
     VerificationError,
 )
@@ -130,7 +129,7 @@ class _Application:
             await self._reach.take(self._device.params, first=self._reach.new)
         found = await self._reach.take(self._read_back)
         if found.not_new and not found.not_former and self._boot_id != self._began_in:
-            raise LinkError(f"{self._device.name} restarted, and so went back to its former values by itself")
+            raise GaveUp(f"{self._device.name} restarted, and so went back to its former values by itself")
         if found.not_new and not found.not_former and self._reach.lost:
             raise self._too_long_away()
         if found.not_new:
@@ -165,9 +164,7 @@ class _Application:
 
     async def _gone_back(self, error: FieldlogError) -> FieldlogError:
         """The former values are brought back, or come back by themselves: an error that says which."""
-        self._tell(
-            f"{error}. Bringing the former values back; the device does so by itself after {self._transaction.limit_s} s"
-        )
+        self._tell(f"{error}. {self._on_the_way_back(error)}")
         aborted = False
         try:
             aborted = await self._reach.take(self._aborted)
@@ -187,6 +184,13 @@ class _Application:
             f"{error}. The device was told to go back to its former values and holds others: {', '.join(left)}. "
             "Compare them with `fieldlog config diff`"
         )
+
+    def _on_the_way_back(self, error: FieldlogError) -> str:
+        if isinstance(error, GaveUp):
+            return "Reading back whether it holds them"
+        if self._reach.time_is_over:
+            return "By now it has gone back to its former values by itself; looking for it once more"
+        return f"Bringing the former values back; the device does so by itself after {self._transaction.limit_s} s"
 
     async def _aborted(self) -> bool:
         """Whether the transaction is over. What is not open any more has ended before."""

@@ -92,7 +92,8 @@ class Reach:
             if lost is None:
                 lost, self.lost = error, True
                 left_s = max(0.0, self.ends_at + GRACE_S - self._now())
-                self._tell(f"{self._device.name} does not answer. Trying to reach it again for {left_s:.0f} s")
+                if left_s >= 1:
+                    self._tell(f"{self._device.name} does not answer. Trying to reach it again for {left_s:.0f} s")
             if self._now() >= self.ends_at + GRACE_S:
                 raise (error if isinstance(error, OtherDevice) else lost) from None
             tuning = self._other(tuning)
