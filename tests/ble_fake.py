@@ -79,10 +79,12 @@ class FakeDevice:
 
 @dataclass
 class FakeAir:
-    """Who can be heard; `error` is what the adapter raises in place of scanning."""
+    """Who can be heard; `error` is what the adapter raises in place of scanning, `stop_error` at the end of it."""
 
     devices: list[FakeDevice] = field(default_factory=list)
     error: Exception | None = None
+    stop_error: Exception | None = None
+    hangs: bool = False
     opened: int = 0
     closed: int = 0
 
@@ -127,6 +129,10 @@ class FakeScanner(BaseBleakScanner):
 
     async def stop(self) -> None:
         self._listening = False
+        if self.heard.hangs:
+            await asyncio.get_running_loop().create_future()
+        if self.heard.stop_error is not None:
+            raise self.heard.stop_error
 
     def _tell(self, device: FakeDevice) -> None:
         if not self._listening:

@@ -46,5 +46,6 @@ def make_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(radio, "_NAMESAKES_S", 0.05)
     monkeypatch.setattr(ble, "_PAUSE_S", 0.0)
     monkeypatch.setattr(radio.Radio.find, "__defaults__", (None, PATIENCE_S))
+    monkeypatch.setattr(radio, "STOP_S", 0.05)
     for name in ("CONNECT_S", "SUBSCRIBE_S", "PAIR_S", "WRITE_S"):
         monkeypatch.setattr(ble, name, PATIENCE_S)

@@ -82,7 +82,7 @@ def test_a_radio_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -
         code, out, err = ran(capsys, *words, f"ble:hut?{url}" if words[0] == "echo" else url)
         assert (code, out) == (3, "")
         assert err.startswith("error: ")
-        assert "Bluetooth" in err
+        assert "Bluetooth cannot be used here: no virtual radio answers at 127.0.0.1:1" in err
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,8 @@ def test_a_radio_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -
         (("--every",), "add --ble"),
         (("--ble", "--radio", "at=127.0.0.1:1"), "needs a backend"),
         (("--ble", "--radio", "backend=nope"), "no BLE backend 'nope'"),
+        (("--ble", "--radio", "backend=virtual"), "at= is missing"),
+        (("--ble", "--radio", "backend=virtual&at=127.0.0.1:1&speed=9"), "bonds=FILE and pairing=auto, not speed"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

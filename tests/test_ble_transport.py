@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from bleak.exc import (
@@ -17,8 +18,10 @@ from bleak.exc import (
 
 from ble_fake import FakeAir, FakeDevice
 from ble_host import connected, make_impatient, refusal
+from fieldlog import scanning
 from fieldlog.transports import radio
 from fieldlog.transports.ble import BleTransport
+from fieldlog.url import parse
 from fieldlog_protocol.errors import DeviceNotFound, LinkError, RequestTimeout, UsageError
 from smp_peer import PARAMS, Refuse
 
@@ -199,6 +202,60 @@ async def test_a_device_that_is_not_heard_is_told_with_those_that_are() -> None:
     error = await refusal(air)
     assert isinstance(error, DeviceNotFound)
     assert "ble:hut was not heard within 1 s. Heard instead: barn; a device goes by another name" in str(error)
+
+
+@pytest.mark.parametrize("ending", [{"stop_error": BleakError("stop scanning")}, {"hangs": True}])
+async def test_who_was_heard_is_found_even_if_the_scan_does_not_end_well(ending: dict[str, Any]) -> None:
+    async with connected(FakeAir([FakeDevice()], **ending)) as found:
+        assert await found.echo("you") == "you"
+    heard = await radio.scan(FakeAir([FakeDevice()], **ending).radio(), 0.05)
+    assert [one.name for one in heard] == ["hut"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "says"),
+    [({"stop_error": BleakError("stop scanning")}, "stop scanning"), ({"hangs": True}, "did not answer in time")],
+)
+async def test_a_scan_that_hears_nobody_and_does_not_end_well_is_told(ending: dict[str, Any], says: str) -> None:
+    error = await refusal(FakeAir([], **ending))
+    assert "this computer could not listen for ble:hut: " in str(error)
+    assert says in str(error)
+
+
+async def test_each_url_of_a_scan_leads_to_the_device_that_was_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    last = "F0:0D:00:00:00:0"
+    names = ["hut", "barn", "Barn", f"{last}1", "", " 50% & more?"]
+    air = FakeAir([FakeDevice(name, f"{last}{number}") for number, name in enumerate(names, 1)])
+    heard = await radio.scan(air.radio(), 0.05)
+
+    async def scanned(*_: object) -> list[radio.Heard]:
+        return heard
+
+    monkeypatch.setattr(radio, "scan", scanned)
+    found = await scanning.scan("fake", {})
+    assert len(found) == len(names)
+    for one in found:
+        async with connected(air, parse(one.url).target):
+            assert air.find(one.address).client is not None, one
+
+
+async def test_a_name_of_which_only_the_beginning_is_heard_leads_to_its_address() -> None:
+    air = FakeAir([FakeDevice("North slope o"), FakeDevice("barn", "F0:0D:00:00:00:02")])
+    error = str(await refusal(air, "north slope of the hut"))
+    assert "Heard instead: North slope o, barn; the air holds only the beginning of a long name" in error
+    assert "If F0:0D:00:00:00:01 is meant, name it by this address" in error
+
+
+async def test_an_adapter_that_went_away_and_came_back_is_opened_anew() -> None:
+    air = FakeAir([FakeDevice()])
+    async with connected(air) as found:
+        air.error = BleakBluetoothNotAvailableError("pulled out", _REASON.NO_BLUETOOTH)
+        with pytest.raises(DeviceNotFound):
+            await found.reopen()
+        air.error = None
+        await found.reopen()
+        assert await found.echo("you") == "you"
+    assert (air.opened, air.closed) == (2, 2)
 
 
 async def test_a_name_that_is_heard_forges_no_line() -> None:

@@ -57,16 +57,19 @@ async def scan(
     from fieldlog.transports import radio  # bleak takes a while to load
 
     heard = await radio.scan(radio.Radio(backend, options or {}), seconds)
-    names = [one.name for one in heard]
+    names = [one.name.casefold() for one in heard]
     query = urlencode({"backend": backend, **(options or {})}, safe=":/") if backend else ""
-    found = [_advertised(one, query, alone=bool(one.name) and names.count(one.name) == 1) for one in heard]
+    found = [_advertised(one, query, alone=names.count(one.name.casefold()) == 1) for one in heard]
     return sorted(found, key=lambda one: (not one.attention, not one.smp, -one.rssi, one.address))
 
 
 def _advertised(heard: radio.Heard, query: str, *, alone: bool) -> Advertised:
-    """`alone`: whether no other device was heard that is called the same."""
+    """`alone`: whether no other device was heard that is called the same, upper and lower case being one."""
+    from fieldlog.transports.radio import is_address
+
     said, address = heard.said, heard.device.address
-    target = quote(heard.name, safe="") if alone else address
+    named = alone and bool(heard.name) and not is_address(heard.name)  # which would lead to somebody else
+    target = quote(heard.name, safe="") if named else address
     logger = logger_in(said.manufacturer_data)
     smp = logger is not None or SMP_SERVICE in said.service_uuids
     return Advertised(f"ble:{target}" + (f"?{query}" if query else ""), heard.name, address, said.rssi, smp, logger)

@@ -15,7 +15,7 @@ from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
 
 from fieldlog.transports.base import Sink
-from fieldlog.transports.ble_errors import FAILURES, Step, explain, lost, needs_pairing, no_passkey, no_smp
+from fieldlog.transports.ble_errors import FAILURES, Step, explain, lost, needs_pairing, no_adapter, no_passkey, no_smp
 from fieldlog.transports.passkeys import ASK_PASSKEY
 from fieldlog.transports.radio import Radio
 from fieldlog_protocol.errors import DeviceNotFound, LinkError, NotPaired
@@ -63,6 +63,8 @@ class BleTransport:
             await self._radio.open()
             device = await self._radio.find(self._target, self.name, self._known)
         except FAILURES as error:
+            if no_adapter(error) is not None:
+                await self._radio.close()  # what comes in its place is opened anew
             raise explain(error, self.name, Step.SCAN) from error
         for left in reversed(range(TRIES)):
             try:

@@ -79,10 +79,18 @@ def no_adapter(error: BaseException) -> DeviceNotFound | None:
     return None
 
 
-def not_heard(name: str, seconds: float, heard: Sequence[str]) -> DeviceNotFound:
-    """The error for a device that did not advertise; `heard` are the SMP devices that did."""
+def not_heard(name: str, seconds: float, heard: Sequence[str], shortened: Sequence[str] = ()) -> DeviceNotFound:
+    """The error for a device that did not advertise; `heard` are the SMP devices that did.
+
+    `shortened`: addresses of those that may be it, by a name of which only the beginning is heard.
+    """
     names = ", ".join(map(printable, heard))
     others = f"Heard instead: {names}; a device goes by another name as soon as that is set. " if heard else ""
+    if shortened:
+        others = (
+            f"Heard instead: {names}; the air holds only the beginning of a long name. If {' or '.join(shortened)} is meant, "
+            "name it by this address. "
+        )
     return DeviceNotFound(
         f"{name} was not heard within {seconds:g} s. {others}Check that it has power and is near; a device that is "
         "connected to another computer, or to another program here, is not heard"
@@ -166,6 +174,12 @@ def _pairing_failed(error: BaseException, name: str) -> LinkError:
 
 
 def _out_of_reach(error: BaseException, name: str, step: Step) -> LinkError:
+    if step is Step.SCAN:
+        detail = str(error) or "the system did not answer in time"
+        return LinkError(
+            f"this computer could not listen for {name}: {detail}. Nothing was sent; repeat the command, and if that does not "
+            "help, switch Bluetooth off and on"
+        )
     if isinstance(error, BleakDeviceNotFoundError):
         return DeviceNotFound(f"{name} went out of range, or was switched off. {_closer()}")
     if isinstance(error, TimeoutError):

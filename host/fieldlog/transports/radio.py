@@ -29,6 +29,9 @@ GROUP = "fieldlog.ble_backends"
 SCAN_S = 10.0
 _NAMESAKES_S = 0.25
 """How long a second device of the same name is listened for: only a look, it may well advertise more seldom."""
+START_S = 10.0
+STOP_S = 5.0
+"""How long a system may take to begin and to end a scan."""
 _ADDRESS = re.compile(r"(?i)[0-9a-f]{2}(:[0-9a-f]{2}){5}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, asyncio.Lock]] = WeakKeyDictionary()
@@ -88,9 +91,12 @@ class Radio:
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def open(self) -> None:
-        """Raises UsageError for a backend that is not installed, and what it raises itself."""
+        """Raises UsageError for a backend that is not installed or not given what it takes, and what it raises itself."""
         if self.backend is not None and self._classes is None:
-            self._classes = await self._stack.enter_async_context(self.load(self.backend)(self.options))
+            try:
+                self._classes = await self._stack.enter_async_context(self.load(self.backend)(self.options))
+            except ValueError as error:
+                raise UsageError(f"the BLE backend {self.backend!r} does not take these options: {error}") from error
 
     @property
     def turn(self) -> asyncio.Lock:
@@ -109,10 +115,16 @@ class Radio:
 
     @asynccontextmanager
     async def listening(self, take: Callable[[Heard], None]) -> AsyncGenerator[None]:
-        """Hand over every advertisement that is heard during the block."""
+        """Hand over every advertisement that is heard during the block. Whether it began and ended well is raised, in time."""
         own: dict[str, Any] = {} if self._classes is None else {"backend": self._classes[1]}
-        async with BleakScanner(lambda device, said: take(Heard(device, said)), **own):
+        scanner = BleakScanner(lambda device, said: take(Heard(device, said)), **own)
+        async with asyncio.timeout(START_S):
+            await scanner.start()
+        try:
             yield
+        finally:
+            async with asyncio.timeout(STOP_S):
+                await scanner.stop()
 
     async def find(self, target: str, name: str, known: str | None = None, timeout_s: float = SCAN_S) -> BLEDevice:
         """The one device of this name or address; raises DeviceNotFound for none and for several.
@@ -120,8 +132,12 @@ class Radio:
         `known`: the address of the one that is meant, if it was found before: another of its name is the last resort.
         """
         search = _Search(target, known)
-        async with self.listening(search.take):
-            await search.wait(timeout_s)
+        try:
+            async with self.listening(search.take):
+                await search.wait(timeout_s)
+        except FAILURES:
+            if not search.found:  # who was heard is there, even if the scan did not end as it should
+                raise
         if known in search.found:
             return search.found[known].device
         if len(search.found) > 1:
@@ -130,7 +146,7 @@ class Radio:
             return next(iter(search.found.values())).device
         connected = await self._connected(target)
         if connected is None:
-            raise not_heard(name, timeout_s, sorted(search.others.values()))
+            raise not_heard(name, timeout_s, sorted(search.others.values()), search.shortened)
         return connected
 
     async def _connected(self, target: str) -> BLEDevice | None:
@@ -153,6 +169,12 @@ class _Search:
     found: dict[str, Heard] = field(default_factory=dict[str, Heard])
     others: dict[str, str] = field(default_factory=dict[str, str])
     _first: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def shortened(self) -> list[str]:
+        """Addresses of those whose name may be the beginning of the one that is looked for."""
+        target = self.target.casefold()
+        return sorted(at for at, name in self.others.items() if len(name) > 1 and target.startswith(name.casefold()))
 
     def take(self, heard: Heard) -> None:
         if heard.is_called(self.target) or heard.device.address == self.known:  # which may have got another name
@@ -183,7 +205,8 @@ async def scan(radio: Radio, seconds: float) -> list[Heard]:
         async with radio.listening(take):
             await asyncio.sleep(seconds)
     except FAILURES as error:
-        raise explain(error, "the scan", Step.SCAN) from error
+        if not found:
+            raise explain(error, "BLE devices", Step.SCAN) from error
     finally:
         await radio.close()
     return sorted(found.values(), key=lambda heard: (-heard.said.rssi, heard.device.address))

@@ -50,10 +50,18 @@ class VirtualScanner(BaseBleakScanner):
         self.seen_devices, self._heard = {}, {}
         self.central.require()
         device = self.central.device
+        alone = not device.listeners(Device.EVENT_ADVERTISEMENT)
         device.on(Device.EVENT_ADVERTISEMENT, self._on_advertisement)
-        if not device.scanning:
+        if not alone:
+            return
+        try:
             with errors("scan"):
+                if device.scanning:  # a scan was ended, and the answer to that got lost
+                    await device.stop_scanning()
                 await device.start_scanning(active=self._active)
+        except BaseException:
+            device.remove_listener(Device.EVENT_ADVERTISEMENT, self._on_advertisement)
+            raise
 
     async def stop(self) -> None:
         device = self.central.device

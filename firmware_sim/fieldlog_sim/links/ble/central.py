@@ -123,10 +123,11 @@ class _Delegate(PairingDelegate):
 
 @asynccontextmanager
 async def open_central(options: Mapping[str, str]) -> AsyncGenerator[Central]:
-    """The adapter at `at=HOST:PORT`. BleakBluetoothNotAvailableError where there is none."""
+    """The adapter at `at=HOST:PORT`. BleakBluetoothNotAvailableError where there is none, ValueError for other options."""
     unknown = sorted(set(options) - _OPTIONS)
     if unknown or "at" not in options:
-        raise BleakError(f"the backend `virtual` takes at=HOST:PORT, bonds=FILE and pairing=auto, not {unknown}")
+        wrong = f"not {', '.join(unknown)}" if unknown else "and at= is missing"
+        raise ValueError(f"`virtual` takes at=HOST:PORT, bonds=FILE and pairing=auto, {wrong}")
     transport = await _transport(options["at"])
     bonds = options.get("bonds")
     central = Central(transport, None if bonds is None else Path(bonds), pairs_itself=options.get("pairing") == "auto")
@@ -158,7 +159,7 @@ def _address(bonds: Path | None) -> Address:
 
 
 def not_available(sentence: str) -> BleakBluetoothNotAvailableError:
-    return BleakBluetoothNotAvailableError(sentence, BleakBluetoothNotAvailableReason.POWERED_OFF)
+    return BleakBluetoothNotAvailableError(sentence, BleakBluetoothNotAvailableReason.UNKNOWN)
 
 
 @contextmanager
