@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fieldlog.export.resampled import InSteps
     from fieldlog.export.style import Style
 
-_ENDINGS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
+_ENDINGS = {".parquet": "parquet", ".pq": "parquet", ".nc": "netcdf", ".csv": "csv"}
 _BOOKS = (".xlsx", ".xls", ".xlsm", ".ods")
 _TEXTS = ("csv", "excel")
 _ROWS_OF_EXCEL = 1_048_576
@@ -52,7 +52,7 @@ class _Words:
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option(
     "--format",
-    type=click.Choice(["csv", "excel", "parquet"]),
+    type=click.Choice(["csv", "excel", "parquet", "netcdf"]),
     help="What to write; else the ending of the file says it. excel: CSV that Excel opens with a double click.",
 )
 @click.option("--resample", metavar="STEP", help="Means over steps such as 10min, 1h or 1d, which begin at even times.")
@@ -73,7 +73,7 @@ class _Words:
 def export(
     wanted: Wanted, /, output: Output, target: Path | None, *, force: bool, wide: bool | None, **words: Any
 ) -> None:
-    """Write readings from the archive as CSV or Parquet: exact values with their units, times with their offset.
+    """Write readings from the archive as CSV, Parquet or NetCDF: exact values with their units, times with their offset.
 
     In CSV the streams of a session stand side by side, in order of time.
     """
@@ -84,7 +84,11 @@ def export(
         check_target(target, force=force)
     with wanted.open() as archive:
         chosen = _Chosen.of(said, wanted, archive)
-        write = _text_writer(said, chosen.readings) if kind in _TEXTS else _parquet_writer(chosen.readings, archive)
+        write = (
+            _text_writer(said, chosen.readings)
+            if kind in _TEXTS
+            else _file_writer(kind, chosen.readings, archive, output)
+        )
         try:
             rows = write(target)
         finally:
@@ -185,12 +189,21 @@ def _text_writer(said: _Words, readings: Batches) -> Callable[[Path | None], int
     return write
 
 
-def _parquet_writer(readings: Batches, archive: Archive) -> Callable[[Path | None], int]:
+def _file_writer(kind: str, readings: Batches, archive: Archive, output: Output) -> Callable[[Path | None], int]:
     from fieldlog.export.about import DeviceTold
-    from fieldlog.export.parquet import write_parquet
 
     def write(target: Path | None) -> int:
+        told = DeviceTold.of(archive.logs())
         with whole_file(target or Path()) as aside:
-            return write_parquet(readings, aside, DeviceTold.of(archive.logs()))
+            if kind == "parquet":
+                from fieldlog.export.parquet import write_parquet
+
+                return write_parquet(readings, aside, told)
+            from fieldlog.export.netcdf import write_netcdf
+
+            rows, undated = write_netcdf(readings, aside, told)
+        if undated:
+            output.warn(f"{count(undated, 'row')} whose time is not known left out: NetCDF has no place for them.")
+        return rows
 
     return write

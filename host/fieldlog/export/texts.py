@@ -76,5 +76,10 @@ def _choice(channel: Channel, value: int) -> str:
 
 def plain(text: str) -> str:
     """Text from a device that is only text: no control characters, and nothing a spreadsheet takes for a formula."""
-    shown = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"})
+    shown = printable(text)
     return "'" + shown if shown.lstrip()[:1] in _FORMULA_STARTS and shown.strip() else shown
+
+
+def printable(text: str) -> str:
+    """Text from a device without characters that control anything."""
+    return "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"})

@@ -1,0 +1,105 @@
+"""NetCDF as the CF conventions want it, read back by xarray; without xarray one clear sentence."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fieldlog.archive
+from archive_data import CLIMATE, DOOR, HOUR, LOG_ID, NEW_YEAR_US, UID, PaperLogger, climate
+from fieldlog.cli.main import invoke
+from fieldlog.clock_model import UNKNOWN_TIME
+from fieldlog.clock_sync import Sync
+from fieldlog.export import netcdf
+from fieldlog_protocol.blocks.schema import Channel, ChannelType
+from test_export_csv import Given, series
+
+INSTALLED = importlib.util.find_spec("xarray") and (
+    importlib.util.find_spec("netCDF4") or importlib.util.find_spec("h5netcdf")
+)
+needs_xarray = pytest.mark.skipif(not INSTALLED, reason="xarray and netCDF4 are not installed: fieldlog[netcdf]")
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIELDLOG_ARCHIVE", str(tmp_path / "archive"))
+    monkeypatch.chdir(tmp_path)
+    logger = PaperLogger()
+    logger.schema()
+    logger.data(CLIMATE, *climate(100))
+    logger.data(DOOR, [HOUR], [1])
+    with fieldlog.archive.open(Path("archive")) as archive:
+        log = archive.log(UID, LOG_ID)
+        log.describe(label="attic")
+        log.add_blocks(logger.blocks)
+        log.add_syncs([Sync(1, 0, NEW_YEAR_US, 10)])
+
+
+def opened(name: str) -> Any:
+    import xarray
+
+    with xarray.open_dataset(name) as dataset:
+        return dataset.load()
+
+
+def test_without_xarray_a_sentence_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = importlib.util.find_spec
+    absent = {"xarray", "netCDF4", "h5netcdf"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else found(name))
+    assert invoke(["export", "-o", "x.nc"]) == 2
+    err = capsys.readouterr().err
+    assert "install fieldlog[netcdf]" in err
+    assert len(err.splitlines()) == 1
+    assert not Path("x.nc").exists()
+
+
+@needs_xarray
+def test_times_values_units_and_the_device_are_there() -> None:
+    assert invoke(["export", "-o", "x.nc"]) == 0
+    dataset = opened("x.nc")
+    assert dataset.attrs["Conventions"].startswith("CF-1.")
+    assert dataset.attrs["title"] == "attic"
+    assert dataset.temperature.attrs["units"] == "degree_Celsius"
+    assert dataset.relative_humidity.attrs["long_name"] == "relative humidity"
+    assert dataset.time.values[0] == np.datetime64("2013-01-01")
+    assert np.array_equal(dataset.temperature.values[:100], climate(100)[1] / 100)
+    assert np.isnan(dataset.temperature.values[100])
+    assert dataset.open.values[100] == 1
+    assert (str(dataset.device.values), dataset.device.attrs["cf_role"]) == (UID.hex(), "timeseries_id")
+    assert dataset.time_quality.attrs["flag_meanings"].split()[int(dataset.time_quality[0])] == "interpolated"
+
+
+@needs_xarray
+def test_readings_of_several_devices_name_theirs(tmp_path: Path) -> None:
+    channel = Channel("level", "m", ChannelType.I16)
+    both = Given(series((channel, [1, 2])), series((channel, [3]), uid="bb"))
+    assert netcdf.write_netcdf(both, tmp_path / "x.nc") == (3, 0)
+    dataset = opened("x.nc")
+    assert [str(dataset.device.values[index]) for index in dataset.device_index] == ["aa", "aa", "bb"]
+    assert dataset.device_index.attrs["instance_dimension"] == "device"
+    assert dataset.level.values.tolist() == [1, 2, 3]
+
+
+@needs_xarray
+def test_names_become_variables_whatever_they_are(tmp_path: Path) -> None:
+    names = ("time", "wind speed", "wind.speed", "2m", "\x1b[31m", "été")
+    channels = [(Channel(name, "", ChannelType.U8), [1]) for name in names]
+    mode = Channel("mode", "", ChannelType.ENUM, choices=("off", "very hot"), missing=255)
+    netcdf.write_netcdf(Given(series(*channels, (mode, [1]))), tmp_path / "x.nc")
+    dataset = opened("x.nc")
+    assert {"time_2", "wind_speed", "wind_speed_2", "channel_2m", "mode"} <= set(dataset.data_vars)
+    assert dataset["mode"].attrs["flag_meanings"] == "off very_hot"
+
+
+@needs_xarray
+def test_readings_without_time_are_left_out_and_counted(tmp_path: Path) -> None:
+    times = np.array([UNKNOWN_TIME, NEW_YEAR_US], np.int64)
+    piece = series((Channel("x", "", ChannelType.U8), [1, 2]), utc_us=times)
+    assert netcdf.write_netcdf(Given(piece), tmp_path / "x.nc") == (1, 1)
+    assert opened("x.nc").x.values.tolist() == [2]
