@@ -24,7 +24,8 @@ _PART = 16
 _TURNS = 7
 _LOG_BYTES_PER_FRAME = 1.75
 _SIZES = tuple(1024 << step for step in range(2, 11))
-_UNPACED_SIZE = _SIZES[-1]
+_UNPACED_SIZE = 5 << 19  # beside it, what is stored must fit into the device's 4 MB for files
+_UNPACED_STORED = 1 << 20
 
 HEAD = (
     "client",
@@ -118,7 +119,7 @@ def measure(line: Line, devices: Devices, target_s: float) -> LineResult:
     """
     round_trip_s = None if not line.baud else line.expected_round_trip_s
     wanted = _UNPACED_SIZE if round_trip_s is None else target_s * line.reach(round_trip_s)
-    size = min(_SIZES, key=lambda size: abs(log(size / wanted)))
+    size = min((*_SIZES, _UNPACED_SIZE), key=lambda size: abs(log(size / wanted)))
     with devices.device(line, size) as (device, content):
         turns = [_turn(line, device, content) for _ in range(1 if line.baud else _TURNS)]
     cells = [_middle(same) for same in zip(*(cells for _, cells in turns), strict=True)]
@@ -153,7 +154,7 @@ def _files(client: Client, device: Simulator, whole: bytes, line: Line) -> list[
     slow = client.name == peers.SMPCLIENT and not line.baud
     contents = {FILE: whole, PART: whole[: len(whole) // _PART]}
     fetched = PART if slow else FILE
-    stored = contents[PART if slow or line.baud else FILE]
+    stored = contents[PART] if slow or line.baud else whole[:_UNPACED_STORED]
 
     def get(watch: Stopwatch) -> int:
         if client.get(fetched, watch) != contents[fetched]:
