@@ -90,6 +90,12 @@ def _config(scale: Scale) -> Iterator[str]:
     yield config.report(scale.devices, scale.turns)
 
 
+def _live(scale: Scale) -> Iterator[str]:
+    from tools.bench import live
+
+    yield from live.report(30, scale.cell_s)
+
+
 PARTS: dict[str, Callable[[Scale], Iterator[str]]] = {
     "startup": _startup,
     "codec": _codec,
@@ -99,6 +105,7 @@ PARTS: dict[str, Callable[[Scale], Iterator[str]]] = {
     "upload": _upload,
     "ble": _ble,
     "config": _config,
+    "live": _live,
 }
 
 

@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "archive": ("archive:archive", "Look after the archive of readings."),
     "export": ("export:export", "Write readings from the archive to files."),
     "plot": ("plot:plot", "Plot readings from the archive."),
+    "live": ("live:live", "Show the newest readings while a logger records."),
     "sim": ("sim:sim", "Run simulated devices."),
     "demo": ("demo:demo", "Show all of it with a simulated logger."),
 }

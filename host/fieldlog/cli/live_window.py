@@ -1,0 +1,147 @@
+"""A window of matplotlib's with the curves of the last seconds: a panel for each unit, a line for each channel.
+
+Rule: what was lost is a gap, and never joined. All of matplotlib's untyped arguments are given in here.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fieldlog.cli.live_view import doing
+from fieldlog.live.frames import Floats
+from fieldlog.live.picture import Picture
+from fieldlog.live.trail import Trail
+from fieldlog.plot.canvas import house_style
+from fieldlog.plot.style import COLOURS, DASHES, clean, unit_sign
+from fieldlog.text import count
+from fieldlog_protocol.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+_GAP_PERIODS = 2.5
+"""Readings that are farther apart than so many periods are not joined."""
+_HEADROOM = 0.08
+
+
+class Window:
+    """Raises UsageError where there is no display."""
+
+    every_s = 0.2
+
+    def __init__(self, window_s: float) -> None:
+        from matplotlib import pyplot
+
+        with house_style():
+            self._figure: Figure = pyplot.figure("fieldlog live", figsize=(9, 6), layout="constrained")
+        if getattr(type(self._figure.canvas), "required_interactive_framework", None) is None:
+            pyplot.close(self._figure)
+            raise UsageError(
+                "there is no display to open a window on. Leave --plot out for the view in the terminal, or set DISPLAY"
+            )
+        self._open = pyplot.fignum_exists
+        self._curves = Curves(self._figure, window_s)
+        self._figure.show()
+
+    def draw(self, picture: Picture) -> bool:
+        self._curves.update(picture, time.time())
+        self._figure.canvas.draw_idle()
+        self._figure.canvas.flush_events()
+        return bool(self._open(self._figure.number))
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    stream: int
+    channel: int
+    name: str
+    axes: Axes
+    line: Line2D
+
+
+class Curves:
+    """The panels of a figure, made anew where streams or channels change."""
+
+    def __init__(self, figure: Figure, window_s: float) -> None:
+        self._figure = figure
+        self._window_s = window_s
+        self._made_for: object = None
+        self._curves: list[_Curve] = []
+
+    def update(self, picture: Picture, now_s: float) -> None:
+        trails = picture.trails
+        made_for = [(number, trail.layout.channels) for number, trail in trails.items()]
+        if made_for != self._made_for:
+            with house_style():
+                self._make(trails.values())
+            self._made_for = made_for
+        self._figure.suptitle(clean(picture.trouble) if picture.trouble else _title(picture), fontsize=10)
+        for axes in self._figure.axes:
+            self._update(axes, [curve for curve in self._curves if curve.axes is axes], picture, now_s)
+
+    def _make(self, trails: Iterable[Trail]) -> None:
+        """In order of the streams' channels; the unit stands at the panel once."""
+        self._figure.clear()
+        found = [(trail.layout, at, channel) for trail in trails for at, channel in enumerate(trail.layout.channels)]
+        units = list(dict.fromkeys(channel.unit for _, _, channel in found))
+        panels = self._figure.subplots(max(1, len(units)), 1, sharex=True, squeeze=False)[:, 0]
+        axes_of: dict[str, Axes] = dict(zip(units, panels, strict=False))
+        counts: Counter[str] = Counter()
+        self._curves = []
+        for layout, at, channel in found:
+            axes, number = axes_of[channel.unit], counts[channel.unit]
+            counts[channel.unit] += 1
+            colour, dash = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+            line = axes.plot([], [], color=colour, linestyle=dash, linewidth=0.9)[0]
+            self._curves.append(_Curve(layout.stream.id, at, channel.name, axes, line))
+        for unit, axes in axes_of.items():
+            axes.set_ylabel(unit_sign(unit))
+            self._name(axes)
+        panels[-1].set_xlabel("seconds before now")
+        panels[-1].set_xlim(-self._window_s, 0)
+
+    def _name(self, axes: Axes) -> None:
+        """matplotlib leaves out labels that begin with _: the texts are set afterwards."""
+        curves = [curve for curve in self._curves if curve.axes is axes]
+        box = axes.legend([curve.line for curve in curves], ["x"] * len(curves), loc="upper left", fontsize=8)
+        for text, curve in zip(box.get_texts(), curves, strict=True):
+            text.set_text(clean(curve.name, 40))
+
+    def _update(self, axes: Axes, curves: Sequence[_Curve], picture: Picture, now_s: float) -> None:
+        lowest, highest = np.inf, -np.inf
+        for curve in curves:
+            seconds, values = _shown(picture.trails[curve.stream], curve.channel, now_s - self._window_s)
+            curve.line.set_data(seconds - now_s, values)
+            known = values[np.isfinite(values)]
+            if len(known):
+                lowest, highest = min(lowest, float(known.min())), max(highest, float(known.max()))
+        if lowest <= highest:
+            margin = _HEADROOM * (highest - lowest) or abs(highest) * 1e-3 or 1.0
+            axes.set_ylim(lowest - margin, highest + margin)
+
+
+def _shown(trail: Trail, channel: int, from_s: float) -> tuple[Floats, Floats]:
+    """The readings since then, with a gap wherever some are missing in between."""
+    begin = int(np.searchsorted(trail.seconds, from_s))
+    seconds, values = trail.seconds[begin:], trail.values[channel, begin:]
+    if not trail.rate_hz:
+        return seconds, values
+    gaps = np.flatnonzero(np.diff(seconds) > _GAP_PERIODS / trail.rate_hz) + 1
+    return np.insert(seconds, gaps, seconds[gaps]), np.insert(values, gaps, np.nan)
+
+
+def _title(picture: Picture) -> str:
+    if picture.info is None:
+        return ""
+    if not picture.info.recording:
+        return doing(picture.info)
+    return f"{clean(picture.info.name or picture.info.serial)} · {count(picture.lost, 'frame')} lost"

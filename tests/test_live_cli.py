@@ -1,0 +1,194 @@
+"""`fieldlog live` as its users type it: real links, a real terminal, lines in pipes, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from fieldlog.cli.main import invoke
+from simulator import Simulator, simulator
+from terminal import CLI, written
+
+ENTER, LEAVE, DRAWING = "\x1b[?1049h", "\x1b[?1049l", "\x1b[?2026h"
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FIELDLOG_DEVICE", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def logger() -> Iterator[Simulator]:
+    """Records motion ten times a second, so that a busy machine has half a minute before frames are lost."""
+    with simulator("--pty", "--baud", "115200") as found:
+        arm(found)
+        yield found
+
+
+def arm(device: Simulator) -> None:
+    assert invoke(["log", "arm", "--stream", "motion=100ms", "-q", "-d", device.url]) == 0
+
+
+def ran(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = invoke(words)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def objects(out: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def assert_whole(events: list[dict[str, object]], frames: int) -> None:
+    """So many frames, none left out, and an end that says so."""
+    ticks = [event["tick"] for event in events if event["event"] == "frame"]
+    assert len(ticks) == frames
+    steps = [int(str(later)) - int(str(earlier)) for earlier, later in pairwise(ticks)]
+    assert set(steps) <= {3276, 3277}
+    end = events[-1]
+    assert (end["event"], end["why"], end["frames"], end["lost"]) == ("end", "count", frames, 0)
+
+
+def test_json_over_serial(logger: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = ran(capsys, "live", "--count", "20", "--json", "-d", logger.url)
+    assert (code, err) == (0, "")
+    events = objects(out)
+    assert events[0]["event"] == "device"
+    assert events[0]["state"] == "logging"
+    assert_whole(events, 20)
+
+
+def test_json_over_ble(capsys: pytest.CaptureFixture[str]) -> None:
+    with simulator("--ble", "0", "--ble-interval", "30ms") as device:
+        arm(device)
+        code, out, _ = ran(capsys, "live", "--count", "20", "--json", "-d", device.url)
+    assert code == 0
+    assert_whole(objects(out), 20)
+
+
+def test_csv_in_a_pipe(logger: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("live", "--count", "3", "--channels", "acceleration y", "-d", logger.url)
+    code, out, err = ran(capsys, *words)
+    assert code == 0
+    head, *rows = out.splitlines()
+    assert head == "time,stream,acceleration y [g]"
+    assert [row.split(",")[1] for row in rows] == ["motion"] * 3
+    assert err.startswith("3 frames in ")
+    assert ran(capsys, *words, "--quiet")[2] == ""
+
+
+def test_the_screen_comes_and_goes_and_a_summary_stays(logger: Simulator) -> None:
+    seen = written(CLI, ["live", "--count", "10", "-d", logger.url])
+    before, _, rest = seen.partition(ENTER)
+    drawn, _, after = rest.partition(LEAVE)
+    assert before == ""
+    assert drawn.count(DRAWING) >= 2
+    assert "acceleration x" in drawn
+    assert "10 frames in " in after
+    assert "none lost" in after
+    assert "acceleration z" in after, "the last values are still there"
+
+
+def test_a_terminal_that_cannot_draw_gets_lines(logger: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import os; os.environ['TERM'] = 'dumb'; " + CLI
+    seen = written(code, ["live", "--count", "3", "-d", logger.url])
+    assert "\x1b" not in seen
+    assert "time,stream," in seen
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_ctrl_c_is_an_end_like_any_other(logger: Simulator, form: list[str]) -> None:
+    command = [sys.executable, "-m", "fieldlog.cli", "live", "-d", logger.url, *form]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as view:
+        assert view.stdout is not None
+        for _ in range(3):
+            assert view.stdout.readline()
+        view.send_signal(signal.SIGINT)
+        out, err = view.communicate(timeout=60)
+    assert view.returncode == 0, err
+    assert "Traceback" not in err
+    if form:
+        assert objects(out)[-1]["why"] == "interrupted"
+    else:
+        assert " frames in " in err
+
+
+def test_a_reader_that_has_seen_enough_ends_it(logger: Simulator) -> None:
+    command = [sys.executable, "-m", "fieldlog.cli", "live", "-d", logger.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as view:
+        assert view.stdout is not None
+        assert view.stdout.readline().startswith("time,")
+        view.stdout.close()
+        assert view.stderr is not None
+        err = view.stderr.read()
+        assert view.wait(60) == 0
+    assert err == ""
+
+
+def test_a_logger_that_records_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with simulator("--pty") as idle:
+        code, out, err = ran(capsys, "live", "--duration", "100ms", "-d", idle.url)
+    assert code == 0
+    assert out.startswith("time,stream,temperature [Cel]")
+    assert err.splitlines()[0].startswith("nothing is being recorded: `fieldlog log arm` begins")
+    assert err.splitlines()[1].startswith("0 frames in ")
+
+
+def test_a_device_without_a_log_says_what_works_on_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with simulator("--pty", "--profile", "smp-server") as stock:
+        code, out, err = ran(capsys, "live", "-d", stock.url)
+    assert (code, out) == (4, "")
+    assert len(err.splitlines()) == 1
+    assert "has no fieldlog logger group" in err
+
+
+def test_a_link_that_is_gone_is_an_error_behind_what_was_seen() -> None:
+    with simulator("--pty") as device:
+        arm(device)
+        command = [sys.executable, "-m", "fieldlog.cli", "live", "--json", "--reconnect", "0s", "-d", device.url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as view:
+            assert view.stdout is not None
+            for _ in range(3):
+                assert view.stdout.readline()
+            os.kill(device.process.pid, signal.SIGKILL)
+            out, err = view.communicate(timeout=60)
+    end, error = objects(out)[-2:]
+    assert (view.returncode, end["why"]) == (3, "failed")
+    assert "error" in error
+    assert err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--plot"], "there is no display to open a window on"),
+        (["--plot", "--json"], "leave one of them out"),
+        (["--duration", "0s"], "--duration takes a time above zero"),
+        (["--window", "soon"], "'soon' is no duration"),
+        (["--channels", "wind"], "the device has no channel 'wind'. Its channels: acceleration x, "),
+        (["--stream", "wind"], "the device has no stream 'wind'. Its streams: environment, motion"),
+    ],
+)
+def test_nonsense_is_one_sentence(
+    logger: Simulator,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    sentence: str,
+) -> None:
+    for name in DISPLAYS:
+        monkeypatch.delenv(name, raising=False)
+    code, _, err = ran(capsys, "live", *words, "-d", logger.url)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert sentence in err
