@@ -261,6 +261,8 @@ async def test_an_adapter_that_went_away_and_came_back_is_opened_anew() -> None:
 async def test_a_name_that_is_heard_forges_no_line() -> None:
     error = await refusal(FakeAir([FakeDevice("barn\nerror: \x1b[2Jall is lost")]))
     assert "Heard instead: barn\\nerror: \\x1b[2Jall is lost; a device" in str(error)
+    error = await refusal(FakeAir([]), "barn\nerror: all is lost")
+    assert str(error).startswith("ble:barn\\nerror: all is lost was not heard")
 
 
 async def test_two_devices_of_one_name_are_never_guessed_between() -> None:

@@ -14,6 +14,7 @@ from bleak import BleakClient
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
 
+from fieldlog.text import printable
 from fieldlog.transports.base import Sink
 from fieldlog.transports.ble_errors import FAILURES, Step, explain, lost, needs_pairing, no_adapter, no_passkey, no_smp
 from fieldlog.transports.passkeys import ASK_PASSKEY
@@ -41,7 +42,7 @@ class BleTransport:
     pieces = True
 
     def __init__(self, target: str, radio: Radio | None = None, passkey: int | None = None) -> None:
-        self.name = f"ble:{target}"
+        self.name = f"ble:{printable(target)}"  # a name that was heard may hold anything
         self._target = target
         self._known: str | None = None
         self._radio = radio or Radio()
