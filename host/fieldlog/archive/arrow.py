@@ -229,7 +229,7 @@ class ParquetWriter:
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self._layout = layout
-        self._writer = pq.ParquetWriter(path, layout.schema, **_options(layout.columns))
+        self._writer = pq.ParquetWriter(path, layout.schema, **file_options(layout.columns))
         self.rows = 0
 
     def write(self, series: Series) -> None:
@@ -240,7 +240,7 @@ class ParquetWriter:
         self._writer.close()
 
 
-def _options(columns: Columns) -> dict[str, Any]:
+def file_options(columns: Columns) -> dict[str, Any]:
     """Encodings by what the values are; bits per value are in docs/archive.md.
 
     Decimal fractions make long binary ones, of which the same ones come again: a dictionary. Whole numbers and times

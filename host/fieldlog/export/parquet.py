@@ -26,8 +26,7 @@ from fieldlog.export.layout import Batches
 from fieldlog_protocol.blocks.schema import Stream
 
 _ROWS_OF_GROUP = 1 << 18
-_RUNS = ("quality", "device", "session", "stream", "boot", "log")
-"""Columns that hold the same for long."""
+_PLACES = ("device", "session", "stream")
 
 
 def write_parquet(readings: Batches, path: Path, about: Sequence[DeviceTold] = ()) -> int:
@@ -40,9 +39,8 @@ def write_parquet(readings: Batches, path: Path, about: Sequence[DeviceTold] = (
     seen = seen_in(readings)
     layout = _layout(seen)
     schema = _explained(layout, seen, about)
-    options: dict[str, Any] = {"use_dictionary": _repeating(layout), "compression": "zstd", "compression_level": 1}
     count = 0
-    with pq.ParquetWriter(path, schema, write_page_index=True, **options) as writer:
+    with pq.ParquetWriter(path, schema, **_options(layout.columns)) as writer:
         for batches in _groups(layout.batch(series) for series in readings.batches()):
             table = pa.Table.from_batches(batches).replace_schema_metadata(schema.metadata).cast(schema)
             writer.write_table(table, row_group_size=max(1, len(table)))
@@ -68,9 +66,12 @@ def _groups(batches: Iterable[Any]) -> Iterator[list[Any]]:
         yield held
 
 
-def _repeating(layout: arrow.Layout) -> list[str]:
-    """Columns for which a dictionary pays: decimal fractions, of which the same ones come again, and words."""
-    return [*_RUNS, *(column.name for column in layout.columns.all)]
+def _options(columns: Columns) -> dict[str, Any]:
+    """As the archive's own files have it, and for the columns that its folders stand for."""
+    options = arrow.file_options(columns)
+    options["use_dictionary"] = [*options["use_dictionary"], *_PLACES]
+    options["compression"] = {**options["compression"], **dict.fromkeys(_PLACES, "snappy")}
+    return options
 
 
 def _explained(layout: arrow.Layout, seen: Seen, about: Sequence[DeviceTold]) -> Any:
