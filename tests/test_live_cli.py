@@ -107,6 +107,27 @@ def test_a_terminal_that_cannot_draw_gets_lines(logger: Simulator, monkeypatch: 
     assert "time,stream," in seen
 
 
+def test_a_window_that_is_closed_ends_it(logger: Simulator) -> None:
+    done = in_window("module://live_backend", logger)
+    assert done.returncode == 0, done.stderr
+    assert "acceleration z" in done.stdout
+    assert " frames in " in done.stderr
+
+
+def test_a_window_that_cannot_be_opened_is_one_sentence(logger: Simulator) -> None:
+    done = in_window("tkagg", logger)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: there is no display")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def in_window(backend: str, device: Simulator) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key not in DISPLAYS}
+    environment |= {"MPLBACKEND": backend, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "error", "-m", "fieldlog.cli", "live", "--plot", "-d", device.url]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_ctrl_c_is_an_end_like_any_other(logger: Simulator, form: list[str]) -> None:
     command = [sys.executable, "-m", "fieldlog.cli", "live", "-d", logger.url, *form]

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _GAP_PERIODS = 2.5
 """Readings that are farther apart than so many periods are not joined."""
 _HEADROOM = 0.08
+_NAMES_A_ROW = 4
+_NO_DISPLAY = "there is no display to open a window on. Leave --plot out for the view in the terminal, or set DISPLAY"
 
 
 class Window:
@@ -41,13 +43,14 @@ class Window:
     def __init__(self, window_s: float) -> None:
         from matplotlib import pyplot
 
-        with house_style():
-            self._figure: Figure = pyplot.figure("fieldlog live", figsize=(9, 6), layout="constrained")
+        try:
+            with house_style():
+                self._figure: Figure = pyplot.figure("fieldlog live", figsize=(9, 6), layout="constrained")
+        except ImportError as error:  # the backend that was asked for cannot be had here
+            raise UsageError(_NO_DISPLAY) from error
         if getattr(type(self._figure.canvas), "required_interactive_framework", None) is None:
             pyplot.close(self._figure)
-            raise UsageError(
-                "there is no display to open a window on. Leave --plot out for the view in the terminal, or set DISPLAY"
-            )
+            raise UsageError(_NO_DISPLAY)
         self._open = pyplot.fignum_exists
         self._curves = Curves(self._figure, window_s)
         self._figure.show()
@@ -110,9 +113,18 @@ class Curves:
         panels[-1].set_xlim(-self._window_s, 0)
 
     def _name(self, axes: Axes) -> None:
-        """matplotlib leaves out labels that begin with _: the texts are set afterwards."""
+        """Above the panel, where it covers no reading. matplotlib leaves out labels that begin with _: the texts are set
+        afterwards."""
         curves = [curve for curve in self._curves if curve.axes is axes]
-        box = axes.legend([curve.line for curve in curves], ["x"] * len(curves), loc="upper left", fontsize=8)
+        box = axes.legend(
+            [curve.line for curve in curves],
+            ["x"] * len(curves),
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=_NAMES_A_ROW,
+            borderaxespad=0.1,
+            fontsize=8,
+        )
         for text, curve in zip(box.get_texts(), curves, strict=True):
             text.set_text(clean(curve.name, 40))
 
@@ -144,4 +156,5 @@ def _title(picture: Picture) -> str:
         return ""
     if not picture.info.recording:
         return doing(picture.info)
-    return f"{clean(picture.info.name or picture.info.serial)} · {count(picture.lost, 'frame')} lost"
+    lost = f"{count(picture.lost, 'frame')} lost" if picture.lost else "none lost"
+    return f"{clean(picture.info.name or picture.info.serial)} · {lost}"
