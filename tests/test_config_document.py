@@ -213,8 +213,8 @@ def test_files(tmp_path: Path) -> None:
     path.write_bytes(b"#" * (MOST_BYTES + 1))
     with pytest.raises(Problems, match="no configuration is longer"):
         read_file(path)
-    for absent in (tmp_path / "none.toml", tmp_path):
-        with pytest.raises(UsageError, match=r"cannot be read: there is no such file. Nothing was changed"):
+    for absent, why in ((tmp_path / "none.toml", "there is no such file"), (tmp_path, "it is a folder")):
+        with pytest.raises(UsageError, match=rf"cannot be read: {why}. Nothing was changed"):
             read_file(absent)
 
 

@@ -19,6 +19,7 @@ from fieldlog.config.channels import coefficients
 from fieldlog.config.check import check, checked
 from fieldlog.config.document import parse
 from fieldlog.config.export import export
+from fieldlog.config.log_section import log_problems
 from fieldlog.config.model import Plan, Problems
 from fieldlog.config.plan import make_plan
 from fieldlog.config.present import read_all
@@ -53,7 +54,7 @@ def problems(text: str, kind: SettingType = SettingType.TEXT) -> list[str]:
     """All that is wrong with a file, for a device with one setting."""
     found, wrong = resolved(parse(text, "f"), Identity())
     target = Target({"a/b": setting(kind, high=120)}, (), "1", Capability(0))
-    return [problem.sentence for problem in dict.fromkeys((*wrong, *checked(found, target)[1]))]
+    return [problem.sentence for problem in dict.fromkeys((*wrong, *checked(found, target)[1], *log_problems(found)))]
 
 
 def _variables(*texts: str) -> str:
@@ -76,11 +77,24 @@ def _variables(*texts: str) -> str:
         ),
         (_variables(f"v0 = '{'${serial}' * 2000}'"), 1, "no more than 10000 characters"),
         (f"[settings]\n'a/b' = 0x{'f' * 5000}", 1, "thousands of digits"),
+        (f"[settings]\n'a/b' = '{'x' * 900_000}'", 1, f"cannot be '{'x' * 80}'...: "),
+        (f"[log]\nperiod = '{'9' * 5000}s'\nfor = '{'9' * 5000}w'", 2, "no more than 100 characters"),
         (f"[settings]\n'a/b' = [[0x{'f' * 5000}]]", 1, "thousands of digits"),
         (_variables(f"v0 = 0x{'f' * 5000}"), 2, "thousands of digits"),
         ("".join(f"a{i} = 1\n" for i in range(60_000)) + "=\n" * 24, 10, "the rest was not looked at"),
     ],
-    ids=["chain", "doubling", "rings", "long text", "digits", "digits in lists", "digits in a variable", "long file"],
+    ids=[
+        "chain",
+        "doubling",
+        "rings",
+        "long text",
+        "digits",
+        "long value",
+        "long times",
+        "digits in lists",
+        "digits in a variable",
+        "long file",
+    ],
 )
 def test_a_file_is_refused_soon_and_in_few_words(text: str, most: int, words: str) -> None:
     began_s = time.process_time()

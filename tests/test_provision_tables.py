@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,24 @@ def test_columns_are_settings_tables_and_variables(tmp_path: Path) -> None:
 def test_spreadsheets_of_other_countries_write_semicolons(tmp_path: Path) -> None:
     (row,) = fleet_of(tmp_path, "name;place\r\nNorth;a, b\r\n").rows
     assert (row.name, row.tables["variables"]["place"], row.free) == ("North", "a, b", True)
+
+
+def test_columns_that_a_spreadsheet_left_empty_mean_nothing_until_something_stands_in_them(tmp_path: Path) -> None:
+    (row,) = fleet_of(tmp_path, "name,,place,,\nNorth,,up,,\n").rows
+    assert row.tables["variables"] == {"name": "North", "place": "up"}
+    found = problems_of(tmp_path, "name,,place,,\nNorth,35 degC,up,,x\n")
+    assert found == [
+        "fleet.csv:2:2: '35 degC' stands in a column that has no name",
+        "fleet.csv:2:5: 'x' stands in a column that has no name",
+    ]
+
+
+def test_a_table_without_end_is_refused_soon(tmp_path: Path) -> None:
+    with pytest.raises(Problems, match="no fleet is longer than 1000000 bytes"):
+        fleet_of(tmp_path, "serial,name\n" + "".join(f"S{number},N{number}\n" for number in range(100_000)))
+    began_s = time.process_time()
+    assert problems_of(tmp_path, "," * 900_000)
+    assert time.process_time() - began_s < 20
 
 
 def test_a_name_is_no_template(tmp_path: Path) -> None:

@@ -20,9 +20,15 @@ _ALIASES = {"µs": "us"}
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-zµ]+)\s*", re.ASCII)
 
 
+_MOST_CHARACTERS = 100
+"""Longer than whatever somebody means; numbers without end would be told in sentences without end."""
+
+
 def parse_duration_us(text: str) -> int:
     """Microseconds in "30d", "16ms", "1.5h" or "2h30min"; UsageError for anything else, a bare number included."""
     words = text.strip()
+    if len(words) > _MOST_CHARACTERS:
+        raise UsageError(f"{words[:20]!r}... is no duration: no more than {_MOST_CHARACTERS} characters make one")
     parts = list(_PART.finditer(words))
     units = [_ALIASES.get(part[2], part[2]) for part in parts]
     whole = "".join(part[0] for part in parts) == words

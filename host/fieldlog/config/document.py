@@ -66,16 +66,23 @@ class Document:
 
 def read_file(path: FilePath) -> Document:
     """`parse` of a file; raises Problems for what is no text, UsageError for what is not there, FieldlogError for what cannot be read."""
+    return parse(_decoded(read_bytes(path, "configuration"), str(path)), str(path))
+
+
+def read_bytes(path: FilePath, what: str) -> bytes:
+    """What a file holds that is not endless; `what` it is meant to be. Raises as `read_file` does."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except FileNotFoundError as error:
         raise UsageError(f"{path} cannot be read: there is no such file. Nothing was changed") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{path} cannot be read: it is a folder. Nothing was changed") from error
     except OSError as error:
         raise FieldlogError(f"{path} cannot be read: {error.strerror or error}. Nothing was changed") from error
     if len(data) > MOST_BYTES:
-        raise Problems((Problem(None, f"no configuration is longer than {MOST_BYTES} bytes"),), str(path))
-    return parse(_decoded(data, str(path)), str(path))
+        raise Problems((Problem(None, f"no {what} is longer than {MOST_BYTES} bytes"),), str(path))
+    return data
 
 
 def _decoded(data: bytes, name: str) -> str:

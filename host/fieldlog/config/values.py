@@ -22,6 +22,8 @@ _FORMATS = {SettingType.I32: "<i", SettingType.U32: "<I", SettingType.I64: "<q",
 _INTEGERS = (SettingType.I32, SettingType.U32, SettingType.I64)
 SWITCH_WORDS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
 _LIMIT = 2**64
+_MOST_SHOWN = 80
+"""Of a value that does not fit; its beginning is enough to know it by."""
 _FLOAT_LIMIT = 2**128  # where 32-bit floats end; larger whole numbers cannot even be compared as floats
 LEAST_STEP = 2.0**-126  # the smallest 32-bit float that has all its digits
 _F32_PRECISION = Fraction(1, 2**22)  # a step is reckoned in 32 bits on the device, and rounded twice
@@ -156,7 +158,7 @@ def encode_given(setting: Setting, item: object) -> bytes:
             raise
         own = f"{_value_text(value)} {unit_name(setting.unit)}".rstrip()
         meaning = f"that is {own}, and " if is_converted(item, setting.unit) else ""
-        raise UsageError(f"{setting.key} cannot be {item!r}: {meaning}it takes {allowed(setting)}") from None
+        raise UsageError(f"{setting.key} cannot be {_value_text(item)}: {meaning}it takes {allowed(setting)}") from None
 
 
 def parse_words(setting: Setting, words: str) -> Value:
@@ -186,7 +188,7 @@ def _whole_number(setting: Setting, words: str) -> int:
             about = f"that is {float(number):g} {unit_name(setting.unit)}".rstrip()
         except OverflowError:
             raise _unfit(setting, words) from None
-        raise UsageError(f"{setting.key} cannot be {words!r}: {about}, and it takes {allowed(setting)}")
+        raise UsageError(f"{setting.key} cannot be {_value_text(words)}: {about}, and it takes {allowed(setting)}")
     return int(number)
 
 
@@ -210,7 +212,9 @@ def _quantity(setting: Setting, words: str) -> Fraction:
     try:
         return quantity(words, setting.unit)
     except UsageError as error:
-        raise UsageError(f"{setting.key} cannot be {words!r}: {error}. It takes {allowed(setting)}") from error
+        raise UsageError(
+            f"{setting.key} cannot be {_value_text(words)}: {error}. It takes {allowed(setting)}"
+        ) from error
 
 
 def value_of(setting: Setting, item: object) -> Value:
@@ -336,6 +340,8 @@ def _unfit(setting: Setting, value: Value) -> UsageError:
 
 
 def _value_text(value: Value) -> str:
+    if isinstance(value, (str, bytes)) and len(value) > _MOST_SHOWN:
+        return f"{_value_text(value[:_MOST_SHOWN])}..."
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, bool):

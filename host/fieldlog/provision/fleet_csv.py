@@ -48,10 +48,11 @@ def _delimiter(text: str) -> str:
 
 
 def _check_header(header: Sequence[str], wrong: Wrong) -> None:
+    seen: set[str] = set()
     for at, name in enumerate(header):
         place = Place(1, at + 1)  # the column of the table
         table, dot, key = name.partition(".")
-        if name in header[:at]:
+        if name in seen:
             wrong.tell(Problem(place, f"there are two columns {name!r}"))
         elif name == "image":
             wrong.tell(Problem(place, "firmware is for all devices, and no column: give --image"))
@@ -64,6 +65,7 @@ def _check_header(header: Sequence[str], wrong: Wrong) -> None:
         elif "." in name and "/" not in name and name.partition(".")[0] not in _TABLES:
             hint = nearest(name.partition(".")[0], _TABLES) or f"There are {', '.join(_TABLES)}"
             wrong.tell(Problem(place, f"the column {name!r} is of no table. {hint}"))
+        seen |= {name} if name else set()  # spreadsheets leave empty columns behind
 
 
 def _row(header: Sequence[str], cells: Sequence[str], line: int, number: int, wrong: Wrong) -> tuple[Draft, str]:
@@ -72,7 +74,10 @@ def _row(header: Sequence[str], cells: Sequence[str], line: int, number: int, wr
         wrong.tell(Problem(Place(line, len(header) + 1), f"{len(cells)} cells stand below {len(header)} columns"))
     for at, (name, cell) in enumerate(zip(header, cells, strict=False)):
         text = cell.strip()
-        if not text or not name:
+        if not text:
+            continue
+        if not name:
+            wrong.tell(Problem(Place(line, at + 1), f"{text!r} stands in a column that has no name"))
             continue
         try:
             config = text if name == "config" else config

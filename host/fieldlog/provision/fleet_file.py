@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from fieldlog.config.document import Document, parse, read_file
+from fieldlog.config.document import Document, parse, read_bytes, read_file
 from fieldlog.config.model import Place, Problem
 from fieldlog.config.schema import nearest
 from fieldlog.config.template import TABLES
@@ -36,9 +36,7 @@ def read_fleet(path: Path, config: Path | None = None) -> Fleet:
 
 def _read_csv(path: Path, config: Path | None) -> Fleet:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise FieldlogError(f"{path} cannot be read: {error.strerror or error}. Nothing was changed") from error
+        text = read_bytes(path, "fleet").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no UTF-8 text: save it as CSV in UTF-8. Nothing was changed") from error
     wrong = Wrong()
