@@ -253,6 +253,19 @@ def test_a_restart_that_the_link_survives_is_noticed() -> None:
     assert len(ticks(events[events.index(told) :])) > 200
 
 
+def test_after_a_restart_nothing_is_counted_by_the_count_of_before() -> None:
+    bench = recording()
+
+    def restart(bench: Bench, cable: Cable) -> None:
+        bench.power_cycle()
+        cable.pull(5)
+
+    events = seen(bench, 9, (0.5, restart))
+    (told,) = [event for event in events if isinstance(event, Restarted)]
+    assert lost(events) == 0
+    assert len(ticks(events[events.index(told) :])) > 50
+
+
 def test_another_device_in_its_place_is_not_followed() -> None:
     bench = recording()
 
@@ -297,8 +310,10 @@ def test_a_faster_session_loses_nothing() -> None:
         bench.arm(streams=(StreamPeriod(s=1, us=10_000),), wrap=True)
 
     events = seen(bench, 7, (3, faster))
+    steps = np.rint(np.diff(ticks(events)) / 327.68)
     assert lost(events) == 0
-    assert len(ticks(events)) > 350
+    assert len(steps) > 350
+    assert set(steps[steps.tolist().index(1) :]) == {1}, "nor is it passed over when the new session is noticed"
 
 
 def test_streams_and_channels_are_chosen_by_name() -> None:
