@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
-from math import log
 from pathlib import Path
 from shutil import copytree
 
@@ -113,13 +112,13 @@ class Devices:
 
 
 def measure(line: Line, devices: Devices, target_s: float) -> LineResult:
-    """All clients over one line, one after another; a pull takes about `target_s`, storing and blocks a part of that.
+    """All clients over one line, one after another; a pull takes `target_s` to twice that, storing and blocks a part of that.
 
     Where nothing paces the line, the machine's other work does: there all take turns, and each one's middle turn counts.
     """
     round_trip_s = None if not line.baud else line.expected_round_trip_s
     wanted = _UNPACED_SIZE if round_trip_s is None else target_s * line.reach(round_trip_s)
-    size = min((*_SIZES, _UNPACED_SIZE), key=lambda size: abs(log(size / wanted)))
+    size = next((size for size in _SIZES if size >= wanted), _UNPACED_SIZE)
     with devices.device(line, size) as (device, content):
         turns = [_turn(line, device, content) for _ in range(1 if line.baud else _TURNS)]
     cells = [_middle(same) for same in zip(*(cells for _, cells in turns), strict=True)]
