@@ -225,6 +225,14 @@ def test_the_command_draws_events_thresholds_and_a_table(archive: Archive, tmp_p
     assert "<open>" not in target.read_text()
 
 
+def test_the_command_writes_a_page(archive: Archive, tmp_path: Path) -> None:
+    target = tmp_path / "plot.html"
+    assert plot(archive, "-o", str(target), "--threshold", "temperature>22", "--theme", "dark") == 0
+    assert "window \\u003copen\\u003e" in target.read_text()
+    assert plot(archive, "-o", str(target)) != 0
+    assert plot(archive, "-o", str(target), "--force") == 0
+
+
 def test_since_counts_from_the_newest_reading(
     archive: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,6 +256,8 @@ def test_since_counts_from_the_newest_reading(
         (("--start", "2030-01-01"), "nothing to plot"),
         (("--channels", "pressure"), "no channel 'pressure'"),
         (("--device", "nobody"), "nobody"),
+        (("-o", "plot.html", "--stats"), "a page has no table"),
+        (("-o", "plot.gif"), ".html"),
         (("-o", "missing/folder/plot.png"), "missing"),
     ],
 )

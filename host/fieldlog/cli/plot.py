@@ -18,11 +18,9 @@ from fieldlog.text import count
 from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from fieldlog.archive.readings import Readings
     from fieldlog.archive.store import Archive
-    from fieldlog.plot import Limit
+    from fieldlog.plot import Limit, Line
 
 _THRESHOLD = re.compile(r"(?P<channel>.+?)\s*(?P<side>[<>])\s*(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)")
 
@@ -50,7 +48,7 @@ class _Wish:
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("fieldlog.png"),
     show_default=True,
-    help="File; its ending says whether it is PNG, SVG or PDF.",
+    help="File; its ending says whether it is PNG, SVG, PDF, or HTML to zoom in.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--title", metavar="TEXT", help="Title; else the device and its sessions.")
@@ -89,42 +87,51 @@ def plot(
     from fieldlog import plot as plots
 
     check_target(target, force=force)
-    plots.check_format(target)
+    page = plots.check_format(target, page=True) == "html"
+    if page and stats:
+        raise UsageError(
+            "--stats is for pictures, and a page has no table. Nothing was plotted; leave it out, or end in .png"
+        )
     limits = tuple(map(_limit, thresholds))
     wish = _Wish(title, plots.zone(tz), limits, compare, events, stats, theme)
     with wanted.open() as archive:
         readings = wanted.readings(archive)
         _require_channels(readings, limits)
-        figure, number = _drawn(archive, readings, wish)
+        lines, number = _lines(archive, readings, wish, page=page)
+        _save(lines, readings, wish, target, page=page)
         problems = readings.problems
-    path = plots.save(figure, target)
     output.result(
-        {"file": str(path), "readings": number},
-        lambda: output.line(f"{count(number, 'reading')} plotted to {path}"),
+        {"file": str(target), "readings": number},
+        lambda: output.line(f"{count(number, 'reading')} plotted to {target}"),
     )
     for problem in problems:
         output.warn(problem)
 
 
-def _drawn(archive: Archive, readings: Readings, wish: _Wish) -> tuple[Figure, int]:
-    """The figure, and how many readings it shows."""
+def _lines(archive: Archive, readings: Readings, wish: _Wish, *, page: bool) -> tuple[list[Line], int]:
+    """As many columns as what is drawn has room for, and how many readings there are."""
     from fieldlog import pictures
     from fieldlog import plot as plots
 
     several = len({source.info.uid for source in readings.sources}) > 1
-    lines, number = pictures.lines(
-        pictures.find(archive, readings), plots.columns_for(), wish.limits, spread=wish.stats, with_label=several
-    )
+    n_columns = plots.page_columns(len(readings.sources) * len(_drawn(readings))) if page else plots.columns_for()
+    found = pictures.find(archive, readings)
+    return pictures.lines(found, n_columns, wish.limits, spread=wish.stats, with_label=several)
+
+
+def _save(lines: list[Line], readings: Readings, wish: _Wish, target: Path, *, page: bool) -> None:
+    from fieldlog import pictures
+    from fieldlog import plot as plots
+
+    told = pictures.events(readings) if wish.events else []
+    title = _title(readings) if wish.title is None else wish.title
+    if page:
+        plots.save_page(lines, target, title=title, tz=wish.tz, events=told, compare=wish.compare, theme=wish.theme)
+        return
     figure = plots.timeseries(
-        lines,
-        title=_title(readings) if wish.title is None else wish.title,
-        tz=wish.tz,
-        events=pictures.events(readings) if wish.events else (),
-        stats=wish.stats,
-        compare=wish.compare,
-        theme=wish.theme,
+        lines, title=title, tz=wish.tz, events=told, stats=wish.stats, compare=wish.compare, theme=wish.theme
     )
-    return figure, number
+    plots.save(figure, target)
 
 
 def _title(readings: Readings) -> str:
@@ -150,10 +157,16 @@ def _limit(text: str) -> Limit:
     return Limit(match["channel"], float(match["value"]), below=match["side"] == "<")
 
 
+def _drawn(readings: Readings) -> list[str]:
+    """The names of the channels that are wanted."""
+    known = dict.fromkeys(name for source in readings.sources for name in source.schemas.channel_names())
+    wanted = readings.selection.channels
+    return [name for name in known if wanted is None or name in wanted]
+
+
 def _require_channels(readings: Readings, limits: tuple[Limit, ...]) -> None:
     """Thresholds are about channels that are drawn."""
-    known = dict.fromkeys(name for source in readings.sources for name in source.schemas.channel_names())
-    drawn = [name for name in known if readings.selection.channels is None or name in readings.selection.channels]
+    drawn = _drawn(readings)
     for limit in limits:
         if limit.channel not in drawn:
             raise UsageError(

@@ -6,6 +6,7 @@ that has the shape of the archive's series. matplotlib is imported when a figure
 
 from fieldlog.plot.events import Event
 from fieldlog.plot.lines import Line, Overview
+from fieldlog.plot.page import page_columns, save_page
 from fieldlog.plot.reduce import Grid, Limit
 from fieldlog.plot.save import check_format, save
 from fieldlog.plot.timeseries import columns_for, timeseries
@@ -21,7 +22,9 @@ __all__ = [
     "Trace",
     "check_format",
     "columns_for",
+    "page_columns",
     "save",
+    "save_page",
     "timeseries",
     "traces",
     "zone",

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
+PAGE = "html"
 
 
-def check_format(path: Path) -> str:
-    """The format that the suffix of `path` names; raises UsageError for any other than PNG, SVG and PDF."""
+def check_format(path: Path, *, page: bool = False) -> str:
+    """The format that the suffix of `path` names: PNG, SVG, PDF or, where it may be a `page`, HTML; else UsageError."""
     kind = path.suffix.lower().lstrip(".")
-    if kind not in FORMATS:
-        raise UsageError(f"cannot write a plot as {path.name!r}. Nothing was written; end it in .png, .svg or .pdf")
+    if kind not in FORMATS and not (page and kind == PAGE):
+        endings = ".png, .svg, .pdf or .html" if page else ".png, .svg or .pdf"
+        raise UsageError(f"cannot write a plot as {path.name!r}. Nothing was written; end it in {endings}")
     return kind
 
 

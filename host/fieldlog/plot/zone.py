@@ -26,6 +26,13 @@ def zone(name: str | tzinfo) -> tzinfo:
         ) from error
 
 
+def zone_name(tz: tzinfo) -> str:
+    """As browsers know it: an IANA name, UTC, or an offset such as +05:30."""
+    if isinstance(tz, ZoneInfo) and tz.key:
+        return tz.key
+    return "UTC" if tz is UTC else _offset(_EPOCH, tz).removeprefix("UTC")
+
+
 def axis_label(tz: tzinfo, begin_us: int, end_us: int) -> str:
     """`time (UTC+00:00)`; with the zone's name, and both offsets when daylight saving begins or ends in between."""
     step_us = max((end_us - begin_us) // 400, 1)

@@ -1,0 +1,194 @@
+"""One HTML file to zoom and pan in, with everything in it: no other file, no network, nothing from elsewhere.
+
+Rule of this module: text from devices goes into JSON alone, in which no character can end a script, and the page's own
+program (`page.js`) never makes markup of it. A policy in the page forbids whatever is not the page's own, by its hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldlog.plot.events import MEANINGS, Event
+from fieldlog.plot.lines import Line, lines_of, nothing_to_plot
+from fieldlog.plot.reduce import Limit, uncovered
+from fieldlog.plot.style import DASHES, THEMES, Theme, clean, unit_sign
+from fieldlog.plot.trace import Floats, Micros, Trace
+from fieldlog.plot.zone import zone, zone_name
+from fieldlog.whole_file import whole_file
+
+_BUDGET = 3_300_000
+"""Bytes of numbers; base64 makes a third more of them."""
+_TIME_BYTES, _REDUCED_BYTES = 4, 6
+_MOST_COLUMNS = 150_000
+_MOST_SPANS = 5000
+_TEXT = 200
+_MOST = 1e38
+
+
+def page_columns(n_lines: int) -> int:
+    """How many columns lines may have so that a page of so many of them stays below 5 MB."""
+    return max(1000, min(_MOST_COLUMNS, _BUDGET // (max(n_lines, 1) * (_TIME_BYTES + _REDUCED_BYTES))))
+
+
+def save_page(
+    traces: Iterable[Trace | Line],
+    path: str | Path,
+    *,
+    title: str = "",
+    tz: str | tzinfo = "UTC",
+    events: Iterable[Event] = (),
+    limits: Sequence[Limit] = (),
+    compare: bool = True,
+    theme: str = "light",
+) -> Path:
+    """Write lines (reduced to `page_columns`) or traces as one HTML file; returns the path.
+
+    UsageError when there is nothing to draw, FieldlogError when the file cannot be written.
+    """
+    target = Path(path)
+    lines = _lines(list(traces), limits)
+    text = _page(lines, clean(title), zone(tz), tuple(events), compare=compare, theme=THEMES[theme])
+    with whole_file(target) as aside:
+        aside.write_text(text, encoding="utf-8")
+    return target
+
+
+def _lines(given: list[Trace | Line], limits: Sequence[Limit]) -> list[Line]:
+    raw = [trace for trace in given if isinstance(trace, Trace)]
+    made = [line for line in given if isinstance(line, Line)]
+    found = [*made, *(lines_of(raw, page_columns(len(given)), limits) if raw else [])]
+    if not found:
+        raise nothing_to_plot()
+    return found
+
+
+class _Arrays:
+    """The numbers of a page; what several lines share stands there once."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._known: dict[bytes, int] = {}
+
+    def add(self, numbers: npt.NDArray[Any]) -> int:
+        data = numbers.astype(numbers.dtype.newbyteorder("<")).tobytes()
+        key = hashlib.blake2b(data).digest() + str(numbers.dtype).encode()
+        if key not in self._known:
+            self._known[key] = len(self.texts)
+            self.texts.append(base64.b64encode(data).decode())
+        return self._known[key]
+
+
+def _page(
+    lines: Sequence[Line], title: str, tz: tzinfo, events: Sequence[Event], *, compare: bool, theme: Theme
+) -> str:
+    groups: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        groups.setdefault(("" if compare else line.label, line.unit), []).append(line)
+    begin_us = min(int(line.runs[0].min()) for line in lines)
+    end_us = max(int(line.runs[1].max()) for line in lines)
+    unit_us = max(1, -(-(end_us - begin_us) // (2**32 - 1)))
+    arrays = _Arrays()
+    drawn = _Drawn(
+        arrays, theme, begin_us, unit_us, small=_is_much(lines), labelled=len({line.label for line in lines}) > 1
+    )
+    told = {
+        "title": title,
+        "zone": zone_name(tz),
+        "begin": begin_us / 1000,
+        "end": end_us / 1000,
+        "tick": unit_us / 1000,
+        "theme": {name: getattr(theme, name) for name in ("background", "text", "edge", "grid", "gap")},
+        "panels": [_panel(group, drawn) for group in groups.values()],
+        "events": [
+            [event.utc_us / 1000, event.kind, clean(event.text, _TEXT) or MEANINGS[event.kind]]
+            for event in events
+            if begin_us <= event.utc_us <= end_us
+        ],
+    }
+    return _filled(title, told | {"arrays": arrays.texts})
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What all lines of a page have in common: `small` ones have values of two bytes, `labelled` ones tell their device."""
+
+    arrays: _Arrays
+    theme: Theme
+    begin_us: int
+    unit_us: int
+    small: bool
+    labelled: bool
+
+
+def _is_much(lines: Sequence[Line]) -> bool:
+    """Whether values of four bytes would take too much of the page."""
+    return sum(len(line.columns.utc_us) * (12 if line.columns.reduced else 4) for line in lines) > _BUDGET * 2 // 3
+
+
+def _panel(group: Sequence[Line], drawn: _Drawn) -> dict[str, Any]:
+    lines = [_line(line, index, drawn) for index, line in enumerate(group)]
+    return {"unit": unit_sign(group[0].unit), "gaps": _gaps(group), "lines": lines}
+
+
+def _line(line: Line, index: int, drawn: _Drawn) -> dict[str, Any]:
+    colours = drawn.theme.colours
+    columns = line.columns
+    rows, lowest, highest = _finite((columns.low, columns.mean, columns.high) if columns.reduced else (columns.mean,))
+    step = (highest - lowest) / 65535 or 1.0
+    add = drawn.arrays.add
+    return {
+        "name": clean(line.full_name if drawn.labelled else line.name, _TEXT),
+        "colour": colours[index % len(colours)],
+        "dash": DASHES[index // len(colours) % len(DASHES)],
+        "limits": [[limit.value, limit.below] for limit in line.figures.limits],
+        "times": add(((columns.utc_us - drawn.begin_us) // drawn.unit_us).astype(np.uint32)),
+        "starts": add(np.flatnonzero(columns.starts).astype(np.uint32)),
+        "values": [add(_small(row, lowest, step) if drawn.small else row.astype(np.float32)) for row in rows],
+        "scale": [lowest, step] if drawn.small else None,
+        "range": [lowest, highest],
+    }
+
+
+def _finite(rows: Sequence[Floats]) -> tuple[list[Floats], float, float]:
+    """Rows within what a page can show, and their lowest and highest: an infinite value is at the end of the others."""
+    there = np.concatenate(rows)
+    there = np.clip(there[np.isfinite(there)], -_MOST, _MOST)
+    lowest, highest = (float(there.min()), float(there.max())) if len(there) else (0.0, 0.0)
+    return [np.clip(np.nan_to_num(row, nan=lowest), lowest, highest) for row in rows], lowest, highest
+
+
+def _small(values: Floats, lowest: float, step: float) -> npt.NDArray[np.uint16]:
+    return np.clip(np.rint((values - lowest) / step), 0, 65535).astype(np.uint16)
+
+
+def _gaps(group: Sequence[Line]) -> list[list[float]]:
+    begins, ends = uncovered([line.logged for line in group])
+    longest: Micros = np.sort(np.argsort(begins - ends, kind="stable")[:_MOST_SPANS])
+    return [
+        [begin / 1000, end / 1000] for begin, end in zip(begins[longest].tolist(), ends[longest].tolist(), strict=True)
+    ]
+
+
+def _filled(title: str, told: dict[str, Any]) -> str:
+    here = files("fieldlog.plot")
+    program = here.joinpath("page.js").read_text(encoding="utf-8")
+    hashed = base64.b64encode(hashlib.sha256(program.encode()).digest()).decode()
+    data = json.dumps(told, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        data = data.replace(character, f"\\u{ord(character):04x}")
+    page = here.joinpath("page.html").read_text(encoding="utf-8")
+    parts = {"TITLE": html.escape(title or "fieldlog"), "HASH": hashed, "DATA": data, "PROGRAM": program}
+    head, *rest = page.split("@@")  # @@NAME@@: every second piece is a name
+    return head + "".join(parts[name] + text for name, text in zip(rest[::2], rest[1::2], strict=True))

@@ -1,0 +1,175 @@
+"""The page to zoom in: small, whole in one file, text from devices stays text, and every spike is where it lies."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from browser import CHROMIUM, Page, browser
+from fieldlog.plot import Event, Limit, Overview, Trace, page_columns, save_page
+from fieldlog.plot.reduce import Grid
+from fieldlog_protocol.errors import UsageError
+
+NEW_YEAR_US = 1_356_998_400_000_000
+HOUR_US = 3_600_000_000
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&'\"\u2028"
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: Debian's package is `chromium`")
+
+
+def trace(values: Any, *, name: str = "T", unit: str = "Cel", step_us: int = HOUR_US) -> Trace:
+    column = np.asarray(values, dtype=np.float64)
+    return Trace(name, unit, NEW_YEAR_US + np.arange(len(column), dtype=np.int64) * step_us, column)
+
+
+def told(path: Path) -> dict[str, Any]:
+    text = path.read_text(encoding="utf-8")
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text)
+    return dict(json.loads(data))
+
+
+def test_text_from_devices_is_no_markup(tmp_path: Path) -> None:
+    path = save_page(
+        [trace([1, 2], name=HOSTILE, unit=HOSTILE)],
+        tmp_path / "page.html",
+        title=HOSTILE,
+        events=[Event(NEW_YEAR_US, "mark", HOSTILE)],
+    )
+    text = path.read_text(encoding="utf-8")
+    assert text.count("<script") == 2
+    assert "<img" not in text
+    assert "http" not in re.sub(r"http-equiv", "", text)
+    assert "<script>alert(1)</script>" in told(path)["panels"][0]["lines"][0]["name"]
+
+
+def test_nothing_to_draw_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to plot"):
+        save_page([trace([float("nan")])], tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten million readings in three channels of which one has a spike of a single reading."""
+    n, batch = 10_000_000, 1 << 18
+    times = NEW_YEAR_US + np.arange(n, dtype=np.int64) * 1_000_000
+    overview = Overview(Grid(int(times[0]), int(times[-1]), page_columns(3)), [Limit("a", 50.0)])
+    wave = np.sin(np.arange(batch) / 1000)
+    for begin in range(0, n, batch):
+        part = times[begin : begin + batch]
+        spiked = wave[: len(part)].copy()
+        if begin <= 7_654_321 < begin + batch:
+            spiked[7_654_321 - begin] = 100.0
+        columns = [spiked, wave[: len(part)] * 3, wave[: len(part)] - 9]
+
+        class Some:
+            label = ""
+            utc_us, starts = part, np.zeros(len(part), np.bool_)
+            channels = tuple(Trace(name, "Cel", part[:0], wave[:0]) for name in "abc")
+
+        some = Some()
+        some.columns = columns  # type: ignore[attr-defined]
+        overview.add(overview.reduce(some))  # type: ignore[arg-type]
+    return save_page(overview.lines(), tmp_path_factory.mktemp("page") / "large.html", title="large")
+
+
+def test_ten_million_readings_stay_below_five_megabytes(large: Path) -> None:
+    assert 1_000_000 < large.stat().st_size < 5_000_000
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with browser() as opened:
+        yield opened
+
+
+def view(page: Page) -> tuple[float, float]:
+    begin, end = page.evaluate("[Number(plot.dataset.begin), Number(plot.dataset.end)]")
+    return begin, end
+
+
+def read_out(page: Page) -> str:
+    return str(page.evaluate("document.getElementById('read').textContent"))
+
+
+def x_of(page: Page, moment_ms: float) -> float:
+    begin, end = view(page)
+    width = page.evaluate("plot.clientWidth") - 84
+    return float(70 + (moment_ms - begin) / (end - begin) * width)
+
+
+def assert_quiet(page: Page, path: Path) -> None:
+    assert page.complaints == []
+    assert page.requests == [path.as_uri()]
+
+
+@needs_browser
+def test_a_spike_is_found_by_zooming_in_on_it(page: Page, large: Path) -> None:
+    page.open(large)
+    spike_ms = NEW_YEAR_US / 1000 + 7_654_321_000
+    for _ in range(8):
+        x = x_of(page, spike_ms)
+        page.mouse("mouseWheel", x, 300, deltaX=0, deltaY=-500)
+    begin, end = view(page)
+    assert end - begin < 10_000_000_000 * 0.01
+    assert begin < spike_ms < end
+    page.mouse("mouseMoved", x_of(page, spike_ms), 300)
+    assert "to 100.0" in read_out(page)
+    assert_quiet(page, large)
+
+
+@needs_browser
+def test_zooming_moving_and_back(page: Page, tmp_path: Path) -> None:
+    path = save_page(
+        [trace(np.arange(1000) / 10, name="air"), trace(np.arange(1000) % 7, name=HOSTILE, unit="%")],
+        tmp_path / "page.html",
+        title=HOSTILE,
+        tz="America/New_York",
+        events=[Event(NEW_YEAR_US + 500 * HOUR_US, "mark", HOSTILE)],
+        limits=[Limit("air", 60.0)],
+    )
+    page.open(path)
+    whole = view(page)
+    assert whole == (NEW_YEAR_US / 1000, NEW_YEAR_US / 1000 + 999 * 3_600_000)
+    middle = NEW_YEAR_US / 1000 + 500 * 3_600_000
+    page.mouse("mouseMoved", x_of(page, middle), 200)
+    assert "air: 50.0" in read_out(page)
+    assert re.match(r"2013-01-21 1[45]:", read_out(page))
+    assert "UTC-05:00" in read_out(page)
+    assert "alert(1)" in read_out(page)
+
+    page.mouse("mouseWheel", x_of(page, middle), 200, deltaX=0, deltaY=-1000)
+    near = view(page)
+    assert near[1] - near[0] < 0.3 * (whole[1] - whole[0])
+    assert abs(x_of(page, middle) - 600) < 60  # what is under the pointer stays there
+
+    page.mouse("mousePressed", 600, 200, button="left", clickCount=1)
+    page.mouse("mouseMoved", 700, 200, button="left", buttons=1)
+    page.mouse("mouseReleased", 700, 200, button="left", clickCount=1)
+    moved = view(page)
+    assert moved[0] < near[0]
+    assert moved[1] - moved[0] == pytest.approx(near[1] - near[0])
+
+    page.evaluate("plot.dispatchEvent(new KeyboardEvent('keydown', {key: '0'}))")
+    page.drawn()
+    assert view(page) == whole
+    assert page.picture().startswith(b"\x89PNG")
+    assert page.evaluate("document.querySelectorAll('img').length") == 0
+    assert_quiet(page, path)
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    "values", [[5.0], [1.0, float("nan"), 2.0], [0.0, 0.0], [1e-9, 2e-9], [1e12, 2e12], [float("inf"), 3.0, 1e300]]
+)
+def test_few_and_extreme_readings_are_drawn(page: Page, tmp_path: Path, values: list[float]) -> None:
+    path = save_page([trace(values)], tmp_path / "page.html")
+    page.open(path)
+    page.mouse("mouseMoved", 72, 200)
+    assert "T: " in read_out(page)
+    assert_quiet(page, path)
