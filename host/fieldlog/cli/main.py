@@ -88,10 +88,10 @@ def _unknown(name: str) -> str:
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="fieldlog %(version)s")
 def cli() -> None:
-    """Flash, configure, read out and plot embedded sensor loggers, over serial and UDP.
+    """Flash, configure, read out and plot embedded sensor loggers, over serial, BLE and UDP.
 
     The device is --device, else FIELDLOG_DEVICE, else the only one present: a port such as /dev/ttyACM0 or COM3,
-    usb:VID:PID, udp:HOST, or sim: for a simulated one.
+    usb:VID:PID, ble:NAME, udp:HOST, or sim: for a simulated one.
     """
 
 
