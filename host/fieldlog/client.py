@@ -220,17 +220,23 @@ class Client:
             raise self._timed_out(command, f"within {timeout_s:g} s") from None
 
     def start(
-        self, command: Command[Req, Rsp], message: Req, *, tries: int | None = None, service_s: float | None = None
+        self,
+        command: Command[Req, Rsp],
+        message: Req,
+        *,
+        tries: int | None = None,
+        service_s: float | None = None,
+        urgent: bool = False,
     ) -> Reply[Rsp]:
         """Send a request, or queue it while the window is full; await the result whenever convenient.
 
         `tries` above one counts only for commands that may be repeated. `service_s`: the device's own time, where it
-        differs from the command's. The result raises RefusedError, ProtocolError, RequestTimeout or LinkError.
+        differs from the command's. `urgent` is not held up by losses. The result raises RefusedError, ProtocolError, RequestTimeout or LinkError.
         """
         allowed = (tries or REPEATS) if command.repeatable else 1
         work_s = command.service_s if service_s is None else service_s
         patience_s = work_s if command.repeatable else max(work_s, _PATIENCE_S)
-        ask = Ask(command.op, command.group, command.id, encode_body(message), allowed, patience_s)
+        ask = Ask(command.op, command.group, command.id, encode_body(message), allowed, patience_s, urgent)
         reply: Reply[Rsp] = Reply(self.withdraw, command, ask)
         if self._down is not None:
             reply.set_exception(self._down)
@@ -249,6 +255,10 @@ class Client:
         if self._replies.pop(reply.ticket, None) is not None:
             self._session.cancel(reply.ticket, self._now())
             self._flush()
+
+    def spare(self, reply: Reply[Any]) -> None:
+        """Let a request run out: wait for its answer, and do not send it again."""
+        self._session.spare(reply.ticket)
 
     def _ask(self, reply: Reply[Any]) -> None:
         reply.ticket = self._session.ask(reply.ask, self._now())
@@ -311,6 +321,7 @@ class Client:
         reply = self._replies.pop(event.ticket, None)
         if reply is None or reply.done():
             return
+        reply.took_s = event.round_trip_s
         try:
             answer = decode_reply(event.packet.payload, reply.command)
             if self._piece and self._needs_another(reply, event.packet.payload):

@@ -22,13 +22,17 @@ from fieldlog_protocol.errors import LinkError, ProtocolError, RequestTimeout, V
 _FIRST_CHUNK_S = 40.0
 _LAST_CHUNK_S = 20.0
 _CHUNK_S = 2.0
+"""How long a device may work on a piece in the middle, as long as it is not known how quick it is."""
+_LEARNT_FROM = 16
+_LENIENCE = 4
+"""After so many pieces one may take so many times as long as the slowest of them."""
 _WRITE_UNIT = 8
 """Boot loaders in recovery take whole units of their flash only, of which this is the usual largest."""
 _MOST_BREAKS = 6
 """So often may a link break without anything getting further in between."""
 _MOST_SILENCES = 1
 """So often may a device that answers other things leave pieces unanswered without anything getting further."""
-_PROBES_S = (2.0, 4.0)
+_PROBES_S = (0.5, 1.0, 2.0, 4.0)
 """After so long a wait for what may take long, something quick is asked behind it."""
 _LEAST_FIRST = 32
 """Bytes of data that the first piece must carry: devices look for MCUboot's header in it (SMP.md section 6)."""
@@ -90,6 +94,8 @@ class _ImageTarget:
     sent: int = 0
     _reached: int = 0
     _first_s: float = _FIRST_CHUNK_S
+    _answered: int = 0
+    _slowest_s: float = 0.0
 
     async def begin(self) -> None:
         """The first piece itself begins an upload; who wants it, at first or again, may be another device by now."""
@@ -108,21 +114,31 @@ class _ImageTarget:
     def send(self, offset: int, size: int) -> Reply[commands.ImageUploadResponse]:
         """Pieces that may take long are sent once: before one is sent again, it is looked who is there."""
         last = offset + size == len(self.data)
-        work_s = self._first_s if offset == 0 else _LAST_CHUNK_S if last else _CHUNK_S
+        work_s = self._first_s if offset == 0 else _LAST_CHUNK_S if last else None
         if offset == 0:
             self._first_s = _LAST_CHUNK_S  # whatever is to be erased is erased by then
         self.sent += size
         self._reached = max(self._reached, offset + size)
         request = self._request(offset, self.data[offset : offset + size])
         client = self.link.device.client
-        if work_s == _CHUNK_S:
-            return client.start(commands.UPLOAD, request, service_s=work_s)
+        if work_s is None:
+            return client.start(commands.UPLOAD, request, service_s=self._piece_s)
         reply = client.start(commands.UPLOAD, request, service_s=work_s, tries=1)
         asyncio.get_running_loop().call_later(_PROBES_S[0], self._probe, reply, _PROBES_S[1:])
         return reply
 
+    @property
+    def _piece_s(self) -> float:
+        """How long the device may work on a piece in the middle before it is sent again."""
+        if self._answered < _LEARNT_FROM:
+            return _CHUNK_S
+        return min(_CHUNK_S, _LENIENCE * self._slowest_s)
+
     async def wanted(self, reply: Reply[commands.ImageUploadResponse]) -> int:
         answer = await reply
+        if answer.off and reply.ask.tries > 1:
+            self._answered += 1
+            self._slowest_s = max(self._slowest_s, reply.took_s)
         if answer.off > len(self.data):
             raise ProtocolError(
                 f"the device wants byte {answer.off} of an image of {len(self.data)}. It still runs what it ran; erase "
@@ -140,7 +156,7 @@ class _ImageTarget:
         """Requests are answered in order: where one is that was asked behind it, the piece was lost."""
         if reply.done():
             return
-        probe = self.link.device.client.start(os.PARAMS, Empty(), tries=1)
+        probe = self.link.device.client.start(os.PARAMS, Empty(), tries=1, urgent=True)
         probe.add_done_callback(partial(self._probed, reply, later_s))
 
     def _probed(

@@ -22,7 +22,8 @@ class Reply(asyncio.Future[Rsp]):
     """A reply to come. Cancelling it, or the task that awaits it, takes the request back.
 
     `then` is called at once when the device has answered, whatever it said, before whoever awaits the reply gets its
-    turn: to ask for the next thing while the device works. It must be quick and raise nothing.
+    turn: to ask for the next thing while the device works. It must be quick and raise nothing. `took_s`: from when it was
+    sent, for the last time, until it was answered.
     """
 
     def __init__(self, withdraw: Callable[[Reply[Any]], None], command: Command[Any, Rsp], ask: Ask) -> None:
@@ -30,6 +31,7 @@ class Reply(asyncio.Future[Rsp]):
         self.command = command
         self.ask = ask
         self.ticket = -1
+        self.took_s = 0.0
         self.no_memory = 0
         self.garbled = 0
         self.then: Callable[[], None] | None = None

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from fieldlog.client import Client
 from fieldlog.reply import Reply, arrival
 from fieldlog_protocol.commands import Message
-from fieldlog_protocol.errors import ProtocolError, RequestTimeout
+from fieldlog_protocol.errors import LinkError, ProtocolError, RequestTimeout
 from fieldlog_protocol.wire import HEADER_SIZE, encode_body
 
 OnProgress = Callable[[int, int], None]
@@ -25,6 +25,12 @@ OnProgress = Callable[[int, int], None]
 AHEAD = 2
 """Requests that wait beyond the window, so that one goes out in the moment an answer comes in."""
 _SETBACKS = 8
+_MOST_TIMEOUTS = 4
+_MOST_TIMEOUTS_REPEATED = 3
+"""So often in a row may a piece meet with silence, fewer where the session repeats it: where each tenth message is lost,
+twice is nothing special."""
+_OVERTAKEN = 3
+"""A piece counts as lost when so many later ones were answered, where datagrams may overtake each other."""
 _WIDTHS = (0, 23, 0xFF, 0xFFFF, 0xFFFF_FFFF)
 """The largest offsets of each length in CBOR; offset 0 carries more beside."""
 _TWO_LINES = 180
@@ -137,7 +143,7 @@ async def upload(
                 offset = state.done
             except RequestTimeout:
                 sender.forget()
-                _slow_down(state)
+                _slow_down(state, client.ordered, reply.ask.tries)
                 continue
             if offset == end:
                 state.advance(offset)
@@ -177,8 +183,9 @@ class _Sender:
         size = min(state.size(self.target), self.total - state.sent)
         reply = self.target.send(state.sent, size)
         reply.then = self._answered
-        if self.client.ordered and self.under_way and reply.ask.tries == 1:
-            reply.add_done_callback(partial(_overtake, self.client, self.under_way[-1][1]))
+        behind = 1 if self.client.ordered else _OVERTAKEN
+        if len(self.under_way) >= behind and reply.ask.tries == 1:
+            reply.add_done_callback(partial(_overtake, self.client, self.under_way[-behind][1]))
         self.under_way.append((state.sent + size, reply))
         self._awaited += 1
         state.sent += size
@@ -190,11 +197,13 @@ class _Sender:
 
     async def run_out(self, offset: int) -> int:
         """Let what was sent be answered; the furthest offset named counts. Where that is wrong, the next answer says
-        so."""
+        so. None of it is sent again: the device wants something else by now."""
         self._ahead = 0
         waiting = sum(not reply.done() for _, reply in self.under_way) - self.client.window
         for _ in range(waiting):
             self.under_way.pop()[1].cancel()
+        for _, reply in self.under_way:
+            self.client.spare(reply)
         while self.under_way:
             _, reply = self.under_way.popleft()
             try:
@@ -214,18 +223,19 @@ class _Sender:
 
 def _overtake(client: Client, earlier: Reply[Any], later: Reply[Any]) -> None:
     """The session repeats what it may; of what it may not, waiting longer brings nothing."""
-    if not later.cancelled() and not earlier.done():
+    if later.cancelled() or isinstance(later.exception(), LinkError):
+        return
+    if not earlier.done():
         client.give_up(earlier, Lost("a later piece was answered first"))
 
 
-def _slow_down(state: _State) -> None:
-    """A device that answers small messages and no large ones loses them in a short line queue."""
+def _slow_down(state: _State, ordered: bool, tries: int) -> None:
+    """On a stream, a device that answers small messages and no large ones loses them in a short line queue."""
     state.timeouts += 1
-    if state.timeouts > 1 and state.limit <= _TWO_LINES:
+    if state.timeouts > (_MOST_TIMEOUTS if tries == 1 else _MOST_TIMEOUTS_REPEATED):
         raise RequestTimeout(
             f"the device no longer answers at byte {state.done}. Check power and cable, then repeat the command"
         )
-    if state.timeouts > 1:
-        state.limit = _TWO_LINES
-        state.timeouts = 0
+    if state.timeouts > 1 and ordered:
+        state.limit = min(state.limit, _TWO_LINES)
     state.sent = state.done

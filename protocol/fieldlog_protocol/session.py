@@ -45,7 +45,8 @@ class Ask(NamedTuple):
 
     `tries`: how often it may be sent and meet with silence; 1 for what must not be repeated. What is lost while others
     are answered shows a line that loses, not a device that is gone, and is repeated oftener, without more patience.
-    `service_s`: time that the device may need before it answers, beyond the round trip.
+    `service_s`: time that the device may need before it answers, beyond the round trip. `urgent`: goes out at
+    once if the window that was set has room for it, even where it is narrower by now.
     """
 
     op: Op
@@ -54,6 +55,7 @@ class Ask(NamedTuple):
     payload: bytes
     tries: int = 1
     service_s: float = 0.0
+    urgent: bool = False
 
 
 class Answered(NamedTuple):
@@ -169,6 +171,9 @@ class Session:
         ticket = self._next_ticket
         self._next_ticket += 1
         self._pending[ticket] = _Pending(ask, ask.tries)
+        if ask.urgent and len(self._in_air) < self._window_limit:
+            self._send(ticket, now)
+            return ticket
         self._waiting.append(ticket)
         self._fill(now)
         return ticket
@@ -187,6 +192,12 @@ class Session:
         if not self._is_in_air(pending):
             del self._pending[ticket]
         self._fill(now)
+
+    def spare(self, ticket: int) -> None:
+        """Wait for the answer to what was sent, and send it no more; what is to go out at this moment still does."""
+        pending = self._pending.get(ticket)
+        if pending is not None:
+            pending.tries_left = 1 if ticket in self._waiting else 0
 
     def _is_in_air(self, pending: _Pending) -> bool:
         return any(self._in_air.get(attempt.key[0]) is attempt for attempt in pending.attempts)
