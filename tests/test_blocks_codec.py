@@ -207,6 +207,7 @@ def test_levels_and_trends_fill_blocks_alike_in_both_ways(seed: int) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 @two_ways
 @settings(deadline=None, max_examples=500)
 def test_frame_by_frame_and_bulk_give_the_same_bytes_in_the_full_campaign(

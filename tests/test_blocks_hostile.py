@@ -102,6 +102,7 @@ def test_lies_behind_a_valid_crc_are_refused() -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 def test_lies_behind_a_valid_crc_are_refused_in_the_full_campaign() -> None:
     run_lies(50_000, seed=22)
 
