@@ -22,6 +22,7 @@ from fieldlog.archive.series import Series
 from fieldlog.clock_model import UNBOUNDED, UNKNOWN_TIME, Quality
 from fieldlog.clock_sync import Sync
 from fieldlog.export import write_csv
+from fieldlog.export.style import Style, Units
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
 from fieldlog_protocol.errors import UsageError
 
@@ -136,6 +137,28 @@ def test_times_have_as_many_decimals_as_the_file_needs(offsets_us: list[int], te
     assert [datetime.fromisoformat(row[0]).timestamp() for row in rows] == [
         (NEW_YEAR_US + us) / 1e6 for us in offsets_us
     ]
+
+
+def styled(style: Style, *pieces: Series) -> list[list[str]]:
+    out = io.StringIO(newline="")
+    write_csv(Given(*pieces), out, style=style)
+    return list(csv.reader(io.StringIO(out.getvalue(), newline="")))
+
+
+def test_a_spreadsheet_gets_the_nearest_millisecond() -> None:
+    times = np.array([NEW_YEAR_US + 499, NEW_YEAR_US + 1_999_500, UNKNOWN_TIME], dtype=np.int64)
+    table = styled(Style(spreadsheet=True), series((HUNDREDTHS, [1, 2, 3]), utc_us=times))
+    assert [row[0] for row in table[1:]] == ["2013-01-01 00:00:00.000", "2013-01-01 00:00:02.000", ""]
+
+
+@pytest.mark.parametrize("style", [Style(units=Units.ROW), Style(long=True), Style(spreadsheet=True)])
+def test_no_style_lets_formulas_or_control_characters_through(style: Style) -> None:
+    evil = Channel('=cmd("x"),1', "@SUM(1)", ChannelType.ENUM, choices=("+1", '\x1b[31m"a"\r\n,b'))
+    table = styled(style, series((evil, [0, 1]), label="=a"), series((evil, [0, 1]), uid="bb", label="-b\r\n"))
+    cells = {cell for row in table for cell in row}
+    assert not [cell for cell in cells if cell[:1] in "=+-@" and cell]
+    assert not [cell for cell in cells if any(ord(character) < 32 for character in cell)]
+    assert {"'+1", '[31m"a",b', "'=a", "'-b"} <= cells
 
 
 def test_an_unknown_time_is_an_empty_cell() -> None:

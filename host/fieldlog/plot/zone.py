@@ -22,7 +22,7 @@ def zone(name: str | tzinfo) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise UsageError(
-            f"there is no time zone {name!r}. Nothing was drawn; use an IANA name such as Europe/Berlin, or UTC"
+            f"there is no time zone {name!r}. Nothing was written; use an IANA name such as Europe/Berlin, or UTC"
         ) from error
 
 
