@@ -91,15 +91,15 @@ def moment(axes: Axes, utc_us: int, colour: str, dash: str, foot: float = 0.0) -
     )
 
 
-def moment_text(axes: Axes, utc_us: int, text: str, colour: str, *, at_top: bool = True) -> None:
-    """A word beside a vertical line, inside the panel."""
+def moment_text(axes: Axes, utc_us: int, text: str, colour: str, *, side: str = "right", at_top: bool = True) -> None:
+    """A word beside a vertical line, inside the panel; the line is at its right or left `side`."""
     axes.text(
         float(_days(np.array([utc_us], np.int64))[0]),
         0.98 if at_top else 0.02,
         " " + text,
         transform=axes.get_xaxis_transform(),
         rotation=90,
-        ha="right",
+        ha=side,
         va="top" if at_top else "bottom",
         fontsize=6.5,
         color=colour,

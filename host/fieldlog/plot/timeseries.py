@@ -180,7 +180,7 @@ def _gaps(axes: Axes, lines: Sequence[Line], frame: Frame) -> set[str]:
     """Bands where nothing was logged, at the foot where a trace lacks a value, at the top where times are in doubt."""
     marks: set[str] = set()
     for line in lines:
-        marks |= _band(axes, uncovered([line.runs]), "missing", frame)
+        marks |= _band(axes, uncovered([line.runs, uncovered([line.logged])]), "missing", frame)
         for kind, spans in line.doubtful:
             marks |= _band(axes, spans, f"doubt{kind}", frame)
     return marks | _band(axes, uncovered([line.logged for line in lines]), "gap", frame)
@@ -214,7 +214,8 @@ def _events(panels: Sequence[Axes], frame: Frame) -> set[str]:
         colour = _EVENT_COLOURS.get(event.kind, frame.theme.edge)
         for axes in panels:
             canvas.moment(axes, event.utc_us, colour, *_EVENT_LINES.get(event.kind, ("--", 0.0)))
-        canvas.moment_text(panels[0], event.utc_us, event.text, colour)
+        at_left = event.utc_us - frame.begin_us < frame.column_us * _MIN_EVENTS_PX
+        canvas.moment_text(panels[0], event.utc_us, event.text, colour, side="left" if at_left else "right")
     return {f"event {event.kind}" for event in shown}
 
 
