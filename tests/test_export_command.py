@@ -58,6 +58,11 @@ def test_times_stand_in_the_zone_with_its_offset_and_bare_ones_are_meant_in_it()
     assert table[2] == ["2013-01-01T01:00:00-05:00", TEMPERATURES[6]]
 
 
+def test_the_last_hours_of_what_there_is() -> None:
+    table = exported("--since", "3h", "--channels", "temperature")
+    assert table[1:] == [[f"2013-01-02T{hour}:00:00+00:00", TEMPERATURES[24 + hour]] for hour in (20, 21, 22, 23)]
+
+
 def test_units_stand_where_they_are_wanted() -> None:
     words = ("--channels", "temperature,relative humidity", "--units")
     assert exported(*words, "header")[0] == ["time", "temperature [Cel]", "relative humidity [%]"]

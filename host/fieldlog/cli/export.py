@@ -63,7 +63,11 @@ class _Words:
     metavar="ZONE",
     help="Time zone of a table's times and of the days of --resample, and of --start and --end without an offset.",
 )
-@click.option("--units", type=click.Choice(["header", "row", "none"]), help="Behind each name (the default), in a row.")
+@click.option(
+    "--units",
+    type=click.Choice(["header", "row", "none"]),
+    help="Behind each name (the default), in a row of their own, or nowhere.",
+)
 @click.option("--wide/--long", default=None, help="A column for each channel (the default), or a row for each value.")
 @click.option("--decimal-comma", is_flag=True, help="12,5 instead of 12.5, and semicolons between the columns.")
 @click.option("--clock", is_flag=True, help="Add columns with the quality and the error bound of each time.")
