@@ -20,7 +20,7 @@ from fieldlog.archive import Archive
 from fieldlog.archive.dataset import files_in, folder_of, manifest_of, update_dataset
 from fieldlog.cli.main import invoke
 from fieldlog.clock_sync import Sync
-from fieldlog.plot import Limit, Line, traces
+from fieldlog.plot import Distributions, Limit, Line, traces
 from fieldlog.plot.lines import Overview, lines_of
 from fieldlog.plot.reduce import Grid
 from fieldlog.plot.trace import Trace
@@ -225,6 +225,21 @@ def test_the_command_draws_events_thresholds_and_a_table(archive: Archive, tmp_p
     assert "<open>" not in target.read_text()
 
 
+@pytest.mark.parametrize("updated", [False, True])
+@pytest.mark.parametrize("view", ["histogram", "duration"])
+def test_every_value_is_counted_once(archive: Archive, tmp_path: Path, view: str, updated: bool) -> None:
+    if updated:
+        update_dataset(archive)
+    readings = archive.readings()
+    found = pictures.find(archive, readings)
+    counted = Distributions(pictures.lines(found, 100)[0], view)
+    for series in found.series():
+        counted.add(series)
+    numbers = {name: int(counts.counts.sum()) for (_, name, _), counts in counted.counted.items()}
+    assert numbers == {"temperature": N - 6 + 50, "relative humidity": N - 1 + 50, "open": 3}
+    assert plot(archive, "-o", str(tmp_path / "plot.png"), "--view", view) == 0
+
+
 def test_the_command_writes_a_page(archive: Archive, tmp_path: Path) -> None:
     target = tmp_path / "plot.html"
     assert plot(archive, "-o", str(target), "--threshold", "temperature>22", "--theme", "dark") == 0
@@ -258,6 +273,7 @@ def test_since_counts_from_the_newest_reading(
         (("--device", "nobody"), "nobody"),
         (("-o", "plot.html", "--stats"), "a page has no table"),
         (("-o", "plot.gif"), ".html"),
+        (("--view", "histogram", "--stats"), "--view histogram takes neither"),
         (("-o", "missing/folder/plot.png"), "missing"),
     ],
 )

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fieldlog.plot import Event, Limit, Trace, save, timeseries
+from fieldlog.plot import Distributions, Event, Limit, Trace, distribution, save, timeseries
+from fieldlog.plot.lines import Single, lines_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,7 +95,32 @@ def devices() -> Figure:
     )
 
 
-PICTURES: Mapping[str, Callable[[], Figure]] = {"weather": weather, "dark": dark, "spike": spike, "devices": devices}
+def _counted(view: str) -> Figure:
+    traces = _weather("2013-01-01", "2014-01-01", "temperature", "dew point")
+    found = Distributions(lines_of(traces, 1000), view)
+    for trace in traces:
+        found.add(Single(trace))
+    return distribution(found, title="Newark, 2013")
+
+
+def histogram() -> Figure:
+    """How often which temperatures occurred in a year."""
+    return _counted("histogram")
+
+
+def duration() -> Figure:
+    """For which share of the readings it was at least so warm."""
+    return _counted("duration")
+
+
+PICTURES: Mapping[str, Callable[[], Figure]] = {
+    "weather": weather,
+    "dark": dark,
+    "spike": spike,
+    "devices": devices,
+    "histogram": histogram,
+    "duration": duration,
+}
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from fieldlog_protocol.errors import UsageError
 if TYPE_CHECKING:
     from fieldlog.archive.readings import Readings
     from fieldlog.archive.store import Archive
-    from fieldlog.plot import Limit, Line
+    from fieldlog.plot import Distributions, Limit, Line
 
 _THRESHOLD = re.compile(r"(?P<channel>.+?)\s*(?P<side>[<>])\s*(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)")
 
@@ -68,6 +68,13 @@ class _Wish:
 @click.option("--stats", is_flag=True, help="A table beneath: readings, extremes, mean, time beyond thresholds.")
 @click.option("--compare", is_flag=True, help="Several devices on the same axes; else each has panels of its own.")
 @click.option("--events/--no-events", default=True, help="Lines where a device restarted, was marked, and so on.")
+@click.option(
+    "--view",
+    type=click.Choice(["time", "histogram", "duration"]),
+    default="time",
+    show_default=True,
+    help="Readings over time, how often which values occur, or for which share of the readings they are at least so high.",
+)
 @click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True, help="Colours.")
 def plot(
     wanted: Wanted,
@@ -81,6 +88,7 @@ def plot(
     stats: bool,
     compare: bool,
     events: bool,
+    view: str,
     theme: str,
 ) -> None:
     """Plot readings from the archive, a panel for each unit."""
@@ -92,13 +100,22 @@ def plot(
         raise UsageError(
             "--stats is for pictures, and a page has no table. Nothing was plotted; leave it out, or end in .png"
         )
+    if view != "time" and (page or stats or thresholds):
+        raise UsageError(
+            f"--view {view} takes neither a page nor --stats nor --threshold. Nothing was plotted; leave them out"
+        )
     limits = tuple(map(_limit, thresholds))
     wish = _Wish(title, plots.zone(tz), limits, compare, events, stats, theme)
     with wanted.open() as archive:
         readings = wanted.readings(archive)
         _require_channels(readings, limits)
         lines, number = _lines(archive, readings, wish, page=page)
-        _save(lines, readings, wish, target, page=page)
+        if view == "time":
+            _save(lines, readings, wish, target, page=page)
+        else:
+            several = len({line.label for line in lines}) > 1
+            counted = plots.Distributions(lines, view, with_label=several)
+            _save_view(counted, archive, readings, wish, target)
         problems = readings.problems
     output.result(
         {"file": str(target), "readings": number},
@@ -132,6 +149,17 @@ def _save(lines: list[Line], readings: Readings, wish: _Wish, target: Path, *, p
         lines, title=title, tz=wish.tz, events=told, stats=wish.stats, compare=wish.compare, theme=wish.theme
     )
     plots.save(figure, target)
+
+
+def _save_view(counted: Distributions, archive: Archive, readings: Readings, wish: _Wish, target: Path) -> None:
+    """What plays no part in time, from the readings once more."""
+    from fieldlog import pictures
+    from fieldlog import plot as plots
+
+    for series in pictures.find(archive, readings).series():
+        counted.add(series)
+    title = _title(readings) if wish.title is None else wish.title
+    plots.save(plots.distribution(counted, title=title, theme=wish.theme), target)
 
 
 def _title(readings: Readings) -> str:

@@ -4,6 +4,7 @@
 that has the shape of the archive's series. matplotlib is imported when a figure is made, never before.
 """
 
+from fieldlog.plot.distribution import VIEWS, Distributions, distribution
 from fieldlog.plot.events import Event
 from fieldlog.plot.lines import Line, Overview
 from fieldlog.plot.page import page_columns, save_page
@@ -14,6 +15,8 @@ from fieldlog.plot.trace import Trace, traces
 from fieldlog.plot.zone import zone
 
 __all__ = [
+    "VIEWS",
+    "Distributions",
     "Event",
     "Grid",
     "Limit",
@@ -22,6 +25,7 @@ __all__ = [
     "Trace",
     "check_format",
     "columns_for",
+    "distribution",
     "page_columns",
     "save",
     "save_page",

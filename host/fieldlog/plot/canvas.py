@@ -41,7 +41,7 @@ def house_style(theme: Theme = LIGHT) -> Generator[None]:
 
 
 def new_figure(
-    panels_in: Sequence[float], width_in: float, frame_in: float, table_in: float = 0
+    panels_in: Sequence[float], width_in: float, frame_in: float, table_in: float = 0, *, shared: bool = True
 ) -> tuple[Figure, list[Axes], Axes | None]:
     """A figure of panels one above the other that share their time axis, and beneath a place for a table, where it has a
     height; `panels_in` are the heights with names."""
@@ -52,14 +52,19 @@ def new_figure(
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     panels: list[Axes] = []
     for row in range(len(panels_in)):
-        panels.append(figure.add_subplot(grid[row, 0], sharex=panels[0] if panels else None))
-    for axes in panels[:-1]:
+        panels.append(figure.add_subplot(grid[row, 0], sharex=panels[0] if panels and shared else None))
+    for axes in panels[:-1] if shared else []:
         axes.tick_params(labelbottom=False)
     return figure, panels, figure.add_subplot(grid[-1, 0]) if table_in else None
 
 
 def line(axes: Axes, utc_us: Micros, values: Floats, colour: str, dash: str) -> Artist:
     return axes.plot(_days(utc_us), values, color=colour, linestyle=dash, linewidth=0.9, zorder=2.5)[0]
+
+
+def curve(axes: Axes, x: Floats, y: Floats, colour: str, dash: str) -> Artist:
+    """A line over no time."""
+    return axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.0, zorder=2.5)[0]
 
 
 def span(axes: Axes, utc_us: Micros, values: Floats, colour: str) -> Artist:

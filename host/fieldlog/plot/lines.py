@@ -210,7 +210,7 @@ def lines_of(
     lines: list[Line] = []
     for trace, *_ in drawn:
         overview = Overview(grid, limits, spread=spread)
-        overview.add(overview.reduce(_Single(trace)))
+        overview.add(overview.reduce(Single(trace)))
         lines += overview.lines()
     return lines
 
@@ -219,7 +219,7 @@ def nothing_to_plot() -> UsageError:
     return UsageError("there is nothing to plot: no reading in this selection has both a value and a known time")
 
 
-class _Single:
+class Single:
     """A trace in the shape of a series."""
 
     label = ""
