@@ -249,7 +249,8 @@ def _show(common: Common, archive: Path, result: PullResult | None) -> None:
     what = info.name or info.serial or info.uid.hex()
     if result.blocks:
         blocks = count(result.blocks, "block")
-        common.output.line(f"{what}: {count(result.readings, "reading")} in {blocks}, now in {archive}")
+        readings = count(result.readings, "reading")
+        common.output.line(f"{what}: {readings} in {blocks}, now in {archive}")
     elif result.lost or result.unsent:
         common.output.line(f"{what}: nothing new came")
     else:
