@@ -59,6 +59,7 @@ class Logger:
         self._store = LogStore(partition, block_size, wrap=self._setup.wrap, released=self._setup.released)
         self._run = SessionRun(firmware, self, nv, self._setup, self._store)
         self.test_results: list[fl.TestResult] = []
+        self._described: tuple[Sequence[SettingInfo], bytes] | None = None
 
     # what it knows of the device around it, as the recorder asks for it
 
@@ -159,8 +160,10 @@ class Logger:
     def schema_hash(self, settings: Sequence[SettingInfo]) -> bytes:
         """Changes with what streams and settings there are. What their users make of them (calibrations, periods) is left
         out: a host keeps one description for all devices of a kind."""
-        described = repr((settings, [_as_built(stream) for stream in self.streams])).encode()
-        return hashlib.sha256(described).digest()[:8]
+        if self._described is None or self._described[0] is not settings:
+            described = repr((settings, [_as_built(stream) for stream in self.streams])).encode()
+            self._described = settings, hashlib.sha256(described).digest()[:8]
+        return self._described[1]
 
     def statistics(self) -> dict[str, int]:
         return {
