@@ -116,7 +116,7 @@ def run_page(page: Path, device: Simulator, folder: Path, environment: dict[str,
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=name)
 def test_examples(page: Path, logger: Simulator, tmp_path: Path, environment: dict[str, str]) -> None:
     """Each by itself, in a process of its own; some read an archive that somebody made before."""
-    if page.stem in ("archive", "export"):
+    if page.stem in ("archive", "export", "plot"):
         pull = [sys.executable, "-m", "fieldlog.cli", "pull", "--device", logger.url, "--archive", "field-season-2013"]
         run(
             [sys.executable, "-m", "fieldlog.cli", "config", "set", "device/name=hut", "-d", logger.url],

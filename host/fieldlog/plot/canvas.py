@@ -174,6 +174,11 @@ def value_axis(axes: Axes, label: str, theme: Theme = LIGHT) -> None:
     axes.margins(x=0.005, y=0.08)
 
 
+def other_axis(axes: Axes, label: str) -> None:
+    """Across, where that is not time."""
+    axes.set_xlabel(label)
+
+
 def time_axis(figure: Figure, axes: Axes, tz: tzinfo, label: str) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 

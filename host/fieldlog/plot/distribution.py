@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from math import floor, log10
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,11 +50,10 @@ def _bars(lines: Sequence[Line]) -> Floats:
     lowest = min(line.figures.lowest for line in lines)
     highest = max(line.figures.highest for line in lines)
     least = (highest - lowest) / _MOST_BARS or max(abs(highest), 1.0) / 10
-    power = 10.0 ** np.floor(np.log10(least))
-    width = next(part * power for part in (1, 2, 5, 10) if part * power >= least * (1 - 1e-9))
-    first, last = np.floor(lowest / width), np.floor(highest / width) + 1
-    edges: Floats = np.arange(first, last + 1) * width
-    return edges
+    power = 10.0 ** floor(log10(least))
+    width = float(next(part * power for part in (1, 2, 5, 10) if part * power >= least * (1 - 1e-9)))
+    first, last = int(lowest // width), int(highest // width) + 1
+    return np.array([number * width for number in range(first, last + 1)], np.float64)
 
 
 def _fine(line: Line) -> Floats:
@@ -104,7 +104,7 @@ def distribution(found: Distributions, *, title: str = "", theme: str = "light")
                 dash = DASHES[index // len(look.colours) % len(DASHES)]
                 artists.append(canvas.curve(axes, x, y, look.colours[index % len(look.colours)], dash))
             canvas.value_axis(axes, "% of readings" if view == "histogram" else unit_sign(unit), look)
-            axes.set_xlabel(unit_sign(unit) if view == "histogram" else "% of readings at least so high")
+            canvas.other_axis(axes, unit_sign(unit) if view == "histogram" else "% of readings at least so high")
             canvas.legend(axes, artists, some)
         canvas.titles(figure, title, "", look)
     return figure
