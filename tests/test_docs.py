@@ -32,6 +32,7 @@ IDLE: dict[str, tuple[str, ...]] = {
     "stock-settings": ("--profile", "smp-server"),
 }
 """Pages that begin with a device that records nothing, and what kind of device that is."""
+RECORDED = ("--replay", "newark", "--pty")
 SHELL_PAGES = [page for page in PAGES if "```sh\n" in page.read_text(encoding="utf-8")]
 PYTHON_PAGES = [page for page in PAGES if "```python\n" in page.read_text(encoding="utf-8")]
 
@@ -54,7 +55,7 @@ def name(page: Path) -> str:
 
 @pytest.fixture
 def logger() -> Iterator[Simulator]:
-    with simulator("--replay", "newark", "--pty") as running:
+    with simulator(*RECORDED) as running:
         yield running
 
 
@@ -80,20 +81,17 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("page", SHELL_PAGES, ids=name)
-def test_commands(page: Path, logger: Simulator, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_commands(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """In order, in one folder, on a logger that has recorded the sample; the archive holds it where a page reads it."""
     (tmp_path / "zephyr.signed.bin").write_bytes(build_image(bytes(9000), ImageVersion.of("2.0.0")))
     (tmp_path / "notes.txt").write_text("a few notes\n")
     (tmp_path / "flash.bin").write_bytes(flash_image())
     environment["FIELDLOG_ARCHIVE"] = str(tmp_path / "archive")
     fieldlog = [sys.executable, "-m", "fieldlog.cli"]
-    if page.stem in ("export", "plot"):
-        run([*fieldlog, "pull", "--device", logger.url], tmp_path, environment)
-    if page.stem in IDLE:
-        with simulator(*IDLE[page.stem]) as idle:
-            run_page(page, idle, tmp_path, environment, fieldlog)
-    else:
-        run_page(page, logger, tmp_path, environment, fieldlog)
+    with simulator(*IDLE.get(page.stem, RECORDED)) as device:
+        if page.stem in ("export", "plot"):
+            run([*fieldlog, "pull", "--device", device.url], tmp_path, environment)
+        run_page(page, device, tmp_path, environment, fieldlog)
 
 
 def run_page(page: Path, device: Simulator, folder: Path, environment: dict[str, str], fieldlog: list[str]) -> None:

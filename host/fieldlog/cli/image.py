@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import click
 
 from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.image_inspect import inspect
 from fieldlog.cli.image_pins import pins, unpin
+from fieldlog.cli.image_slots import slot_flags, slot_json
 from fieldlog.cli.output import Output
 from fieldlog.device import Device
 from fieldlog.image_words import erase_refused, next_restart
 from fieldlog_protocol.commands.image import ImageSlot
 from fieldlog_protocol.errors import RefusedError, UsageError
-
-_FLAGS = ("active", "confirmed", "pending", "permanent", "bootable")
-
-
-def slot_json(slot: ImageSlot) -> Mapping[str, object]:
-    flags = {flag: bool(getattr(slot, flag)) for flag in _FLAGS}
-    return {"image": slot.image or 0, "slot": slot.slot, "version": slot.version, "hash": slot.hash} | flags
-
-
-def slot_flags(slot: Mapping[str, object]) -> list[str]:
-    """The flags that are set; bootable says nothing that is not expected."""
-    return [flag for flag in _FLAGS[:-1] if slot[flag]]
 
 
 @click.group()

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from fieldlog.cli.common import Common, options, run
-from fieldlog.cli.image import slot_flags, slot_json
+from fieldlog.cli.image_slots import slot_flags, slot_json
 from fieldlog.cli.output import Output
 from fieldlog.datetimes import utc_text
 from fieldlog.device import Device
