@@ -12,7 +12,8 @@ from fieldlog_protocol.commands import Command
 from fieldlog_protocol.commands.base import Req, Rsp
 from fieldlog_protocol.errors import LinkError, RequestTimeout
 from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming
-from fieldlog_protocol.session import Answered, Ask, Session
+from fieldlog_protocol.session import Session
+from fieldlog_protocol.session_events import Answered, Ask
 from fieldlog_protocol.wire import decode_reply, encode_body
 from fieldlog_sim.device import Device, DeviceConfig
 from fieldlog_sim.handlers import register_all

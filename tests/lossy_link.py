@@ -16,7 +16,9 @@ import cbor2
 
 from fieldlog_protocol.commands import Op
 from fieldlog_protocol.framing import Framing
-from fieldlog_protocol.session import Answered, Ask, Expired, Session, Timeouts
+from fieldlog_protocol.round_trip import Timeouts
+from fieldlog_protocol.session import Session
+from fieldlog_protocol.session_events import Answered, Ask, Expired
 from fieldlog_protocol.wire import Packet, iter_packets
 
 NEVER = float("inf")

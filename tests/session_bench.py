@@ -6,7 +6,9 @@ import cbor2
 
 from fieldlog_protocol.commands import Op
 from fieldlog_protocol.framing import DatagramFraming, Framing
-from fieldlog_protocol.session import Answered, Ask, Event, Session, Timeouts
+from fieldlog_protocol.round_trip import Timeouts
+from fieldlog_protocol.session import Session
+from fieldlog_protocol.session_events import Answered, Ask, Event
 from fieldlog_protocol.wire import Packet, decode_packet
 
 EMPTY = b"\xa0"

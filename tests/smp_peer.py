@@ -20,7 +20,8 @@ import cbor2
 
 from fieldlog_protocol.commands import Command
 from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming, Framing, RawFraming
-from fieldlog_protocol.session import Requested, Session
+from fieldlog_protocol.session import Session
+from fieldlog_protocol.session_events import Requested
 from fieldlog_protocol.wire import Packet, decode_map, encode_error
 
 READ, WRITE = 0, 2

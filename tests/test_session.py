@@ -9,7 +9,8 @@ import pytest
 from fieldlog_protocol.commands import Op, os
 from fieldlog_protocol.errors import ProtocolError, UsageError
 from fieldlog_protocol.framing import ConsoleFraming
-from fieldlog_protocol.session import Answered, Expired, Requested, Timeouts
+from fieldlog_protocol.round_trip import Timeouts
+from fieldlog_protocol.session_events import Answered, Expired, Requested
 from fieldlog_protocol.wire import Packet, decode_packet, decode_reply, iter_packets
 from session_bench import EMPTY, ONCE, Bench, ask, numbered, reply_to
 

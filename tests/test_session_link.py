@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming, Framing
-from fieldlog_protocol.session import Timeouts
+from fieldlog_protocol.round_trip import Timeouts
 from lossy_link import End, Link, Weather
 
 TIMEOUTS = Timeouts(initial_s=1.0, least_s=0.3, most_s=4.0, linger_s=30.0)

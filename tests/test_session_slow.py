@@ -8,7 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from fieldlog_protocol.framing import ConsoleFraming, Framing, PieceFraming, RawFraming
-from fieldlog_protocol.session import Answered, Expired, Requested, Session, Timeouts
+from fieldlog_protocol.round_trip import Timeouts
+from fieldlog_protocol.session import Session
+from fieldlog_protocol.session_events import Answered, Expired, Requested
 from session_bench import EMPTY, ask, numbered, reply_to
 
 _BITS_PER_BYTE = 10

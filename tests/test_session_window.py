@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fieldlog_protocol.framing import DatagramFraming, Framing, RawFraming
-from fieldlog_protocol.session import Expired, Timeouts
+from fieldlog_protocol.round_trip import Timeouts
+from fieldlog_protocol.session_events import Expired
 from fieldlog_protocol.wire import Packet
 from session_bench import ONCE, Bench, Ordered, ask, numbered, numbers
 

@@ -14,7 +14,8 @@ from typing import Protocol
 
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming, Framing, RawFraming
-from fieldlog_protocol.session import Requested, Session
+from fieldlog_protocol.session import Session
+from fieldlog_protocol.session_events import Requested
 from fieldlog_protocol.wire import Packet, encode_error
 
 CONSOLE_OVERHEAD = 4  # length and CRC share the reassembly buffer with the message

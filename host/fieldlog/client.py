@@ -21,7 +21,9 @@ from fieldlog_protocol.commands import Command, Empty, Message, os
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, RequestTimeout
 from fieldlog_protocol.framing import Framing
-from fieldlog_protocol.session import Answered, Ask, Counters, Expired, Session, Timeouts
+from fieldlog_protocol.round_trip import Timeouts
+from fieldlog_protocol.session import Counters, Session
+from fieldlog_protocol.session_events import Answered, Ask, Expired
 from fieldlog_protocol.wire import HEADER_SIZE, decode_reply, encode_body
 
 Req = TypeVar("Req", bound=Message)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fieldlog.second_look import SecondLook
 from fieldlog_protocol.commands import Command, Message
 from fieldlog_protocol.errors import FieldlogError
-from fieldlog_protocol.session import Ask
+from fieldlog_protocol.session_events import Ask
 
 Rsp = TypeVar("Rsp", bound=Message)
 

@@ -5,18 +5,19 @@ class. A request is an even operation, a reply an odd one, and nothing else tell
 
 Replies are matched by (sequence, group, id, operation). A repetition gets a sequence number of its own, and a late
 reply to an earlier attempt still counts. A number that may still be in the air is not given out again while any other
-is left. What is made anew for every message is a named tuple: frozen dataclasses take three times as long to make.
+is left.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from fieldlog_protocol.commands.base import Op
 from fieldlog_protocol.errors import ProtocolError, UsageError
 from fieldlog_protocol.framing import Framing
+from fieldlog_protocol.round_trip import RoundTrip, Timeouts
+from fieldlog_protocol.session_events import Answered, Ask, Event, Expired, Requested
 from fieldlog_protocol.wire import Packet, iter_packets
 
 SMP_V2 = 1
@@ -27,60 +28,6 @@ _MOST_OVERTAKEN = 12
 _MEMORY = 8
 """About so many outcomes tell what share of the requests is lost now."""
 _NO_CHANCE = 0.4
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Bounds of the adaptive timeout, in seconds; the estimate itself follows RFC 6298."""
-
-    initial_s: float = 1.0
-    least_s: float = 0.3
-    most_s: float = 10.0
-    linger_s: float = 30.0
-    """How long a reply may still arrive after it was given up."""
-
-
-class Ask(NamedTuple):
-    """A request to be sent: all of a packet but its sequence number.
-
-    `tries`: how often it may be sent and meet with silence; 1 for what must not be repeated. What is lost while others
-    are answered shows a line that loses, not a device that is gone, and is repeated oftener, without more patience.
-    `service_s`: time that the device may need before it answers, beyond the round trip. `urgent`: goes out at
-    once if the window that was set has room for it, even where it is narrower by now.
-    """
-
-    op: Op
-    group: int
-    id: int
-    payload: bytes
-    tries: int = 1
-    service_s: float = 0.0
-    urgent: bool = False
-
-
-class Answered(NamedTuple):
-    """A request was answered."""
-
-    ticket: int
-    packet: Packet
-    round_trip_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Expired:
-    """Nobody answered, however often it was sent."""
-
-    ticket: int
-    tries: int
-
-
-class Requested(NamedTuple):
-    """The other end asks for something; answer with `Session.reply`."""
-
-    packet: Packet
-
-
-Event = Answered | Expired | Requested
 
 
 @dataclass(slots=True)
@@ -101,21 +48,6 @@ class _Pending:
     overtaken: int = 0
     cancelled: bool = False
     attempts: list[_Attempt] = field(default_factory=list[_Attempt])
-
-
-@dataclass(slots=True)
-class _RoundTrip:
-    """Smoothed round trip and its deviation (RFC 6298 section 2)."""
-
-    smoothed_s: float | None = None
-    deviation_s: float = 0.0
-
-    def add(self, sample_s: float) -> None:
-        if self.smoothed_s is None:
-            self.smoothed_s, self.deviation_s = sample_s, sample_s / 2
-            return
-        self.deviation_s += (abs(self.smoothed_s - sample_s) - self.deviation_s) / 4
-        self.smoothed_s += (sample_s - self.smoothed_s) / 8
 
 
 @dataclass(slots=True)
@@ -142,7 +74,7 @@ class Session:
         self._timeouts = timeouts or Timeouts()
         self._version = version
         self.counters = Counters()
-        self._round_trip = _RoundTrip()
+        self._round_trip = RoundTrip(self._timeouts)
         self._waiting: deque[int] = deque()
         self._pending: dict[int, _Pending] = {}
         self._in_air: dict[int, _Attempt] = {}
@@ -283,7 +215,9 @@ class Session:
         comes_in = self._partial and self._partial != partial
         for attempt in expired:
             since = max(attempt.sent_at, self._answered_at)
-            more_s = min(now - since + self._timeout_s(), self._timeouts.most_s) if comes_in else self._timeout_s()
+            more_s = self._round_trip.timeout_s
+            if comes_in:
+                more_s = min(now - since + more_s, self._timeouts.most_s)
             attempt.expires_at = max(attempt.expires_at, since + more_s)
         return [attempt for attempt in expired if attempt.expires_at <= now]
 
@@ -296,7 +230,7 @@ class Session:
         ask = pending.ask
         sequence = self._free_sequence(now)
         packet = Packet(ask.op, self._version, ask.group, ask.id, sequence, ask.payload)
-        timeout_s = self._timeout_s() * 2 ** (pending.tries_used - pending.overtaken) + ask.service_s
+        timeout_s = self._round_trip.timeout_s * 2 ** (pending.tries_used - pending.overtaken) + ask.service_s
         attempt = _Attempt(ticket, packet.reply_key, self._sends, now, now + timeout_s)
         self._sends += 1
         pending.tries_used += 1
@@ -307,12 +241,6 @@ class Session:
         if pending.tries_used > 1:
             self.counters.repeated += 1
         self._outgoing.append(self._framing.encode(packet.encode()))
-
-    def _timeout_s(self) -> float:
-        bounds, estimate = self._timeouts, self._round_trip
-        if estimate.smoothed_s is None:
-            return bounds.initial_s
-        return min(bounds.most_s, max(bounds.least_s, estimate.smoothed_s + 4 * estimate.deviation_s))
 
     def _free_sequence(self, now: float) -> int:
         if self._lingering:

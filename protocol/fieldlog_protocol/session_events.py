@@ -1,0 +1,56 @@
+"""What a session is asked for, and what comes of it.
+
+Rule: data only. What is made anew for every message is a named tuple: frozen dataclasses take three times as long to
+make.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fieldlog_protocol.commands.base import Op
+from fieldlog_protocol.wire import Packet
+
+
+class Ask(NamedTuple):
+    """A request to be sent: all of a packet but its sequence number.
+
+    `tries`: how often it may be sent and meet with silence; 1 for what must not be repeated. What is lost while others
+    are answered shows a line that loses, not a device that is gone, and is repeated oftener, without more patience.
+    `service_s`: time that the device may need before it answers, beyond the round trip. `urgent`: goes out at
+    once if the window that was set has room for it, even where it is narrower by now.
+    """
+
+    op: Op
+    group: int
+    id: int
+    payload: bytes
+    tries: int = 1
+    service_s: float = 0.0
+    urgent: bool = False
+
+
+class Answered(NamedTuple):
+    """A request was answered."""
+
+    ticket: int
+    packet: Packet
+    round_trip_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """Nobody answered, however often it was sent."""
+
+    ticket: int
+    tries: int
+
+
+class Requested(NamedTuple):
+    """The other end asks for something; answer with `Session.reply`."""
+
+    packet: Packet
+
+
+Event = Answered | Expired | Requested
