@@ -271,7 +271,7 @@ def test_since_counts_from_the_newest_reading(
         (("--start", "2030-01-01"), "nothing to plot"),
         (("--channels", "pressure"), "no channel 'pressure'"),
         (("--device", "nobody"), "nobody"),
-        (("-o", "plot.html", "--stats"), "a page has no table"),
+        (("-o", "plot.html", "--view", "histogram"), "takes neither a page"),
         (("-o", "plot.gif"), ".html"),
         (("--view", "histogram", "--stats"), "--view histogram takes neither"),
         (("-o", "missing/folder/plot.png"), "missing"),

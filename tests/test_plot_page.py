@@ -173,3 +173,34 @@ def test_few_and_extreme_readings_are_drawn(page: Page, tmp_path: Path, values: 
     page.mouse("mouseMoved", 72, 200)
     assert "T: " in read_out(page)
     assert_quiet(page, path)
+
+
+@needs_browser
+def test_the_axis_names_months_days_and_hours(page: Page, tmp_path: Path) -> None:
+    page.open(save_page([trace(np.arange(9000) % 24)], tmp_path / "page.html", tz="America/New_York"))
+    page.evaluate(
+        "window.words = []; const draw = CanvasRenderingContext2D.prototype.fillText;"
+        "CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) { words.push(text); return draw.call(this, text, ...rest); };"
+        "dispatchEvent(new Event('resize'))"
+    )
+    page.drawn()
+    assert "2013-07-01" in page.evaluate("words")
+    for _ in range(4):
+        page.mouse("mouseWheel", x_of(page, NEW_YEAR_US / 1000 + 181 * 86_400_000), 300, deltaX=0, deltaY=-900)
+    assert "07-01 00:00" in page.evaluate("words")
+
+
+@needs_browser
+def test_the_table_and_the_moving_mean_are_on_the_page(page: Page, tmp_path: Path) -> None:
+    readings = trace(np.arange(480) % 24, name=HOSTILE)
+    path = save_page([readings], tmp_path / "page.html", stats=True, rolling="1d", limits=[Limit(HOSTILE, 20.0)])
+    page.open(path)
+    cells = page.evaluate(
+        "[...document.querySelectorAll('#stats tr')].map((row) => [...row.cells].map((c) => c.textContent))"
+    )
+    assert cells[0][1:4] == ["readings", "missing", "lowest"]
+    assert cells[1][1:6] == ["480", "0", "0.0", "11.5", "23.0"]
+    assert "2 d 11:00:00" in cells[2][-1]
+    page.mouse("mouseMoved", x_of(page, NEW_YEAR_US / 1000 + 240 * 3_600_000), 200)
+    assert ", mean over 1 d: 11.5" in read_out(page)
+    assert_quiet(page, path)

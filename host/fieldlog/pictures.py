@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from fieldlog.archive.plan import Plan, times_of
 from fieldlog.clock_model import UNKNOWN_TIME
 from fieldlog.plot.events import Event
 from fieldlog.plot.lines import Batch, Line, Overview
+from fieldlog.plot.outlined import OutlinedSeries
 from fieldlog.plot.reduce import Grid, Limit
+from fieldlog.plot.smooth import Smoothing, smoothed
 from fieldlog.plot.trace import SeriesLike
 from fieldlog_protocol.blocks.events import Boot, ClockSync, ConfigChange, Mark, SessionStart, SessionStop
 from fieldlog_protocol.blocks.events import Event as Logged
@@ -33,24 +35,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The readings of a selection, not read yet: in which times they lie, and the batches of them."""
+    """The readings of a selection, not read yet: in which times they lie, and the batches of them. `most`: how many they
+    are where that is known, else 0."""
 
     first_us: int
     last_us: int
     from_parquet: bool
-    jobs: Callable[[], Iterator[Callable[[], SeriesLike]]]
+    jobs: Callable[[], Iterator[Unread]]
+    most: int = 0
 
     def series(self) -> Iterator[SeriesLike]:
         """Batch after batch."""
-        return ahead(self.jobs())
+        return ahead(job.read for job in self.jobs())
 
     def batches(self, overview: Overview) -> Iterator[Batch]:
         """Every batch reduced, in order; two at a time where they come from Parquet files."""
-        return ahead(partial(_reduced, job, overview) for job in self.jobs())
+        outlined = overview.is_coarse(self.most)
+        return ahead(partial(_reduced, job, overview, outlined=outlined) for job in self.jobs())
 
 
-def _reduced(job: Callable[[], SeriesLike], overview: Overview) -> Batch:
-    return overview.reduce(job())
+class Unread(Protocol):
+    """A batch of readings: all of it, or what it comes to, where that is known."""
+
+    def read(self) -> SeriesLike: ...
+    def outlined(self) -> OutlinedSeries | None: ...
+
+
+def _reduced(job: Unread, overview: Overview, *, outlined: bool) -> Batch:
+    outline = job.outlined() if outlined else None
+    found = None if outline is None else overview.reduce_outline(outline)
+    return overview.reduce(job.read()) if found is None else found
 
 
 def find(archive: Archive, readings: Readings) -> Found:
@@ -60,22 +74,27 @@ def find(archive: Archive, readings: Readings) -> Found:
 
 
 def _in_files(files: Derived) -> Found:
-    return Found(files.first_us, files.last_us, True, lambda: iter(files.jobs))
+    return Found(files.first_us, files.last_us, True, files.batches, files.rows)
 
 
 def _in_blocks(readings: Readings) -> Found:
     plans = list(readings.plans())
     first_us, last_us = _span_us(plans, readings)
 
-    def jobs() -> Iterator[Callable[[], SeriesLike]]:
-        for series in readings.batches(plans):
-            yield partial(_itself, series)
-
-    return Found(first_us, last_us, False, jobs)
+    return Found(first_us, last_us, False, lambda: map(_Read, readings.batches(plans)))
 
 
-def _itself(series: SeriesLike) -> SeriesLike:
-    return series
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A batch that was read already."""
+
+    series: SeriesLike
+
+    def read(self) -> SeriesLike:
+        return self.series
+
+    def outlined(self) -> None:
+        return None
 
 
 def _span_us(plans: Sequence[Plan], readings: Readings) -> tuple[int, int]:
@@ -98,15 +117,22 @@ def _span_us(plans: Sequence[Plan], readings: Readings) -> tuple[int, int]:
 
 
 def lines(
-    found: Found, n_columns: int, limits: Sequence[Limit] = (), *, spread: bool = False, with_label: bool = False
+    found: Found,
+    n_columns: int,
+    limits: Sequence[Limit] = (),
+    *,
+    spread: bool = False,
+    with_label: bool = False,
+    way: Smoothing | None = None,
 ) -> tuple[list[Line], int]:
-    """The lines of a picture that is `n_columns` wide, and how many readings they are made of."""
+    """The lines of a picture that is `n_columns` wide, and how many readings they are made of; in a `way` smoothed."""
     overview = Overview(Grid(found.first_us, found.last_us, n_columns), limits, spread=spread, with_label=with_label)
     n_readings = 0
     for batch in found.batches(overview):
         overview.add(batch)
         n_readings += batch.count
-    return overview.lines(), n_readings
+    made = overview.lines()
+    return (made if way is None else smoothed(made, found.series(), way, n_columns)), n_readings
 
 
 def events(readings: Readings) -> list[Event]:

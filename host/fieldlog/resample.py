@@ -55,6 +55,12 @@ class Steps:
         # the clocks may have been changed since
         return local - offsets_us(self.tz, begin)
 
+    def end(self, begin_us: Ints) -> Ints:
+        """When the next step after each of those that begin then begins."""
+        later = self.begin(begin_us + self.us + self.us // 2)
+        before = self.begin(later - 1)  # what follows an hour that was left out may be shorter than half a step
+        return np.where(before == begin_us, later, before)
+
     def joins(self, begin_us: Ints) -> Bools:
         """Of steps in order, whether each follows the one before without an empty one in between; the first does not."""
         joined = np.zeros(len(begin_us), np.bool_)

@@ -20,7 +20,7 @@ from fieldlog_protocol.errors import UsageError
 if TYPE_CHECKING:
     from fieldlog.archive.readings import Readings
     from fieldlog.archive.store import Archive
-    from fieldlog.plot import Distributions, Limit, Line
+    from fieldlog.plot import Distributions, Limit, Line, Smoothing
 
 _THRESHOLD = re.compile(r"(?P<channel>.+?)\s*(?P<side>[<>])\s*(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)")
 
@@ -36,6 +36,7 @@ class _Wish:
     events: bool
     stats: bool
     theme: str
+    way: Smoothing | None
 
 
 @click.command()
@@ -65,6 +66,8 @@ class _Wish:
     metavar="CHANNEL>VALUE",
     help="Shade what is above a value of a channel, or below with <, such as 'temperature>30'; again for more.",
 )
+@click.option("--rolling", metavar="TIME", help="Draw the mean over so much time around each reading, such as 1h.")
+@click.option("--resample", metavar="STEP", help="Draw mean and extremes of steps such as 10min, 1h or 1d in --tz.")
 @click.option("--stats", is_flag=True, help="A table beneath: readings, extremes, mean, time beyond thresholds.")
 @click.option("--compare", is_flag=True, help="Several devices on the same axes; else each has panels of its own.")
 @click.option("--events/--no-events", default=True, help="Lines where a device restarted, was marked, and so on.")
@@ -85,6 +88,8 @@ def plot(
     title: str | None,
     tz: str,
     thresholds: tuple[str, ...],
+    rolling: str | None,
+    resample: str | None,
     stats: bool,
     compare: bool,
     events: bool,
@@ -96,16 +101,14 @@ def plot(
 
     check_target(target, force=force)
     page = plots.check_format(target, page=True) == "html"
-    if page and stats:
+    if view != "time" and (page or stats or thresholds or rolling or resample):
         raise UsageError(
-            "--stats is for pictures, and a page has no table. Nothing was plotted; leave it out, or end in .png"
-        )
-    if view != "time" and (page or stats or thresholds):
-        raise UsageError(
-            f"--view {view} takes neither a page nor --stats nor --threshold. Nothing was plotted; leave them out"
+            f"--view {view} takes neither a page nor --stats, --threshold, --rolling or --resample. Nothing was plotted; "
+            "leave them out"
         )
     limits = tuple(map(_limit, thresholds))
-    wish = _Wish(title, plots.zone(tz), limits, compare, events, stats, theme)
+    zone = plots.zone(tz)
+    wish = _Wish(title, zone, limits, compare, events, stats, theme, plots.smoothing(rolling, resample, zone))
     with wanted.open() as archive:
         readings = wanted.readings(archive)
         _require_channels(readings, limits)
@@ -131,9 +134,10 @@ def _lines(archive: Archive, readings: Readings, wish: _Wish, *, page: bool) -> 
     from fieldlog import plot as plots
 
     several = len({source.info.uid for source in readings.sources}) > 1
-    n_columns = plots.page_columns(len(readings.sources) * len(_drawn(readings))) if page else plots.columns_for()
+    n_lines = len(readings.sources) * len(_drawn(readings)) * (1 if wish.way is None else 2)
+    n_columns = plots.page_columns(n_lines) if page else plots.columns_for()
     found = pictures.find(archive, readings)
-    return pictures.lines(found, n_columns, wish.limits, spread=wish.stats, with_label=several)
+    return pictures.lines(found, n_columns, wish.limits, spread=wish.stats, with_label=several, way=wish.way)
 
 
 def _save(lines: list[Line], readings: Readings, wish: _Wish, target: Path, *, page: bool) -> None:
@@ -143,7 +147,16 @@ def _save(lines: list[Line], readings: Readings, wish: _Wish, target: Path, *, p
     told = pictures.events(readings) if wish.events else []
     title = _title(readings) if wish.title is None else wish.title
     if page:
-        plots.save_page(lines, target, title=title, tz=wish.tz, events=told, compare=wish.compare, theme=wish.theme)
+        plots.save_page(
+            lines,
+            target,
+            title=title,
+            tz=wish.tz,
+            events=told,
+            stats=wish.stats,
+            compare=wish.compare,
+            theme=wish.theme,
+        )
         return
     figure = plots.timeseries(
         lines, title=title, tz=wish.tz, events=told, stats=wish.stats, compare=wish.compare, theme=wish.theme

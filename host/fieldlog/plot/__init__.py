@@ -10,6 +10,7 @@ from fieldlog.plot.lines import Line, Overview
 from fieldlog.plot.page import page_columns, save_page
 from fieldlog.plot.reduce import Grid, Limit
 from fieldlog.plot.save import check_format, save
+from fieldlog.plot.smooth import Smoothing, smoothing
 from fieldlog.plot.timeseries import columns_for, timeseries
 from fieldlog.plot.trace import Trace, traces
 from fieldlog.plot.zone import zone
@@ -22,6 +23,7 @@ __all__ = [
     "Limit",
     "Line",
     "Overview",
+    "Smoothing",
     "Trace",
     "check_format",
     "columns_for",
@@ -29,6 +31,7 @@ __all__ = [
     "page_columns",
     "save",
     "save_page",
+    "smoothing",
     "timeseries",
     "traces",
     "zone",

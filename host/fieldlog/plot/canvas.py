@@ -72,6 +72,11 @@ def span(axes: Axes, utc_us: Micros, values: Floats, colour: str) -> Artist:
     return axes.plot(_days(utc_us), values, color=_tint(colour, axes.get_facecolor()), linewidth=0.8, zorder=2.0)[0]
 
 
+def band(axes: Axes, utc_us: Micros, low: Floats, high: Floats, colour: str) -> None:
+    """A filled span, tinted but opaque like `span`."""
+    axes.fill_between(_days(utc_us), low, high, color=_tint(colour, axes.get_facecolor()), linewidth=0, zorder=2.0)
+
+
 def dots(axes: Axes, utc_us: Micros, values: Floats, colour: str) -> None:
     axes.plot(_days(utc_us), values, color=colour, linestyle="none", marker=".", markersize=2.5, zorder=2.5)
 

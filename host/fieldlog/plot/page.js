@@ -127,7 +127,7 @@
 
   function tickText(moment, step) {
     if (step >= 864e5) return formatted(moment, DAY);
-    if (step >= 6e4) return formatted(moment, { month: "2-digit", day: "2-digit", ...MINUTE });
+    if (step >= 6e4) return `${formatted(moment, DAY).slice(5)} ${formatted(moment, MINUTE)}`;
     const part = step < 1000 ? "." + String(Math.floor(((moment % 1000) + 1000) % 1000)).padStart(3, "0") : "";
     return formatted(moment, SECOND) + part;
   }
@@ -305,7 +305,9 @@
     const apart = [1, 2, 3, 6, 12, 24, 60, 120, 600].find((one) => one * MONTH_MS >= least) || 6000;
     const first = new Date(view.begin + offsetMs(view.begin));
     const month = Math.floor((first.getUTCFullYear() * 12 + first.getUTCMonth()) / apart) * apart;
-    for (let number = 0; number < 10000; number++) yield Date.UTC(0, month + number * apart, 1);
+    for (let number = month; number < month + 10000 * apart; number += apart) {
+      yield Date.UTC(Math.floor(number / 12), number % 12, 1); // a year below 100 would be one of the last century
+    }
   }
 
   function drawTimes(y) {
@@ -406,7 +408,12 @@
   });
   window.addEventListener("resize", redraw);
 
+  data.table.forEach((texts, number) => {
+    const row = document.getElementById("stats").insertRow();
+    for (const text of texts) row.appendChild(document.createElement(number ? "td" : "th")).textContent = text;
+  });
   document.getElementById("title").textContent = data.title;
+  document.getElementById("key").textContent = data.key;
   document.body.style.background = theme.background;
   document.body.style.color = theme.text;
   draw();

@@ -21,8 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlog.plot.events import MEANINGS, Event
-from fieldlog.plot.lines import Line, lines_of, nothing_to_plot
+from fieldlog.plot.lines import Line
 from fieldlog.plot.reduce import Limit, uncovered
+from fieldlog.plot.smooth import apart, lines_from, smoothing
+from fieldlog.plot.statistics import HEAD, table_rows
 from fieldlog.plot.style import DASHES, THEMES, Theme, clean, unit_sign
 from fieldlog.plot.trace import Floats, Micros, Trace
 from fieldlog.plot.zone import zone, zone_name
@@ -33,6 +35,7 @@ _BUDGET = 3_300_000
 _TIME_BYTES, _REDUCED_BYTES = 4, 6
 _MOST_COLUMNS = 150_000
 _MOST_SPANS = 5000
+_MOST_ROWS = 200
 _TEXT = 200
 _MOST = 1e38
 
@@ -52,26 +55,22 @@ def save_page(
     limits: Sequence[Limit] = (),
     compare: bool = True,
     theme: str = "light",
+    stats: bool = False,
+    rolling: str | None = None,
+    resample: str | None = None,
 ) -> Path:
     """Write lines (reduced to `page_columns`) or traces as one HTML file; returns the path.
 
-    UsageError when there is nothing to draw, FieldlogError when the file cannot be written.
+    `stats`, `rolling` and `resample` are those of `timeseries`. UsageError when there is nothing to draw, FieldlogError when the file cannot be written.
     """
     target = Path(path)
-    lines = _lines(list(traces), limits)
-    text = _page(lines, clean(title), zone(tz), tuple(events), compare=compare, theme=THEMES[theme])
+    given, way = list(traces), smoothing(rolling, resample, zone(tz))
+    lines = lines_from(given, page_columns(len(given) * (1 if way is None else 2)), limits, way, spread=stats)
+    table = [HEAD, *table_rows(lines, _MOST_ROWS)] if stats else []
+    text = _page(apart(lines), clean(title), zone(tz), tuple(events), table, compare=compare, theme=THEMES[theme])
     with whole_file(target) as aside:
         aside.write_text(text, encoding="utf-8")
     return target
-
-
-def _lines(given: list[Trace | Line], limits: Sequence[Limit]) -> list[Line]:
-    raw = [trace for trace in given if isinstance(trace, Trace)]
-    made = [line for line in given if isinstance(line, Line)]
-    found = [*made, *(lines_of(raw, page_columns(len(given)), limits) if raw else [])]
-    if not found:
-        raise nothing_to_plot()
-    return found
 
 
 class _Arrays:
@@ -91,13 +90,20 @@ class _Arrays:
 
 
 def _page(
-    lines: Sequence[Line], title: str, tz: tzinfo, events: Sequence[Event], *, compare: bool, theme: Theme
+    lines: Sequence[Line],
+    title: str,
+    tz: tzinfo,
+    events: Sequence[Event],
+    table: Sequence[Sequence[str]],
+    *,
+    compare: bool,
+    theme: Theme,
 ) -> str:
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         groups.setdefault(("" if compare else line.label, line.unit), []).append(line)
-    begin_us = min(int(line.runs[0].min()) for line in lines)
-    end_us = max(int(line.runs[1].max()) for line in lines)
+    begin_us = min(min(int(line.runs[0].min()), int(line.columns.utc_us.min())) for line in lines)
+    end_us = max(max(int(line.runs[1].max()), int(line.columns.utc_us.max())) for line in lines)
     unit_us = max(1, -(-(end_us - begin_us) // (2**32 - 1)))
     arrays = _Arrays()
     drawn = _Drawn(
@@ -116,6 +122,8 @@ def _page(
             for event in events
             if begin_us <= event.utc_us <= end_us
         ],
+        "table": table,
+        "key": "grey: nothing logged · light: lowest to highest",
     }
     return _filled(title, told | {"arrays": arrays.texts})
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from fieldlog.plot import canvas
 from fieldlog.plot.events import MEANINGS, Event, arrange_events
-from fieldlog.plot.lines import BETWEEN, OWN_CLOCK, Line, lines_of, nothing_to_plot
+from fieldlog.plot.lines import BETWEEN, OWN_CLOCK, Line
 from fieldlog.plot.names import Names, arrange
 from fieldlog.plot.reduce import Columns, Limit, Spans, uncovered
+from fieldlog.plot.smooth import Smooth, lines_from, smoothing
 from fieldlog.plot.statistics import HEAD, WIDTHS, table_rows
 from fieldlog.plot.style import DASHES, DPI, THEMES, Theme, unit_sign
 from fieldlog.plot.trace import Floats, Trace
@@ -32,6 +33,7 @@ _MARGIN_IN = 0.85
 _MIN_MARK_PX = 2.0
 _MIN_EVENTS_PX = 16.0
 _MAX_PANELS = 24
+_SPAN = "line: mean, light: lowest to highest"
 _MAX_ROWS = 40
 _EVENT_COLOURS = {"boot": "#D55E00", "mark": "#CC79A7", "alarm": "#D55E00", "start": "#009E73", "stop": "#009E73"}
 _EVENT_LINES = {"sync": ("-", 0.94)}  # at every connection: no lines through all of the readings
@@ -81,15 +83,18 @@ def timeseries(
     stats: bool = False,
     compare: bool = True,
     theme: str = "light",
+    rolling: str | None = None,
+    resample: str | None = None,
 ) -> Figure:
     """A figure of `traces`, one panel per unit in order of appearance, times shown in `tz`.
 
     Where there are more readings than pixels, a column shows the mean as a line over the span from lowest to highest.
     `traces` may be lines that were made as small as the picture before (`fieldlog.plot.lines`), with their limits.
-    `stats` adds a table beneath; without `compare` each label has panels of its own. Raises UsageError when there is
-    nothing to draw, or far too much for one figure.
+    `stats` adds a table beneath; without `compare` each label has panels of its own. `rolling`, such as "1h", draws the
+    moving mean over the readings of traces, `resample` means and extremes of even steps, on the days of `tz`. Raises
+    UsageError when there is nothing to draw, or far too much for one figure.
     """
-    drawn = _lines(traces, columns_for(width_in), limits, spread=stats)
+    drawn = lines_from(traces, columns_for(width_in), limits, smoothing(rolling, resample, zone(tz)), spread=stats)
     groups = _groups(drawn, compare=compare)
     frame = _frame(drawn, width_in, THEMES[theme], tuple(events), zone(tz))
     names = [arrange([_name(line, drawn) for line in group], width_in - _MARGIN_IN) for group in groups]
@@ -108,16 +113,6 @@ def timeseries(
         if beneath is not None:
             canvas.table(beneath, HEAD, rows, WIDTHS)
     return figure
-
-
-def _lines(traces: Iterable[Trace | Line], n_columns: int, limits: Sequence[Limit], *, spread: bool) -> list[Line]:
-    given = list(traces)
-    raw = [trace for trace in given if isinstance(trace, Trace)]
-    made = [line for line in given if isinstance(line, Line)]
-    found = [*made, *(lines_of(raw, n_columns, limits, spread=spread) if raw else [])]
-    if not found:
-        raise nothing_to_plot()
-    return found
 
 
 def _groups(drawn: Sequence[Line], *, compare: bool) -> list[list[Line]]:
@@ -151,20 +146,46 @@ def _panel(axes: Axes, lines: Sequence[Line], names: Names, frame: Frame) -> set
     marks = _gaps(axes, lines, frame)
     for index, line in enumerate(lines):
         colour = frame.theme.colours[index % len(frame.theme.colours)]
-        artists.append(_line(axes, line.columns, colour, DASHES[index // len(frame.theme.colours) % len(DASHES)]))
+        artists.append(_line(axes, line, colour, DASHES[index // len(frame.theme.colours) % len(DASHES)]))
         _passed(axes, line, colour)
-        marks |= {"span"} if line.columns.reduced else set()
+        marks |= _meaning(line)
     canvas.value_axis(axes, unit_sign(lines[0].unit), frame.theme)
     canvas.legend(axes, artists, names)
     return marks
 
 
-def _line(axes: Axes, columns: Columns, colour: str, dash: str) -> Artist:
+def _meaning(line: Line) -> set[str]:
+    if isinstance(line, Smooth):
+        return {line.told}
+    return {_SPAN} if line.columns.reduced else set()
+
+
+def _line(axes: Axes, line: Line, colour: str, dash: str) -> Artist:
     """One trace: the span from lowest to highest in a light tint, the mean over it, and dots for lone readings."""
+    columns = line.columns
+    if isinstance(line, Smooth) and line.course is not None:
+        if line.begins_us is not None and line.ends_us is not None:
+            return _stairs(axes, line.course, (line.begins_us, line.ends_us), colour, dash)
+        if not line.in_place and not columns.reduced:
+            canvas.span(axes, *columns.joined(columns.mean), colour)
+            canvas.dots(axes, *columns.alone(), colour)
+        elif not line.in_place:
+            canvas.span(axes, *columns.joined(columns.low, columns.high), colour)
+        columns = line.course
     if columns.reduced:
         canvas.span(axes, *columns.joined(columns.low, columns.high), colour)
     canvas.dots(axes, *columns.alone(), colour)
     return canvas.line(axes, *columns.joined(columns.mean), colour, dash)
+
+
+def _stairs(axes: Axes, course: Columns, steps: Spans, colour: str, dash: str) -> Artist:
+    """Means of steps as levels over a band from lowest to highest."""
+    low, mean, high = (np.repeat(row, 2) for row in (course.low, course.mean, course.high))
+    starts = np.stack([course.starts, np.zeros(len(course.starts), np.bool_)], axis=1).ravel()
+    both = Columns(np.stack(steps, axis=1).ravel(), low, mean, high, starts, reduced=True)
+    utc_us, lowest = both.joined(low)
+    canvas.band(axes, utc_us, lowest, both.joined(high)[1], colour)
+    return canvas.line(axes, *both.joined(mean), colour, dash)
 
 
 def _passed(axes: Axes, line: Line, colour: str) -> None:
@@ -229,11 +250,11 @@ def _offsets(panels: Sequence[Axes], frame: Frame) -> None:
 
 def _key(marks: set[str]) -> str:
     meanings = (
-        ("span", "line: mean, light: lowest to highest"),
         ("gap", "grey band: nothing logged"),
         ("missing", "foot: value missing"),
         (f"doubt{OWN_CLOCK}", "yellow at the top: time by the device's own clock"),
         (f"doubt{BETWEEN}", "red at the top: time only bounded"),
         ("event sync", f"ticks at the top: {MEANINGS['sync']}"),
     )
-    return "   ".join(text for mark, text in meanings if mark in marks)
+    lines = sorted(mark for mark in marks if mark.startswith("line: "))
+    return "   ".join([*lines, *(text for mark, text in meanings if mark in marks)])
