@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldlog.plot import Limit, Trace, smoothing, timeseries
+from fieldlog.plot.course import Piece, Smooth, Smoothing, apart
 from fieldlog.plot.lines import lines_of
-from fieldlog.plot.smooth import Piece, Smooth, Smoothing, apart, lines_from, smoothed
+from fieldlog.plot.smooth import lines_from, smoothed
 from fieldlog_protocol.errors import UsageError
 
 NEW_YEAR_US = 1_356_998_400_000_000

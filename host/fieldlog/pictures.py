@@ -17,11 +17,12 @@ from fieldlog.archive.ahead import ahead
 from fieldlog.archive.derived import Derived, derived
 from fieldlog.archive.plan import Plan, times_of
 from fieldlog.clock_model import UNKNOWN_TIME
+from fieldlog.plot.course import Smoothing
 from fieldlog.plot.events import Event
 from fieldlog.plot.lines import Batch, Line, Overview
 from fieldlog.plot.outlined import OutlinedSeries
 from fieldlog.plot.reduce import Grid, Limit
-from fieldlog.plot.smooth import Smoothing, smoothed
+from fieldlog.plot.smooth import smoothed
 from fieldlog.plot.trace import SeriesLike
 from fieldlog_protocol.blocks.events import Boot, ClockSync, ConfigChange, Mark, SessionStart, SessionStop
 from fieldlog_protocol.blocks.events import Event as Logged

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fieldlog.plot.course import apart
 from fieldlog.plot.events import MEANINGS, Event
 from fieldlog.plot.lines import Line
 from fieldlog.plot.reduce import Limit, uncovered
-from fieldlog.plot.smooth import apart, lines_from, smoothing
+from fieldlog.plot.smooth import lines_from, smoothing
 from fieldlog.plot.statistics import HEAD, table_rows
 from fieldlog.plot.style import DASHES, THEMES, Theme, clean, unit_sign
 from fieldlog.plot.trace import Floats, Micros, Trace

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fieldlog.plot import canvas
+from fieldlog.plot.course import Smooth
 from fieldlog.plot.events import MEANINGS, Event, arrange_events
 from fieldlog.plot.lines import BETWEEN, OWN_CLOCK, Line
 from fieldlog.plot.names import Names, arrange
 from fieldlog.plot.reduce import Columns, Limit, Spans, uncovered
-from fieldlog.plot.smooth import Smooth, lines_from, smoothing
+from fieldlog.plot.smooth import lines_from, smoothing
 from fieldlog.plot.statistics import HEAD, WIDTHS, table_rows
 from fieldlog.plot.style import DASHES, DPI, THEMES, Theme, unit_sign
 from fieldlog.plot.trace import Floats, Trace
