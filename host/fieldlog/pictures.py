@@ -36,14 +36,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The readings of a selection, not read yet: in which times they lie, and the batches of them. `most`: how many they
-    are where that is known, else 0."""
+    """The readings of a selection, not read yet: in which times they lie, and the batches of them."""
 
     first_us: int
     last_us: int
     from_parquet: bool
     jobs: Callable[[], Iterator[Unread]]
-    most: int = 0
 
     def series(self) -> Iterator[SeriesLike]:
         """Batch after batch."""
@@ -51,8 +49,7 @@ class Found:
 
     def batches(self, overview: Overview) -> Iterator[Batch]:
         """Every batch reduced, in order; two at a time where they come from Parquet files."""
-        outlined = overview.is_coarse(self.most)
-        return ahead(partial(_reduced, job, overview, outlined=outlined) for job in self.jobs())
+        return ahead(partial(_reduced, job, overview) for job in self.jobs())
 
 
 class Unread(Protocol):
@@ -62,8 +59,8 @@ class Unread(Protocol):
     def outlined(self) -> OutlinedSeries | None: ...
 
 
-def _reduced(job: Unread, overview: Overview, *, outlined: bool) -> Batch:
-    outline = job.outlined() if outlined else None
+def _reduced(job: Unread, overview: Overview) -> Batch:
+    outline = job.outlined()
     found = None if outline is None else overview.reduce_outline(outline)
     return overview.reduce(job.read()) if found is None else found
 
@@ -75,7 +72,7 @@ def find(archive: Archive, readings: Readings) -> Found:
 
 
 def _in_files(files: Derived) -> Found:
-    return Found(files.first_us, files.last_us, True, files.batches, files.rows)
+    return Found(files.first_us, files.last_us, True, files.batches)
 
 
 def _in_blocks(readings: Readings) -> Found:

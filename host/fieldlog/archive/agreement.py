@@ -72,7 +72,7 @@ def _fault(part: Part, path: Path, entry: Entry | None) -> str | None:
     fault = _file_fault(path, entry) if entry.rows else None
     if fault is not None or not entry.rows or not _is_current(part, entry):
         return fault
-    differs = difference(path, part.layout(), part.series())
+    differs = difference(path, part.layout, part.series())
     # what blocks that rotted on this disk lack, the file may still have: they are reported, the file is not at fault
     return None if part.readings.lacks else differs
 

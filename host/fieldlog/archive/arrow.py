@@ -225,16 +225,15 @@ def _not_installed(name: str) -> UsageError:
 
 
 class ParquetWriter:
-    """A file of readings, a row group per series. It is whole when `close` returns."""
+    """A file of readings, a row group per batch. It is whole when `close` returns."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
-        self._layout = layout
         self._writer = pq.ParquetWriter(path, layout.schema, **file_options(layout.columns))
         self.rows = 0
 
-    def write(self, series: Series) -> None:
-        self._writer.write_batch(self._layout.batch(series), row_group_size=len(series))
-        self.rows += len(series)
+    def write(self, batch: Batch) -> None:
+        self._writer.write_batch(batch, row_group_size=len(batch))
+        self.rows += len(batch)
 
     def close(self) -> None:
         self._writer.close()

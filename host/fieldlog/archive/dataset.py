@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -21,20 +21,23 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fieldlog.archive.ahead import ahead
-from fieldlog.archive.columns import Columns
+from fieldlog.archive.columns import Columns, Kind
 from fieldlog.archive.database import FILE_NAME, ArchiveError, in_words
 from fieldlog.archive.file_writer import FileWriter
 from fieldlog.archive.manifest import Entry, Manifest, hold
+from fieldlog.archive.outline import Outline, outline
+from fieldlog.archive.outline_file import ColumnHead, GroupHead, Packed, Packer, group_head
 from fieldlog.archive.places import WINDOW, file_name, is_ours
 from fieldlog.archive.records import Session
 from fieldlog.archive.selection import Selection
 from fieldlog.archive.source import Source
+from fieldlog_protocol.blocks.schema import Stream
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from fieldlog.archive.arrow import Layout
+    from fieldlog.archive.arrow import Batch, Layout
     from fieldlog.archive.plan import Plan
     from fieldlog.archive.readings import Decoded, Readings
     from fieldlog.archive.series import Series
@@ -58,7 +61,7 @@ class Update:
     problems: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Part:
     """One file as the archive would have it now."""
 
@@ -76,10 +79,21 @@ class Part:
     def series(self) -> Iterator[Series]:
         return self.readings.batches(self.plans)
 
+    @cached_property
     def layout(self) -> Layout:
         from fieldlog.archive.arrow import Layout
 
         return Layout(self.columns, metadata={"fieldlog": self.told})
+
+    @property
+    def stream(self) -> Stream | None:
+        """What describes all of it, None where that changes in between."""
+        streams = {plan.stream for plan in self.plans}
+        return streams.pop() if len(streams) == 1 else None
+
+    def packed(self, packer: Packer) -> Packed:
+        stream = self.stream
+        return packer.packed(self.origin, stream, () if stream is None else column_heads(self.columns, stream))
 
 
 def folder_of(archive: Path) -> Path:
@@ -121,11 +135,7 @@ def parts(archive: Archive) -> Iterator[Part]:
     sources = archive.sources()
     with in_words(archive.path):
         streams = {source: source.parts() for source in sources}
-        columns = Columns(
-            stream
-            for source, found in streams.items()
-            for stream in source.schemas.streams({number for _, number in found})
-        )
+        columns = columns_of(streams)
     for source, found in streams.items():
         sessions = {session.id: session for session in source.log.sessions()}
         for session, stream_id in found:
@@ -136,6 +146,19 @@ def parts(archive: Archive) -> Iterator[Part]:
                 selection = Selection(frozenset({(source.log.key, session)}), stream=stream_id, seqs=seqs)
                 if (part := _part(archive.path, source, selection, columns, about)) is not None:
                     yield part
+
+
+def columns_of(parts: Mapping[Source, list[tuple[int, int]]]) -> Columns:
+    """Those of all files, by the (session, stream) of each log."""
+    return Columns(
+        stream for source, found in parts.items() for stream in source.schemas.streams({number for _, number in found})
+    )
+
+
+def column_heads(columns: Columns, stream: Stream) -> tuple[ColumnHead, ...]:
+    """The columns of a stream's channels."""
+    found = [columns.all[place] for place in columns.places(stream, stream.channels)]
+    return tuple(ColumnHead(column.name, column.kind is Kind.TEXT) for column in found)
 
 
 def _about(source: Source, session: int, told: Session | None) -> dict[str, object]:
@@ -235,23 +258,28 @@ class _Updater:
 
     def _is_current(self, part: Part) -> bool:
         entry = self._manifest.entries.get(part.name)
-        return entry is not None and entry.origin == part.origin and _size(self._folder / part.name) == entry.size
+        if entry is None or entry.origin != part.origin or _size(self._folder / part.name) != entry.size:
+            return False
+        return self._manifest.is_outlined(part.name)
 
     def _write(self, stale: Iterator[Part], writer: FileWriter) -> None:
         """All files in one flow: while one is written to its end, blocks of the next are decoded."""
-        before: tuple[Part, Future[Entry]] | None = None
-        for part, decoded in groupby(ahead(_jobs(stale)), key=itemgetter(0)):
-            file = writer.file(part.name, part.origin, part.layout)
-            for series in part.readings.settled(found for _, found in decoded):
-                file.add(series)
+        before: tuple[Part, Packer, Future[Entry]] | None = None
+        for part, found in groupby(ahead(_jobs(stale)), key=itemgetter(0)):
+            file, packer = writer.file(part.name, part.origin, part.layout), Packer()
+            for series, made in part.readings.settled_with((decoded, made) for _, decoded, made in found):
+                prepared = _settled(part, series, made)
+                file.add(prepared.batch)
+                packer.add(prepared.group, prepared.outline)
             if before is not None:
                 self._written(*before)
-            before = part, file.end()
+            before = part, packer, file.end()
         if before is not None:
             self._written(*before)
 
-    def _written(self, part: Part, entry: Future[Entry]) -> None:
+    def _written(self, part: Part, packer: Packer, entry: Future[Entry]) -> None:
         done, self._done = self._done, replace(self._done, written=self._done.written + 1)
+        self._manifest.put_outlines(part.name, part.packed(packer))
         self._manifest.put(part.name, entry.result())
         problems = dict.fromkeys([*done.problems, *part.readings.left_out])
         self._done = replace(self._done, rows=done.rows + entry.result().rows, problems=tuple(problems))
@@ -265,14 +293,35 @@ class _Updater:
         self._done = replace(self._done, removed=len(strays))
 
 
-def _jobs(parts: Iterable[Part]) -> Iterator[Callable[[], tuple[Part, Decoded]]]:
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A batch as it is to be written. `anew`: what was taken for granted of its first reading, see `Readings.settled`."""
+
+    batch: Batch
+    group: GroupHead
+    outline: Outline | None
+    anew: bool
+
+
+def _jobs(parts: Iterable[Part]) -> Iterator[Callable[[], tuple[Part, Decoded, _Prepared | None]]]:
     for part in parts:
         for job in part.readings.jobs(part.plans):
-            yield partial(_labelled, part, job)
+            yield partial(_done, part, job)
 
 
-def _labelled(part: Part, job: Callable[[], Decoded]) -> tuple[Part, Decoded]:
-    return part, job()
+def _done(part: Part, job: Callable[[], Decoded]) -> tuple[Part, Decoded, _Prepared | None]:
+    decoded = job()
+    series = decoded.series
+    return part, decoded, None if series is None or not len(series) else _prepared(part, series)
+
+
+def _prepared(part: Part, series: Series) -> _Prepared:
+    return _Prepared(part.layout.batch(series), group_head(series.utc_us), outline(series), bool(series.starts[0]))
+
+
+def _settled(part: Part, series: Series, made: _Prepared | None) -> _Prepared:
+    """What was prepared before the batch in front was known, or else the same anew."""
+    return made if made is not None and made.anew == series.starts[0] else _prepared(part, series)
 
 
 def _few(problems: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,41 +1,36 @@
 """A selection of readings as the Parquet files hold it: for whoever needs much of it at once, and soon.
 
 Rule of this module: it reads derived files only while they show exactly what the archive holds; in any doubt it says so
-and the blocks themselves are read. Nothing but the columns and row groups that are wanted is touched.
+and the blocks themselves are read. Nothing but the columns and row groups that are wanted is touched, and pyarrow is
+loaded only where outlines do not do.
 """
-
-# pyarrow tells little or nothing of its types; the rules that complain of it are silenced here alone.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeArgument=false
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from fieldlog.archive.columns import Columns, Kind
-from fieldlog.archive.dataset import folder_of, manifest_of
-from fieldlog.archive.manifest import Entry, read, read_stamp
+from fieldlog.archive.columns import Columns
+from fieldlog.archive.dataset import column_heads, columns_of, folder_of, manifest_of
+from fieldlog.archive.manifest import Entry, read, read_heads, read_outlines, read_stamp
+from fieldlog.archive.outline import Outline
+from fieldlog.archive.outline_file import ColumnHead, GroupHead, Head, head_of, outlines
 from fieldlog.archive.plan import chosen_channels
 from fieldlog.archive.selection import Selection
 from fieldlog.archive.source import Source
-from fieldlog.clock_model import UNKNOWN_TIME, Quality
+from fieldlog.clock_model import UNKNOWN_TIME
 from fieldlog_protocol.blocks.schema import Channel, Stream
 
 if TYPE_CHECKING:
     from fieldlog.archive.readings import Readings
     from fieldlog.archive.store import Archive
-
-_QUALITIES = {quality.name.lower(): int(quality) for quality in Quality}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +49,96 @@ class DerivedSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class DerivedOutline:
+    """What a batch of readings comes to; `channels` and `outline.channels` are in the same order. `alike`: how many readings
+    of these channels there are in all."""
+
+    label: str
+    channels: tuple[Channel, ...]
+    outline: Outline
+    alike: int
+
+
+@dataclass(frozen=True, slots=True)
 class _File:
-    """One file of the selection: which row groups, and what its columns are."""
+    """One file of the selection: what its columns are, and which row groups are wanted."""
 
     path: Path
     label: str
+    places: tuple[int, ...]
     channels: tuple[Channel, ...]
     names: tuple[str, ...]
-    groups: tuple[int, ...]
+    groups: tuple[tuple[int, GroupHead], ...]
+    outlined: _Outlined | None
+
+    @property
+    def rows(self) -> int:
+        return sum(head.rows for _, head in self.groups)
+
+    def batches(self, selection: Selection, alike: int) -> Iterator[DerivedBatch]:
+        found = dict(enumerate(self.outlined.read())) if self.outlined else {}
+        for number, head in self.groups:
+            yield DerivedBatch(self, number, selection, None if _cuts(selection, head) else found.get(number), alike)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outlined:
+    """The outlines of a file, not read yet."""
+
+    manifest: Path
+    name: str
+    head: Head
+    packed: bytes
+
+    def read(self) -> list[Outline | None]:
+        found = read_outlines(self.manifest, self.name)
+        if found is None or found.head != self.packed:
+            return [None] * len(self.head.groups)
+        return outlines(self.head, found.data)
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedBatch:
+    """A row group, read by whoever wants it, in any thread."""
+
+    file: _File
+    group: int
+    selection: Selection
+    outline: Outline | None
+    alike: int
+
+    def outlined(self) -> DerivedOutline | None:
+        """What it comes to; None where that is not known, or not all of it is wanted."""
+        found = self.outline
+        if found is None:
+            return None
+        channels = tuple(found.channels[place] for place in self.file.places)
+        return DerivedOutline(self.file.label, self.file.channels, replace(found, channels=channels), self.alike)
+
+    def read(self) -> DerivedSeries:
+        from fieldlog.archive.row_groups import read_rows
+
+        file = self.file
+        rows = read_rows(file.path, self.group, file.names)
+        found = DerivedSeries(file.label, file.channels, rows.utc_us, rows.starts, rows.quality, rows.columns)
+        return _cut(found, self.selection) if self.selection.bounded else found
 
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Readings to be read: each job gives the next batch, in any thread. `first_us` to `last_us` holds all their times."""
+    """Readings to be read, batch by batch in order. `first_us` to `last_us` holds all their times."""
 
     first_us: int
     last_us: int
-    rows: int
-    jobs: Sequence[Callable[[], DerivedSeries]]
+    files: tuple[_File, ...]
+    selection: Selection
+
+    def batches(self) -> Iterator[DerivedBatch]:
+        """The outlines of a file are read when its first batch is asked for."""
+        alike: Counter[tuple[Channel, ...]] = Counter()
+        for file in self.files:
+            alike[file.channels] += file.rows
+        return (batch for file in self.files for batch in file.batches(self.selection, alike[file.channels]))
 
 
 class _Doubtful(Exception):
@@ -80,36 +147,76 @@ class _Doubtful(Exception):
 
 def derived(archive: Archive, readings: Readings) -> Derived | None:
     """The selection from the Parquet files; None where they are not there, not up to date, or hold less than it wants."""
-    folder = folder_of(archive.path)
     manifest = manifest_of(archive.path)
     if read_stamp(manifest) != archive.stamp():
         return None
     try:
-        return _found(archive, readings, folder, read(manifest) or {})
-    except (_Doubtful, pa.ArrowException, OSError):
+        return _Finder(archive, readings, manifest).found()
+    except (_Doubtful, OSError):
         return None
 
 
-def _found(archive: Archive, readings: Readings, folder: Path, entries: Mapping[str, Entry]) -> Derived:
-    sources = archive.sources()
-    columns = Columns(
-        stream for source in sources for stream in source.schemas.streams({number for _, number in source.parts()})
-    )
-    jobs: list[Callable[[], DerivedSeries]] = []
-    ends: list[tuple[int, int]] = []
-    rows = 0
-    for name, label in _names(readings, entries):
-        path = folder / name
-        if not path.exists() or path.stat().st_size != entries[name].size:
+class _Finder:
+    """Looks for the files of a selection; those without outlines are opened to see what they hold."""
+
+    def __init__(self, archive: Archive, readings: Readings, manifest: Path) -> None:
+        self._archive = archive
+        self._readings = readings
+        self._selection = readings.selection
+        self._manifest = manifest
+        self._folder = folder_of(archive.path)
+        self._entries = read(manifest) or {}
+        self._heads = read_heads(manifest)
+
+    def found(self) -> Derived:
+        files: list[_File] = []
+        spans: list[tuple[int, int]] = []
+        for name, label in _names(self._readings, self._entries):
+            file = self._file(name, label)
+            files += [file] if file.channels and file.groups else []
+            spans += [span for _, head in file.groups if (span := head.span) is not None]
+        low, high = min((low for low, _ in spans), default=0), max((high for _, high in spans), default=0)
+        return Derived(*_clipped(self._selection, low, high), tuple(files), self._selection)
+
+    def _file(self, name: str, label: str) -> _File:
+        path, entry = self._folder / name, self._entries[name]
+        if not path.exists() or path.stat().st_size != entry.size:
             raise _Doubtful
-        file, spans, count = _opened(path, label, readings.selection, columns)
-        if file is not None:
-            jobs += [partial(_read, file, group, readings.selection) for group in file.groups]
-            ends += spans
-            rows += count
-    low = min((low for low, _ in ends), default=0)
-    high = max((high for _, high in ends), default=0)
-    return Derived(*_clipped(readings.selection, low, high), rows, jobs)
+        head = self._head(name, entry)
+        stream, columns, heads = self._described(path) if head is None else (head.stream, head.columns, head.groups)
+        if stream is None:
+            raise _Doubtful  # a column of one description is empty where another holds
+        places = tuple(chosen_channels(stream, self._selection))
+        if any(columns[place].text for place in places):
+            raise _Doubtful  # names of an enum, whose numbers are what is drawn
+        return _File(
+            path=path,
+            label=label,
+            places=places,
+            channels=tuple(stream.channels[place] for place in places),
+            names=tuple(columns[place].name for place in places),
+            groups=tuple((number, group) for number, group in enumerate(heads) if _inside(self._selection, group)),
+            outlined=None if head is None else _Outlined(self._manifest, name, head, self._heads[name]),
+        )
+
+    def _head(self, name: str, entry: Entry) -> Head | None:
+        head = head_of(self._heads[name]) if name in self._heads else None
+        return head if head is not None and head.origin == entry.origin else None
+
+    def _described(self, path: Path) -> tuple[Stream | None, tuple[ColumnHead, ...], tuple[GroupHead, ...]]:
+        """What the file itself says."""
+        from fieldlog.archive.row_groups import PARQUET_ERRORS, described
+
+        try:
+            streams, groups = described(path)
+        except PARQUET_ERRORS:
+            raise _Doubtful from None
+        stream = streams[0] if len(streams) == 1 else None
+        return stream, () if stream is None else column_heads(self._columns, stream), tuple(groups)
+
+    @cached_property
+    def _columns(self) -> Columns:
+        return columns_of({source: source.parts() for source in self._archive.sources()})
 
 
 def _names(readings: Readings, entries: Mapping[str, Entry]) -> Iterator[tuple[str, str]]:
@@ -132,114 +239,28 @@ def _place(source: Source) -> tuple[str, str]:
     return source.info.uid, f"{source.info.log_id:08x}"
 
 
-def _opened(
-    path: Path, label: str, selection: Selection, columns: Columns
-) -> tuple[_File | None, list[tuple[int, int]], int]:
-    """The file with the row groups that may hold some of the selection, the spans of their times, and their readings."""
-    with pq.ParquetFile(path) as file:
-        metadata = file.metadata
-        told = msgspec.json.decode(metadata.metadata[b"fieldlog"])
-        streams = msgspec.convert(told["streams"], list[Stream])
-        spans: list[tuple[int, int]] = []
-        groups: list[int] = []
-        rows = 0
-        for group in range(metadata.num_row_groups):
-            span = _span(metadata.row_group(group).column(0).statistics)
-            if span is not None and _inside(selection, *span):
-                spans.append(span)
-                groups.append(group)
-                rows += metadata.row_group(group).num_rows
-    if len(streams) != 1:
-        raise _Doubtful  # a column of one description is empty where another holds
-    (stream,) = streams
-    chosen = tuple(stream.channels[index] for index in chosen_channels(stream, selection))
-    places = [columns.places(stream, [channel])[0] for channel in chosen]
-    if any(columns.all[place].kind is Kind.TEXT for place in places):
-        raise _Doubtful  # names of an enum, whose numbers are what is drawn
-    names = tuple(columns.all[place].name for place in places)
-    return (_File(path, label, chosen, names, tuple(groups)) if chosen and groups else None), spans, rows
-
-
-def _span(statistics: Any) -> tuple[int, int] | None:
-    """None where no reading has a known time."""
-    if statistics is None or not statistics.has_min_max:
-        return None
-    return int(statistics.min_raw), int(statistics.max_raw)
-
-
-def _inside(selection: Selection, first_us: int, last_us: int) -> bool:
+def _inside(selection: Selection, head: GroupHead) -> bool:
+    """Whether some of a row group may be wanted."""
+    if head.span is None:
+        return False
+    first_us, last_us = head.span
     after = selection.start_us is None or last_us >= selection.start_us
     return after and (selection.end_us is None or first_us < selection.end_us)
+
+
+def _cuts(selection: Selection, head: GroupHead) -> bool:
+    """Whether some of a row group may not be wanted."""
+    if head.span is None or not selection.bounded:
+        return selection.bounded
+    first_us, last_us = head.span
+    before = selection.start_us is not None and first_us < selection.start_us
+    return before or not head.timed or (selection.end_us is not None and last_us >= selection.end_us)
 
 
 def _clipped(selection: Selection, first_us: int, last_us: int) -> tuple[int, int]:
     low = first_us if selection.start_us is None else max(first_us, selection.start_us)
     high = last_us if selection.end_us is None else min(last_us, selection.end_us)
     return low, high
-
-
-def _read(file: _File, group: int, selection: Selection) -> DerivedSeries:
-    wanted = ["time", "starts", "quality", *dict.fromkeys(file.names)]
-    with pq.ParquetFile(file.path) as opened:
-        table = opened.read_row_group(group, columns=wanted, use_threads=False)
-    utc_us = _times(table.column("time"))
-    found = DerivedSeries(
-        file.label,
-        file.channels,
-        utc_us,
-        _numbers(table.column("starts")).view(np.bool_),
-        _quality(table.column("quality")),
-        [_numbers(table.column(name)) for name in file.names],
-    )
-    return _cut(found, selection) if selection.bounded else found
-
-
-def _numbers(column: Any) -> npt.NDArray[Any]:
-    """An array where the values lie; floats with NaN where one is missing. pyarrow's own way to numpy imports pandas."""
-    parts = [_chunk_numbers(chunk) for chunk in column.chunks]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _chunk_numbers(chunk: Any) -> npt.NDArray[Any]:
-    known, data = chunk.buffers()
-    values = _bits(data, chunk) if pa.types.is_boolean(chunk.type) else _values(data, chunk)
-    if not chunk.null_count:
-        return values
-    return np.where(_bits(known, chunk) != 0, values, np.nan)
-
-
-def _values(data: Any, chunk: Any) -> npt.NDArray[Any]:
-    dtype = np.dtype(_DTYPES[chunk.type])
-    return np.frombuffer(data, dtype, len(chunk), chunk.offset * dtype.itemsize)
-
-
-def _bits(data: Any, chunk: Any) -> npt.NDArray[np.uint8]:
-    bits = np.unpackbits(np.frombuffer(data, np.uint8), count=chunk.offset + len(chunk), bitorder="little")
-    return bits[chunk.offset :]
-
-
-_DTYPES = {pa.int8(): "i1", pa.int32(): "i4", pa.int64(): "i8", pa.float64(): "f8"}
-
-
-def _times(column: Any) -> npt.NDArray[np.int64]:
-    parts: list[npt.NDArray[np.int64]] = []
-    for chunk in column.cast(pa.int64()).chunks:
-        values = _values(chunk.buffers()[1], chunk)
-        if chunk.null_count:
-            values = np.where(_bits(chunk.buffers()[0], chunk) != 0, values, UNKNOWN_TIME)
-        parts.append(values)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _quality(column: Any) -> npt.NDArray[np.uint8]:
-    parts: list[npt.NDArray[np.uint8]] = []
-    for chunk in column.chunks:
-        names = [_QUALITIES[name] for name in chunk.dictionary.to_pylist()]
-        if len(names) == 1:
-            parts.append(np.full(len(chunk), names[0], np.uint8))
-        else:
-            parts.append(np.array(names, np.uint8)[_values(chunk.indices.buffers()[1], chunk.indices)])
-    return np.concatenate(parts)
 
 
 def _cut(series: DerivedSeries, selection: Selection) -> DerivedSeries:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -20,8 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from fieldlog.archive.manifest import Entry
 
 if TYPE_CHECKING:
-    from fieldlog.archive.arrow import Layout, ParquetWriter
-    from fieldlog.archive.series import Series
+    from fieldlog.archive.arrow import Batch, Layout, ParquetWriter
 
 _MOST_WAITING = 1
 
@@ -52,7 +50,7 @@ class FileWriter:
         if self._file is not None:
             self._file.give_up()
 
-    def file(self, name: str, origin: bytes, layout: Callable[[], Layout]) -> _File:
+    def file(self, name: str, origin: bytes, layout: Layout) -> _File:
         """The next file, when the one before was ended."""
         self._files += 1
         aside = self._aside / f"{self._files}.parquet"
@@ -68,7 +66,7 @@ class _File:
         aside: Path,
         target: Path,
         origin: bytes,
-        layout: Callable[[], Layout],
+        layout: Layout,
         threads: _Threads,
     ) -> None:
         self._aside = aside
@@ -79,9 +77,9 @@ class _File:
         self._waiting: deque[Future[None]] = deque()
         self._parquet: ParquetWriter | None = None
 
-    def add(self, series: Series) -> None:
+    def add(self, batch: Batch) -> None:
         """Returns when no more than one batch before this one is still to be written."""
-        self._waiting.append(self._threads.writing.submit(self._write, series))
+        self._waiting.append(self._threads.writing.submit(self._write, batch))
         while len(self._waiting) > _MOST_WAITING:
             self._waiting.popleft().result()
 
@@ -94,12 +92,12 @@ class _File:
         with suppress(OSError):
             self._close()
 
-    def _write(self, series: Series) -> None:
+    def _write(self, batch: Batch) -> None:
         from fieldlog.archive.arrow import ParquetWriter
 
         if self._parquet is None:
-            self._parquet = ParquetWriter(self._aside, self._layout())
-        self._parquet.write(series)
+            self._parquet = ParquetWriter(self._aside, self._layout)
+        self._parquet.write(batch)
 
     def _close(self) -> None:
         if self._parquet is not None:

@@ -1,4 +1,5 @@
-"""What each file of derived readings was derived from. Kept beside their folder, since polars takes no other file in it.
+"""What each file of derived readings was derived from, and its outlines. Kept beside their folder, since polars takes no
+other file in it.
 
 Rule of this module: whoever has a manifest open is the only one who writes derived readings; the lock goes with the
 process. A manifest is as disposable as the readings: one that cannot be read is begun anew.
@@ -10,9 +11,10 @@ import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fieldlog.archive.database import BUSY_TIMEOUT_S, in_words
+from fieldlog.archive.outline_file import Packed
 from fieldlog_protocol.errors import VerificationError
 
 _VERSION = 1
@@ -22,6 +24,8 @@ _TABLE = (
 )
 
 _STAMP = "CREATE TABLE IF NOT EXISTS stamp (archive BLOB NOT NULL)"
+_OUTLINES = "CREATE TABLE IF NOT EXISTS outlines (name TEXT PRIMARY KEY, head BLOB NOT NULL, data BLOB NOT NULL)"
+_PAGE_SIZE = 16_384
 
 
 class Entry(NamedTuple):
@@ -40,16 +44,28 @@ class Manifest:
         self._db = connection
         self._path = path
         self.entries = _entries(connection)
+        self._outlined = {name for (name,) in connection.execute("SELECT name FROM outlines")}
 
     def put(self, name: str, entry: Entry) -> None:
         with in_words(self._path):
             self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", (name, *entry))
         self.entries[name] = entry
 
+    def put_outlines(self, name: str, packed: Packed) -> None:
+        """Before the entry of the file, which is not up to date without them."""
+        with in_words(self._path):
+            self._db.execute("INSERT OR REPLACE INTO outlines VALUES (?, ?, ?)", (name, packed.head, packed.data))
+        self._outlined.add(name)
+
     def drop(self, name: str) -> None:
         with in_words(self._path):
             self._db.execute("DELETE FROM files WHERE name = ?", (name,))
+            self._db.execute("DELETE FROM outlines WHERE name = ?", (name,))
         del self.entries[name]
+
+    def is_outlined(self, name: str) -> bool:
+        """Whether there are outlines of a file, which one of an older version lacks."""
+        return name in self._outlined
 
     def stamp(self, archive: bytes | None) -> None:
         """From now on the files show all of an archive with this stamp; None: of none."""
@@ -84,6 +100,7 @@ def _locked(path: Path) -> tuple[sqlite3.Connection, Manifest]:
     with in_words(path):
         connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
         try:
+            connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")  # of a new one; outlines are large
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # from the first lock until the connection is closed
             connection.execute("BEGIN EXCLUSIVE")
             if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
@@ -91,6 +108,7 @@ def _locked(path: Path) -> tuple[sqlite3.Connection, Manifest]:
                 connection.execute(_TABLE)
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
             connection.execute(_STAMP)
+            connection.execute(_OUTLINES)
             connection.execute("COMMIT")
             return connection, Manifest(connection, path)
         except BaseException:
@@ -121,3 +139,30 @@ def read_stamp(path: Path) -> bytes | None:
             return None if row is None else bytes(row[0])
     except VerificationError:
         return None
+
+
+def read_heads(path: Path) -> dict[str, bytes]:
+    """The heads of all outlines; none where they cannot be read."""
+    try:
+        found = _outlines(path, "SELECT name, head FROM outlines")
+        return {name: head for name, head in found if isinstance(head, bytes)}
+    except VerificationError:
+        return {}
+
+
+def read_outlines(path: Path, name: str) -> Packed | None:
+    """The outlines of one file, in any thread; None where they cannot be read."""
+    try:
+        found = _outlines(path, "SELECT head, data FROM outlines WHERE name = ?", name)
+    except VerificationError:
+        return None
+    return Packed(*found[0]) if found and set(map(type, found[0])) == {bytes} else None
+
+
+def _outlines(path: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
+    if not path.exists():
+        return []
+    with in_words(path), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'outlines'").fetchone():
+            return []
+        return connection.execute(query, values).fetchall()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ from fieldlog_protocol.errors import BlockError, UsageError
 
 if TYPE_CHECKING:
     from fieldlog.archive.arrow import Layout
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +93,20 @@ class Readings:
 
     def settled(self, decoded: Iterable[Decoded]) -> Iterator[Series]:
         """The series of what was decoded, which is all of the selection, in order; none is empty."""
+        return (series for series, _ in self.settled_with((found, None) for found in decoded))
+
+    def settled_with(self, decoded: Iterable[tuple[Decoded, T]]) -> Iterator[tuple[Series, T]]:
+        """The same, each with what came with it."""
         self._unreadable.clear()
         last: Decoded | None = None
-        for found in decoded:
+        for found, other in decoded:
             plan, series = found.plan, found.series
             self._unreadable |= {(plan.source.info.name, seq): text for seq, text in found.unreadable.items()}
             if series is not None and last is not None and plan.follows(last.plan) and last.ended_unread:
                 series.starts[:1] = True
             last = found
             if series is not None and len(series):
-                yield series
+                yield series, other
 
     def record_batches(self) -> Any:
         """A pyarrow.RecordBatchReader: batch after batch in bounded memory, each decoded when it is asked for."""

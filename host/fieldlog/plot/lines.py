@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fieldlog.plot.outlined import OutlinedSeries, is_fine, outlined_piece
 from fieldlog.plot.reduce import (
     Columns,
     Gathered,
@@ -29,7 +30,7 @@ from fieldlog.plot.reduce import (
     present,
     runs,
 )
-from fieldlog.plot.trace import Bools, Micros, SeriesLike, Trace
+from fieldlog.plot.trace import Bools, ChannelLike, Micros, SeriesLike, Trace
 from fieldlog_protocol.errors import UsageError
 
 OWN_CLOCK, BETWEEN = 2, 3
@@ -107,24 +108,45 @@ class Overview:
 
     def reduce(self, series: SeriesLike) -> Batch:
         """A batch of readings of one stream, reduced; any thread may do it."""
-        seen: Counter[tuple[str, str]] = Counter()
-        names: list[tuple[str, str, int]] = []
-        pieces: list[Piece | None] = []
-        for channel, values in zip(series.channels, series.columns, strict=True):
-            key = (channel.name, channel.unit)
-            names.append((*key, seen[key]))
-            seen[key] += 1
-            limits = self._limits_of(channel.name)
-            pieces.append(piece(series.utc_us, values, series.starts, self._grid, limits, spread=self._spread))
+        pieces = [
+            piece(series.utc_us, values, series.starts, self._grid, self._limits_of(channel.name), spread=self._spread)
+            for channel, values in zip(series.channels, series.columns, strict=True)
+        ]
         utc_us, _, starts = known(series.utc_us, np.empty(len(series.utc_us), np.int8), series.starts)
         return Batch(
             label=series.label if self._with_label else "",
-            names=names,
+            names=_names(series.channels),
             pieces=pieces,
             count=len(series.utc_us),
             logged=runs(utc_us, starts),
             starts=bool(starts[:1].any()),
             doubtful=_doubtful(series),
+        )
+
+    def reduce_outline(self, series: OutlinedSeries) -> Batch | None:
+        """The same of what is known of a batch without its readings; None where it takes the readings."""
+        outline = series.outline
+        if series.alike <= self._grid.most_raw or not is_fine(outline, self._grid):
+            return None
+        pieces: list[Piece | None] = []
+        for channel, one in zip(series.channels, outline.channels, strict=True):
+            told, found = outlined_piece(outline, one, self._grid, self._limits_of(channel.name))
+            if not told:
+                return None
+            pieces.append(found)
+        begins, ends = outline.quality_spans
+        return Batch(
+            label=series.label if self._with_label else "",
+            names=_names(series.channels),
+            pieces=pieces,
+            count=outline.rows,
+            logged=outline.logged,
+            starts=outline.starts,
+            doubtful=[
+                (kind, (begins[outline.quality == kind], ends[outline.quality == kind]))
+                for kind in (OWN_CLOCK, BETWEEN)
+                if (outline.quality == kind).any()
+            ],
         )
 
     def add(self, batch: Batch) -> None:
@@ -181,6 +203,17 @@ class Overview:
             limits=limits,
             passed_us=tuple(gathered.passed_us),
         )
+
+
+def _names(channels: Sequence[ChannelLike]) -> list[tuple[str, str, int]]:
+    """Each with how many of the same name and unit came before it."""
+    seen: Counter[tuple[str, str]] = Counter()
+    names: list[tuple[str, str, int]] = []
+    for channel in channels:
+        key = (channel.name, channel.unit)
+        names.append((*key, seen[key]))
+        seen[key] += 1
+    return names
 
 
 def _doubtful(series: SeriesLike) -> list[tuple[int, Spans]]:
