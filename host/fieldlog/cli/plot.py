@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fieldlog.cli import plot_views
 from fieldlog.cli.common import output_options
 from fieldlog.cli.output import Output
 from fieldlog.cli.selection import Wanted, selection_options
@@ -20,7 +22,7 @@ from fieldlog_protocol.errors import UsageError
 if TYPE_CHECKING:
     from fieldlog.archive.readings import Readings
     from fieldlog.archive.store import Archive
-    from fieldlog.plot import Distributions, Limit, Line, Smoothing
+    from fieldlog.plot import Limit, Line, Smoothing
 
 _THRESHOLD = re.compile(r"(?P<channel>.+?)\s*(?P<side>[<>])\s*(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)")
 
@@ -73,10 +75,10 @@ class _Wish:
 @click.option("--events/--no-events", default=True, help="Lines where a device restarted, was marked, and so on.")
 @click.option(
     "--view",
-    type=click.Choice(["time", "histogram", "duration"]),
+    type=click.Choice(["time", *plot_views.VIEWS]),
     default="time",
     show_default=True,
-    help="Readings over time, how often which values occur, or for which share of the readings they are at least so high.",
+    help=plot_views.HELP,
 )
 @click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True, help="Colours.")
 def plot(
@@ -112,14 +114,12 @@ def plot(
     with wanted.open() as archive:
         readings = wanted.readings(archive)
         _require_channels(readings, limits)
-        lines, number = _lines(archive, readings, wish, page=page)
         if view == "time":
+            lines, number = _lines(archive, readings, wish, page=page)
             _save(lines, readings, wish, target, page=page)
+            problems: Sequence[str] = readings.problems
         else:
-            several = len({line.label for line in lines}) > 1
-            counted = plots.Distributions(lines, view, with_label=several)
-            _save_view(counted, archive, readings, wish, target)
-        problems = readings.problems
+            number, problems = _save_view(view, archive, readings, wish, target)
     output.result(
         {"file": str(target), "readings": number},
         lambda: output.line(f"{count(number, 'reading')} plotted to {target}"),
@@ -164,15 +164,14 @@ def _save(lines: list[Line], readings: Readings, wish: _Wish, target: Path, *, p
     plots.save(figure, target)
 
 
-def _save_view(counted: Distributions, archive: Archive, readings: Readings, wish: _Wish, target: Path) -> None:
-    """What plays no part in time, from the readings once more."""
-    from fieldlog import pictures
+def _save_view(view: str, archive: Archive, readings: Readings, wish: _Wish, target: Path) -> tuple[int, Sequence[str]]:
+    """What is no line over time; of how many readings, and what could not be read."""
     from fieldlog import plot as plots
 
-    for series in pictures.find(archive, readings).series():
-        counted.add(series)
     title = _title(readings) if wish.title is None else wish.title
-    plots.save(plots.distribution(counted, title=title, theme=wish.theme), target)
+    drawn = plot_views.draw(view, archive, readings, plot_views.Look(title, wish.tz, wish.theme))
+    plots.save(drawn.figure, target)
+    return drawn.n_readings, drawn.problems
 
 
 def _title(readings: Readings) -> str:
