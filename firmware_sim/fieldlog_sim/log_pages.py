@@ -133,6 +133,8 @@ class LogPages:
 
     def _seq(self, sector: int) -> int | None:
         """The seq in the sector's first header that can be read."""
+        if self.is_blank_sector(sector):  # soon said, and so are most of a young log
+            return None
         headers = (self.header(page) for page in self.of_sector(sector))
         return next((header.seq for header in headers if header is not None), None)
 

@@ -211,7 +211,8 @@ class LogStore:
         if self._built is None:
             self._built = LogIndex(self.pages.wire, self.pages.found_whole)
             for sector in self.pages.oldest_first(self._tail or 0):
-                self._add_sector(self._built, sector)
+                if not self.pages.is_blank_sector(sector):
+                    self._add_sector(self._built, sector)
         return self._built
 
     def _add_sector(self, index: LogIndex, sector: int) -> None:
