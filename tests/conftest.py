@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 # A run in the background of a shell begins with SIGINT ignored, and every program that the tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The tests start hundreds of Pythons: where bytecode is not kept, each of them compiles all that it imports.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session", autouse=True)
