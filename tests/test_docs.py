@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from archive_data import CLIMATE, PaperLogger, climate
+from fieldlog.cli.main import COMMANDS, invoke
 from fieldlog_protocol.blocks.block import pad
 from fieldlog_protocol.image import ImageVersion, build_image
 from simulator import Simulator, simulator
@@ -53,58 +55,77 @@ def name(page: Path) -> str:
     return page.stem
 
 
-@pytest.fixture
-def logger() -> Iterator[Simulator]:
-    with simulator(*RECORDED) as running:
-        yield running
+class Desk:
+    """Whoever works through a page: the first command and the first example in a process of their own, which shows that
+    they need nothing else; the others in this one, each as it would begin there."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self._monkeypatch, self._capsys = folder, monkeypatch, capsys
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr("sys.stdin", io.StringIO())
+        for key in [key for key in os.environ if key.startswith("FIELDLOG_")]:
+            monkeypatch.delenv(key)
+
+    def export(self, key: str, value: str) -> None:
+        self._monkeypatch.setenv(key, value)
+
+    def fieldlog(self, *words: str) -> str:
+        """What the command printed."""
+        self._capsys.readouterr()
+        code = invoke(words)
+        out, err = self._capsys.readouterr()
+        return _fine(["fieldlog", *words], code, out, err)
+
+    def python(self, script: Path) -> str:
+        self._capsys.readouterr()
+        runpy.run_path(str(script), run_name="__main__")
+        out, err = self._capsys.readouterr()
+        return _fine([script.name], 0, out, err)
+
+    def process(self, *words: str) -> str:
+        """The same of a Python with these arguments."""
+        command = [sys.executable, *words]
+        done = subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False
+        )
+        return _fine(command, done.returncode, done.stdout, done.stderr)
+
+
+def _fine(command: list[str], code: int, out: str, err: str) -> str:
+    assert code == 0, f"{shlex.join(command)} ended with {code}: {err or out}"
+    assert "Traceback" not in err
+    return out
 
 
 @pytest.fixture
-def environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if not key.startswith("FIELDLOG_")}
-
-
-def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    assert done.returncode == 0, f"{shlex.join(command)} ended with {done.returncode}: {done.stderr or done.stdout}"
-    assert "Traceback" not in done.stderr
-    return done.stdout
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return Desk(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("page", SHELL_PAGES, ids=name)
-def test_commands(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_commands(page: Path, desk: Desk) -> None:
     """In order, in one folder, on a logger that has recorded the sample; the archive holds it where a page reads it."""
-    (tmp_path / "zephyr.signed.bin").write_bytes(build_image(bytes(9000), ImageVersion.of("2.0.0")))
-    (tmp_path / "notes.txt").write_text("a few notes\n")
-    (tmp_path / "flash.bin").write_bytes(flash_image())
-    environment["FIELDLOG_ARCHIVE"] = str(tmp_path / "archive")
-    fieldlog = [sys.executable, "-m", "fieldlog.cli"]
+    (desk.folder / "zephyr.signed.bin").write_bytes(build_image(bytes(9000), ImageVersion.of("2.0.0")))
+    (desk.folder / "notes.txt").write_text("a few notes\n")
+    (desk.folder / "flash.bin").write_bytes(flash_image())
+    desk.export("FIELDLOG_ARCHIVE", str(desk.folder / "archive"))
     with simulator(*IDLE.get(page.stem, RECORDED)) as device:
         if page.stem in ("export", "plot"):
-            run([*fieldlog, "pull", "--device", device.url], tmp_path, environment)
-        run_page(page, device, tmp_path, environment, fieldlog)
+            desk.fieldlog("pull", "--device", device.url)
+        run_page(page, device, desk)
 
 
-def run_page(page: Path, device: Simulator, folder: Path, environment: dict[str, str], fieldlog: list[str]) -> None:
+def run_page(page: Path, device: Simulator, desk: Desk) -> None:
     ran = 0
     for text in blocks(page, "toml"):  # the first line names the file
-        (folder / text.split()[1]).write_text(text, encoding="utf-8")
+        (desk.folder / text.split()[1]).write_text(text, encoding="utf-8")
     for line in "".join(blocks(page, "sh")).splitlines():
         words = shlex.split(line)
         if words[0] == "export":
             key, _, value = words[1].partition("=")
-            environment[key] = device.url if value == PORT else value
+            desk.export(key, device.url if value == PORT else value)
         elif words[0] == "fieldlog":
-            run([*fieldlog, *words[1:]], folder, environment)
+            desk.fieldlog(*words[1:]) if ran else desk.process("-m", "fieldlog.cli", *words[1:])
             ran += 1
         else:
             assert line in MAKE_TARGETS, f"nobody tests {line!r}"
@@ -112,20 +133,16 @@ def run_page(page: Path, device: Simulator, folder: Path, environment: dict[str,
 
 
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=name)
-def test_examples(page: Path, logger: Simulator, tmp_path: Path, environment: dict[str, str]) -> None:
-    """Each by itself, in a process of its own; some read an archive that somebody made before."""
+def test_examples(page: Path, desk: Desk) -> None:
+    """Each by itself; some read an archive that somebody made before."""
     if page.stem in ("archive", "export", "plot"):
-        pull = [sys.executable, "-m", "fieldlog.cli", "pull", "--device", logger.url, "--archive", "field-season-2013"]
-        run(
-            [sys.executable, "-m", "fieldlog.cli", "config", "set", "device/name=hut", "-d", logger.url],
-            tmp_path,
-            environment,
-        )
-        run(pull, tmp_path, environment)
+        with simulator(*RECORDED) as logger:
+            desk.fieldlog("config", "set", "device/name=hut", "-d", logger.url)
+            desk.fieldlog("pull", "--device", logger.url, "--archive", "field-season-2013")
     for number, text in enumerate(blocks(page, "python")):
-        script = tmp_path / f"example{number}.py"
+        script = desk.folder / f"example{number}.py"
         script.write_text(text)
-        said = run([sys.executable, "-W", "error", str(script)], tmp_path, environment)
+        said = desk.python(script) if number else desk.process("-W", "error", str(script))
         assert "nan" not in said.split()
 
 
@@ -136,8 +153,6 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def test_the_table_of_json_objects_names_every_command() -> None:
-    from fieldlog.cli.main import COMMANDS
-
     text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
     missing = [command for command in COMMANDS if command != "demo" and not re.search(rf"`{command}[ `]", text)]
     assert not missing
