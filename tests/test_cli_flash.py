@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import image_tool
+from fieldlog.cli.main import invoke
 from flash_bench import firmware
 from simulator import Simulator, simulator
 
@@ -29,13 +30,31 @@ def signed(tmp_path: Path) -> Path:
     return made.rename(tmp_path / "signed.bin")
 
 
-def flash(device: Simulator, folder: Path, *words: str | Path) -> tuple[int, str, str]:
-    """Exit code, what was printed, and what was said beside."""
-    return fieldlog(device, folder, "flash", *words)
+class Cli:
+    """Commands in this process, with settings of their own: exit code, what was printed, and what was said beside."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+
+    def flash(self, device: Simulator, *words: str | Path) -> tuple[int, str, str]:
+        return self(device, "flash", *words)
+
+    def __call__(self, device: Simulator, *words: str | Path) -> tuple[int, str, str]:
+        self._capsys.readouterr()
+        code = invoke([*map(str, words), "-d", device.url])
+        out, err = self._capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
 
 
-def fieldlog(device: Simulator, folder: Path, *words: str | Path) -> tuple[int, str, str]:
-    """The same of any command."""
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(tmp_path, monkeypatch, capsys)
+
+
+def process(device: Simulator, folder: Path, *words: str | Path) -> tuple[int, str, str]:
+    """The same of a process of its own."""
     environment = os.environ | {"XDG_CONFIG_HOME": str(folder / "config"), "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "fieldlog.cli", *map(str, words), "-d", device.url]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100, check=False)
@@ -43,109 +62,109 @@ def fieldlog(device: Simulator, folder: Path, *words: str | Path) -> tuple[int, 
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_plan_as_an_object_and_in_words(device: Simulator, tmp_path: Path) -> None:
+def test_a_plan_as_an_object_and_in_words(cli: Cli, device: Simulator, tmp_path: Path) -> None:
     file = tmp_path / "fw.bin"
     file.write_bytes(firmware("2.0.0"))
-    code, out, _ = flash(device, tmp_path, file, "--dry-run", "--json")
+    code, out, _ = cli.flash(device, file, "--dry-run", "--json")
     plan: dict[str, Any] = json.loads(out)
     assert (code, plan["reverts"], plan["images"][0]["state"]) == (0, True, "upload")
     assert plan["images"][0]["signature"] == "not signed"
     assert plan["steps"][-1] == "confirm"
-    code, out, err = flash(device, tmp_path, file, "--dry-run")
+    code, out, err = cli.flash(device, file, "--dry-run")
     assert (code, "1. upload image 0: 2.0.0" in out, "was not verified" in err) == (0, True, True)
 
 
-def test_a_key_is_pinned_and_then_asked_for(device: Simulator, tmp_path: Path, signed: Path) -> None:
+def test_a_key_is_pinned_and_then_asked_for(cli: Cli, device: Simulator, tmp_path: Path, signed: Path) -> None:
     key = image_tool.public("ed25519")
-    code, out, err = flash(device, tmp_path, signed, "--key", key, "--pin-key", "--json")
+    code, out, err = process(device, tmp_path, "flash", signed, "--key", key, "--pin-key", "--json")
     assert (code, err) == (0, "")
     done = json.loads(out)
     assert (done["outcome"], done["images"]) == ("confirmed", [{"image": 0, "version": "2.0.0", "before": "1.0.0"}])
     assert done["sent_bytes"] > 0
     assert [words.startswith("verified with the key") for words in done["signatures"]] == [True]
     (tmp_path / "fw.bin").write_bytes(firmware("3.0.0"))
-    code, _, err = flash(device, tmp_path, tmp_path / "fw.bin")
+    code, _, err = cli.flash(device, tmp_path / "fw.bin")
     assert (code, "carries no signature" in err) == (5, True)
-    assert flash(device, tmp_path, signed)[:2] == (0, "2.0.0 runs already and is confirmed: nothing to do\n")
+    assert cli.flash(device, signed)[:2] == (0, "2.0.0 runs already and is confirmed: nothing to do\n")
 
 
-def test_words_that_make_no_sense(device: Simulator, tmp_path: Path, signed: Path) -> None:
+def test_words_that_make_no_sense(cli: Cli, device: Simulator, tmp_path: Path, signed: Path) -> None:
     for words, says in (
         (("--pin-key",), "give both"),
         (("--no-confirm", "--permanent"), "exclude each other"),
         (("--key", str(signed)), "not a key"),
     ):
-        code, _, err = flash(device, tmp_path, signed, *words)
+        code, _, err = cli.flash(device, signed, *words)
         assert (code, says in err) == (2, True)
 
 
-def test_a_device_in_recovery(tmp_path: Path) -> None:
+def test_a_device_in_recovery(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "fw.bin").write_bytes(firmware("2.0.0"))
     with simulator("--recovery", "--profile", "smp-server") as waiting:
-        code, out, err = flash(waiting, tmp_path, tmp_path / "fw.bin", "--recovery")
+        code, out, err = cli.flash(waiting, tmp_path / "fw.bin", "--recovery")
         assert (code, out, "was not verified" in err) == (0, "2.0.0 runs and is confirmed\n", True)
-        code, out, _ = flash(waiting, tmp_path, tmp_path / "fw.bin")
+        code, out, _ = cli.flash(waiting, tmp_path / "fw.bin")
         assert (code, out) == (0, "2.0.0 runs already and is confirmed: nothing to do\n")
         for option, says in (
             ("--no-confirm", "no trial: leave it out"),
             ("--pin-key", "pin the key with a later update"),
         ):
             key = ("--key", str(image_tool.public("ed25519"))) if option == "--pin-key" else ()
-            code, _, err = flash(waiting, tmp_path, tmp_path / "fw.bin", "--recovery", option, *key)
+            code, _, err = cli.flash(waiting, tmp_path / "fw.bin", "--recovery", option, *key)
             assert (code, says in err) == (2, True)
         (tmp_path / "newer.bin").write_bytes(firmware("2.1.0"))
-        code, out, err = flash(waiting, tmp_path, tmp_path / "newer.bin", "--recovery", "--dry-run")
+        code, out, err = cli.flash(waiting, tmp_path / "newer.bin", "--recovery", "--dry-run")
         assert (code, "1. restart into the boot loader's recovery\n2. write image 0 over what runs" in out) == (0, True)
         assert "no trial and no way back" in err
 
 
-def test_a_file_that_is_none_leaves_the_device_as_it_is(device: Simulator, tmp_path: Path) -> None:
+def test_a_file_that_is_none_leaves_the_device_as_it_is(cli: Cli, device: Simulator, tmp_path: Path) -> None:
     (tmp_path / "fw.bin").write_bytes(b"hello")
-    code, _, err = flash(device, tmp_path, tmp_path / "fw.bin")
+    code, _, err = cli.flash(device, tmp_path / "fw.bin")
     assert (code, "The device was not changed" in err) == (5, True)
 
 
-def test_firmware_that_is_not_well(tmp_path: Path) -> None:
+def test_firmware_that_is_not_well(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "fw.bin").write_bytes(firmware("2.0.0"))
     with simulator("--firmware-fault", "selftest", "2.0.0") as faulty:
-        code, out, err = flash(faulty, tmp_path, tmp_path / "fw.bin", "--json")
+        code, out, err = cli.flash(faulty, tmp_path / "fw.bin", "--json")
         ended = json.loads(out)
         assert (code, ended["outcome"], ended["error"]["exit_code"]) == (5, "reverted", 5)
         assert (ended["version"], ended["before"], ended["tried"]) == ("1.0.0", "1.0.0", "2.0.0")
         assert ended["images"] == [{"image": 0, "version": "1.0.0", "before": "1.0.0", "tried": "2.0.0"}]
         assert "The boot loader took it back: 1.0.0 runs, confirmed" in err
     with simulator("--firmware-fault", "hang", "2.0.0") as faulty:
-        code, out, _ = flash(faulty, tmp_path, tmp_path / "fw.bin", "--json")
+        code, out, _ = cli.flash(faulty, tmp_path / "fw.bin", "--json")
         assert (code, json.loads(out)["outcome"], json.loads(out)["version"]) == (5, "reverted", "1.0.0")
-        code, _, err = flash(faulty, tmp_path, tmp_path / "fw.bin")
+        code, _, err = cli.flash(faulty, tmp_path / "fw.bin")
         assert (code, "still runs 1.0.0" in err, "took it back" in err) == (5, True, True)
 
 
-def test_what_the_next_restart_does_is_told(device: Simulator, tmp_path: Path) -> None:
+def test_what_the_next_restart_does_is_told(cli: Cli, device: Simulator, tmp_path: Path) -> None:
     (tmp_path / "fw.bin").write_bytes(firmware("2.0.0"))
-    code, _, err = fieldlog(device, tmp_path, "image", "erase", "--slot", "0")
+    code, _, err = cli(device, "image", "erase", "--slot", "0")
     assert (code, "slot 0 cannot be erased" in err, "Nothing was erased" in err) == (4, True, True)
-    assert flash(device, tmp_path, tmp_path / "fw.bin", "--no-confirm")[0] == 0
+    assert cli.flash(device, tmp_path / "fw.bin", "--no-confirm")[0] == 0
     told = "2.0.0 runs on trial: the next restart brings 1.0.0 back, unless `fieldlog image confirm` keeps it"
     for words in (("image", "list"), ("info",)):
-        assert told in fieldlog(device, tmp_path, *words)[2]
-        assert json.loads(fieldlog(device, tmp_path, *words, "--json")[1])["next_restart"] == [told]
-    code, _, err = fieldlog(device, tmp_path, "image", "erase")
+        assert told in cli(device, *words)[2]
+        assert json.loads(cli(device, *words, "--json")[1])["next_restart"] == [told]
+    code, _, err = cli(device, "image", "erase")
     assert (code, told in err) == (4, True)
-    code, _, err = fieldlog(device, tmp_path, "image", "confirm")
+    code, _, err = cli(device, "image", "confirm")
     assert (code, err) == (0, "")
 
 
-def test_a_boot_loader_that_answers_is_called_one(tmp_path: Path) -> None:
+def test_a_boot_loader_that_answers_is_called_one(cli: Cli) -> None:
     with simulator("--recovery", "--seed", "5") as waiting:
-        code, out, err = fieldlog(waiting, tmp_path, "info")
+        code, out, err = cli(waiting, "info")
         assert (code, "none: the boot loader's recovery answers" in out, "`fieldlog reset` starts" in err) == (
             0,
             True,
             True,
         )
-        assert json.loads(fieldlog(waiting, tmp_path, "info", "--json")[1])["recovery"] is True
+        assert json.loads(cli(waiting, "info", "--json")[1])["recovery"] is True
         for words in (("image", "confirm"), ("image", "erase")):
-            code, _, err = fieldlog(waiting, tmp_path, *words)
+            code, _, err = cli(waiting, *words)
             assert (code, "a boot loader in its recovery answers so" in err) == (4, True)
-        assert fieldlog(waiting, tmp_path, "reset")[0] == 0
+        assert cli(waiting, "reset")[0] == 0
