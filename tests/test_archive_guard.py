@@ -66,6 +66,7 @@ def test_a_full_disk_keeps_what_had_arrived_and_the_next_pull_goes_on(
     assert len(full.stderr.splitlines()) == 1
     assert "takes no more: it is full" in full.stderr
     assert "make room and repeat" in full.stderr
+    assert not (tmp_path / "readings.sqlite").exists()  # no room is taken for what can be made anew
     uid = str(loggers.ready[0]["uid"])
     ((_, held),) = contents(tmp_path, uid)
     ((_, everything),) = contents(quiet, uid)

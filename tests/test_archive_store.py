@@ -153,6 +153,20 @@ def test_a_killed_pull_leaves_whole_commits(tmp_path: Path, blocks: list[bytes])
         assert log_of(archive).missing(0, len(blocks)) == []
 
 
+def test_blocks_that_come_slowly_are_stored_by_time(tmp_path: Path, blocks: list[bytes]) -> None:
+    now_us = [0]
+    with fieldlog.archive.open(tmp_path, clock=lambda: now_us[0]) as archive:
+        log = log_of(archive)
+        for index, block in enumerate(blocks[:20]):
+            now_us[0] = index * 1_000_000  # 9600 baud
+            log.add_blocks([block])
+            log.add_blocks([])
+            assert counted(tmp_path) >= index - 2
+        now_us[0] += 10_000_000
+        log.add_blocks(blocks[20:23], received_us=0)  # of another archive: nobody waits for these
+        assert counted(tmp_path) == 20
+
+
 def test_two_programs_pull_into_one_archive_at_once(tmp_path: Path, blocks: list[bytes]) -> None:
     (tmp_path / "hex").write_text("".join(block.hex() + "\n" for block in blocks))
     children = [

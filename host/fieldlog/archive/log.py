@@ -2,9 +2,9 @@
 
 Rule of this module: everything may be repeated. A block, gap, session or sync that is already there changes nothing,
 so that a pull interrupted anywhere and started again leaves the same archive. Blocks gather in memory and are stored
-64 at a time, in transactions so short that two pulls into one archive do not wait for each other's link. While they
-arrive nobody waits for the disk either: what is stored then outlives this program, and with the next `flush` a power
-failure too.
+64 at a time, or after a few seconds where they come slowly, in transactions so short that two pulls into one archive do
+not wait for each other's link. While they arrive nobody waits for the disk either: what is stored then outlives this
+program, and with the next `flush` a power failure too.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from fieldlog_protocol.errors import UsageError
 __all__ = ["ASK_AGAIN", "GONE", "IMPORTED", "NOT_SENT", "OVERWRITTEN", "Log", "now_us"]
 
 COMMIT_BLOCKS = 64
+_COMMIT_AFTER_US = 2_000_000
 IMPORTED = "imported from"
 _RECHECKED = 1 << 15
 _CLOSE = 4
@@ -49,6 +50,7 @@ class Log(LogView):
         self.conflicts: set[int] = set()
         self._again: list[range] = []
         self._waiting: list[tuple[int | bytes, ...]] = []
+        self._waiting_since_us = 0
         self._unsynced = False
 
     def describe(self, *, serial: str = "", label: str = "", product: str = "", firmware: str = "") -> None:
@@ -62,9 +64,14 @@ class Log(LogView):
     def add_blocks(self, blocks: Iterable[bytes], *, received_us: int | None = None) -> None:
         """Take blocks in wire form. BlockError when one is damaged: then none of this call is taken."""
         at_us = self._clock() if received_us is None else received_us
+        if not self._waiting:
+            self._waiting_since_us = at_us
         self._waiting += [block_row(self.key, wire, at_us) for wire in blocks]
         while len(self._waiting) >= COMMIT_BLOCKS:
             self._store(COMMIT_BLOCKS)
+            self._waiting_since_us = at_us
+        if received_us is None and abs(at_us - self._waiting_since_us) > _COMMIT_AFTER_US:
+            self._store_waiting()
 
     def flush(self) -> None:
         """Store what is waiting; when that fails it goes on waiting. What was stored is then on the disk for good."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from fieldlog.archive.database import ArchiveError
 from fieldlog.archive.ranges import difference
 from fieldlog.cli.archive_tiers import derive
 from fieldlog.cli.common import Common, archive_option, options, run
@@ -55,9 +56,12 @@ def pull(common: Common, sources: Sources, archive: Path, *, no_seal: bool, no_p
 
     try:
         run(work())
+    except ArchiveError:
+        watch.archive_failed = True
+        raise
     finally:  # what became of each is told after Ctrl-C and after a failure of the archive too
         watch.show()
-        if watch.opened and not no_parquet and archives.exists(archive):
+        if watch.opened and not no_parquet and not watch.archive_failed and archives.exists(archive):
             # after Ctrl-C, and for an earlier pull that was killed: nobody sees by a file that it is behind
             watch.derived(derive(common.output, archive))
     watch.end()
@@ -74,6 +78,8 @@ class _Watch:
     many: bool
     opened: bool = False
     """Whether the archive could be opened."""
+    archive_failed: bool = False
+    """Whether it could not be written: what its disk has left is not for files that can be made anew from it."""
     board: OnBoard = lambda _what, _done, _total, _note: None
     readouts: list[Readout] = field(default_factory=list[Readout])
 
@@ -89,6 +95,7 @@ class _Watch:
             self.board(readout.name, done.bytes, done.total_bytes, count(done.readings, "reading"))
         if readout.over:
             readout.error = _with_state(readout)
+            self.archive_failed |= isinstance(readout.error, ArchiveError)
             self.board(readout.name, 0, 0, "")
             if self.many:
                 self._tell(readout)
