@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 from fieldlog.archive.dataset import Part, files_in, folder_of, manifest_of, parts
 from fieldlog.archive.file_writer import file_hash
-from fieldlog.archive.manifest import Entry, read
+from fieldlog.archive.manifest import Entry, read, read_outlines
+from fieldlog.archive.outline import outline
+from fieldlog.archive.outline_file import Packed, Packer, agree, group_head, is_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from fieldlog.archive.series import Series
     from fieldlog.archive.store import Archive
 
 
@@ -37,18 +41,20 @@ def compare(archive: Archive) -> Agreement | None:
     there = set(files_in(folder))
     if not there:
         return None
-    entries = read(manifest_of(archive.path)) or {}
+    manifest = manifest_of(archive.path)
+    entries = read(manifest) or {}
     found = Agreement()
     wanted: set[str] = set()
     for part in parts(archive):
         wanted.add(part.name)
         entry = entries.get(part.name)
-        fault = _fault(part, folder / part.name, entry)
+        packed = read_outlines(manifest, part.name)
+        fault = _fault(part, folder / part.name, entry, packed)
         found.files += 1
         rows = entry.rows if entry else 0
         if fault is not None:
             found.wrong.append(f"{part.name} {fault}")
-        elif not _is_current(part, entry):
+        elif not _is_current(part, entry) or (rows and packed is None):
             found.behind += 1
             found.unwritten += max(0, part.frames - rows)
         elif part.readings.lacks:
@@ -64,7 +70,7 @@ def _is_current(part: Part, entry: Entry | None) -> bool:
     return entry is not None and entry.origin == part.origin
 
 
-def _fault(part: Part, path: Path, entry: Entry | None) -> str | None:
+def _fault(part: Part, path: Path, entry: Entry | None, packed: Packed | None) -> str | None:
     from fieldlog.archive.arrow import difference
 
     if entry is None:
@@ -72,9 +78,23 @@ def _fault(part: Part, path: Path, entry: Entry | None) -> str | None:
     fault = _file_fault(path, entry) if entry.rows else None
     if fault is not None or not entry.rows or not _is_current(part, entry):
         return fault
-    differs = difference(path, part.layout, part.series())
-    # what blocks that rotted on this disk lack, the file may still have: they are reported, the file is not at fault
-    return None if part.readings.lacks else differs
+    packer = Packer()
+    differs = difference(path, part.layout, _noted(part.series(), packer))
+    if part.readings.lacks:
+        return None  # what blocks that rotted on this disk lack, the file may still have: they are reported
+    return differs or (None if packed is None else _outline_fault(packed, part.packed(packer)))
+
+
+def _noted(pieces: Iterator[Series], packer: Packer) -> Iterator[Series]:
+    for piece in pieces:
+        packer.add(group_head(piece.utc_us), outline(piece))
+        yield piece
+
+
+def _outline_fault(packed: Packed, expected: Packed) -> str | None:
+    if not is_whole(packed):
+        return "has damaged outlines, so that plots of it take longer"
+    return None if agree(packed, expected) else "has outlines of other readings, so that plots of it show these"
 
 
 def _file_fault(path: Path, entry: Entry) -> str | None:

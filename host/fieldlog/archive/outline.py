@@ -25,7 +25,7 @@ Spans = tuple[Ints, Ints]
 CHUNK = 512
 """Readings that are told of together; fewer where a line is broken, or a time lies before the one before it."""
 _MOST_PARTS = 4
-_MOST_RUNS = 16
+_LEAST_PER_RUN = 16
 _SUMMED_BYTES = 4
 
 
@@ -76,7 +76,7 @@ def outline(series: Series) -> Outline | None:
     ends = np.append(edges[1:], len(utc_us))[: len(edges)]
     view = _View(there, utc_us, starts, edges, ends)
     channels = tuple(_channel(channel, raw, view) for channel, raw in zip(series.channels, series.raw, strict=True))
-    if any(len(found.runs[0]) > _MOST_RUNS * most for found in channels):
+    if any(len(found.runs[0]) * _LEAST_PER_RUN > max(len(series), _MOST_PARTS * CHUNK) for found in channels):
         return None
     return Outline(
         rows=len(series),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isclose, isfinite
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from fieldlog_protocol.errors import FieldlogError
 VERSION = 1
 _CHECK_BYTES = 4
 _ALIGNED = 8
+_ROUNDING = 1e-9
 
 
 class ColumnHead(msgspec.Struct, frozen=True, array_like=True):
@@ -171,3 +173,43 @@ class _Reader:
         return ChannelOutline(
             low, high, total, count, opened, runs, head.n_missing, head.level, head.squares, head.broken_after
         )
+
+
+def is_whole(packed: Packed) -> bool:
+    head = head_of(packed.head)
+    return head is not None and zlib.crc32(packed.data) == head.check
+
+
+def agree(one: Packed, other: Packed) -> bool:
+    """Whether two that are whole say the same; sums may differ as much as the order of adding makes them."""
+    first, second = head_of(one.head), head_of(other.head)
+    if first is None or second is None:
+        return False
+    told = [
+        (head.origin, head.stream, head.columns, [_told(group) for group in head.groups]) for head in (first, second)
+    ]
+    pairs = zip(outlines(first, one.data), outlines(second, other.data), strict=False)
+    return told[0] == told[1] and all(a is b or (a is not None and b is not None and _equal(a, b)) for a, b in pairs)
+
+
+def _told(group: GroupHead) -> tuple[object, ...]:
+    return group.rows, group.span, group.timed, group.outline is None
+
+
+def _equal(one: Outline, other: Outline) -> bool:
+    if len(one.channels) != len(other.channels) or (one.rows, one.starts) != (other.rows, other.starts):
+        return False
+    exact = [
+        (found.first_us, found.last_us, *found.logged, found.quality, *found.quality_spans) for found in (one, other)
+    ]
+    same = all(np.array_equal(a, b) for a, b in zip(*exact, strict=True))
+    return same and all(_channel_equal(a, b) for a, b in zip(one.channels, other.channels, strict=True))
+
+
+def _channel_equal(one: ChannelOutline, other: ChannelOutline) -> bool:
+    exact = [(c.low, c.high, c.count, c.opened, *c.runs, c.n_missing, c.level, c.broken_after) for c in (one, other)]
+    if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(*exact, strict=True)):
+        return False
+    largest = np.maximum(abs(one.low), abs(one.high)) * one.count
+    close = bool((abs(one.total - other.total) <= _ROUNDING * largest).all()) or not np.isfinite(one.total).all()
+    return close and (isclose(one.squares, other.squares, rel_tol=_ROUNDING) or not isfinite(one.squares))

@@ -160,7 +160,7 @@ def _not_yet(parquet: Agreement) -> str:
     what = (
         f"not written yet: {count(parquet.unwritten, 'reading')} of {files}"
         if parquet.unwritten
-        else f"not written yet: what came to be known of times or names in {files}"
+        else f"not written yet: what came to be known of times or names, or outlines for plots, in {files}"
     )
     return f"{what}. The next pull or `fieldlog archive rebuild --changed` writes them"
 
