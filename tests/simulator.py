@@ -1,4 +1,7 @@
-"""Runs the simulator as its users do: a process of its own, reached over a link."""
+"""Runs the simulator as its users do: a process of its own, reached over a link.
+
+Where the system can, it is forked from one that has imported everything; `fresh` ones begin from nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from warm_simulator import AVAILABLE, WarmSimulator
+
 
 @dataclass(frozen=True)
 class Simulator:
     """A running simulator. `urls` in the order in which its links became ready."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | WarmSimulator
     urls: list[str]
     ready: list[dict[str, object]]
 
@@ -31,17 +36,10 @@ class Simulator:
 
 
 @contextmanager
-def simulator(*arguments: str | Path, links: int = 1) -> Iterator[Simulator]:
+def simulator(*arguments: str | Path, links: int = 1, fresh: bool = False) -> Iterator[Simulator]:
     """The simulator with these arguments, until the end of the block; `links` lines are waited for."""
-    command = [sys.executable, "-m", "fieldlog_sim", "--json", "--until-eof", *map(str, arguments)]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    words = ["--json", "--until-eof", *map(str, arguments)]
+    process = WarmSimulator(words) if AVAILABLE and not fresh else _fresh(words)
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -65,3 +63,14 @@ def simulator(*arguments: str | Path, links: int = 1) -> Iterator[Simulator]:
         process.stderr.close()
     if process.returncode not in (0, -signal.SIGTERM, -signal.SIGKILL):
         raise AssertionError(f"the simulator ended with {process.returncode}: {complaint}")
+
+
+def _fresh(words: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fieldlog_sim", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )

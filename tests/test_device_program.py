@@ -196,7 +196,7 @@ def test_stopped_before_it_is_ready_it_leaves_nothing(tmp_path: Path, end: signa
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGINT", "EOF"])
 def test_the_link_to_the_pty_is_removed_at_the_end(tmp_path: Path, end: str) -> None:
     path = tmp_path / "tty"
-    with simulator("--pty", path) as device:
+    with simulator("--pty", path, fresh=True) as device:
         assert path.is_symlink()
         assert device.url == f"serial:{path}"
         stop(device, end)
