@@ -83,9 +83,13 @@ def dots(axes: Axes, utc_us: Micros, values: Floats, colour: str) -> None:
 
 def bands(axes: Axes, begin_us: Micros, end_us: Micros, colour: str, place: tuple[float, float]) -> Artist:
     """Vertical bands; `place` is their (foot, height) in the panel, 0 to 1."""
-    left = _days(begin_us)
-    spans = list(zip(left.tolist(), (_days(end_us) - left).tolist(), strict=True))
-    return axes.broken_barh(spans, place, transform=axes.get_xaxis_transform(), color=colour, linewidth=0, zorder=1.0)
+    from matplotlib.collections import PolyCollection
+
+    left, right, (foot, height) = _days(begin_us), _days(end_us), place
+    corners = [((a, foot), (a, foot + height), (b, foot + height), (b, foot)) for a, b in zip(left, right, strict=True)]
+    spans = PolyCollection(corners, transform=axes.get_xaxis_transform(), color=colour, linewidth=0, zorder=1.0)
+    axes.add_collection(spans, autolim=False)  # matplotlib 3.9 takes shares of the panel for values
+    return spans
 
 
 def beyond(axes: Axes, utc_us: Micros, values: Floats, limit: float, colour: str) -> None:
