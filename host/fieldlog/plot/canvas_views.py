@@ -7,7 +7,7 @@ As in `canvas`, the checks that matplotlib's stubs defeat are off in here, and t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log10
+from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,19 +139,32 @@ def marks_at_top(axes: Axes, x: Sequence[float], theme: Theme) -> None:
 
 
 def log_axes(axes: Axes, up: str, theme: Theme) -> None:
-    """Both axes on a log scale, their powers of ten told."""
-    from matplotlib.ticker import LogLocator
-
+    """Both axes on a log scale."""
     axes.set_xscale("log")
     axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    decades = log10(high / low)
-    subs = (1.0,) if decades >= 2.5 else (1.0, 2.0, 5.0) if decades >= 0.8 else tuple(range(1, 10))
-    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=6 if decades >= 2.5 else 20))
     axes.tick_params(which="both", colors=theme.text, grid_color=theme.grid)
-    plain_ticks(axes.xaxis)
-    plain_ticks(axes.yaxis)
     axes.set_ylabel(up)
+
+
+def log_ticks(axes: Axes) -> None:
+    """Ticks of both axes, when everything is drawn: powers of ten, of small spans what lies between them too."""
+    for axis, limits, most in ((axes.xaxis, axes.get_xlim(), 10), (axes.yaxis, axes.get_ylim(), 6)):
+        major, minor = ticks_of_log(*limits, most)
+        axis.set_ticks(major)
+        axis.set_ticks(minor, minor=True)
+        plain_ticks(axis)
+
+
+def ticks_of_log(low: float, high: float, most: int) -> tuple[list[float], list[float]]:
+    """(major, minor) between two numbers; matplotlib's own differ between its versions."""
+    first, last = floor(log10(low)), ceil(log10(high))
+    every = -(-(last - first) // most)
+    wanted: tuple[int, ...] = (1,) if log10(high / low) >= 2.5 else (1, 2, 5) if high > 6 * low else tuple(range(1, 10))
+    numbers = [(digit, power) for power in range(first, last + 1) for digit in range(1, 10)]
+    inside = [(digit, power) for digit, power in numbers if low <= digit * 10.0**power <= high]
+    major = [pair for pair in inside if pair[0] in wanted and not pair[1] % every]
+    minor = [pair for pair in inside if pair not in major and (every == 1 or pair[0] == 1)]
+    return [digit * 10.0**power for digit, power in major], [digit * 10.0**power for digit, power in minor]
 
 
 def foot_notes(axes: Axes, notes: Sequence[tuple[float, str]], theme: Theme) -> None:

@@ -181,6 +181,7 @@ def spectrum(given: Spectra | Iterable[Trace], *, title: str = "", theme: str = 
             canvas.legend(axes, artists, some)
         canvas.other_axis(panels[-1], "frequency [Hz]; at the foot: period")
         for axes in panels:
+            canvas_views.log_ticks(axes)
             canvas_views.foot_notes(axes, _periods(drawn), look)
         figure.align_ylabels()
         canvas.titles(figure, title, _key(hows), look)
