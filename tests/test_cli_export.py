@@ -140,5 +140,5 @@ def test_one_reading_is_plotted_in_the_singular(capsys: pytest.CaptureFixture[st
     logger.schema()
     logger.data(CLIMATE, *climate(1))
     keep(logger)
-    assert invoke(["plot"]) == 0
+    assert invoke(["plot", "-o", "fieldlog.png"]) == 0
     assert capsys.readouterr().out == "1 reading plotted to fieldlog.png\n"

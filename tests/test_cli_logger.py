@@ -134,7 +134,7 @@ def test_a_session_from_arming_to_the_picture(run: Terminal, tmp_path: Path) -> 
     assert (checked["readings"], checked["damaged"], checked["missing"]) == (pulled["readings"], [], [])
     exported = run.json("export", "-o", "attic.csv", device=False)
     assert exported["rows"] == pulled["readings"] == len((tmp_path / "attic.csv").read_text().splitlines()) - 1
-    assert run.json("plot", device=False)["readings"] == pulled["readings"]
+    assert run.json("plot", "-o", "fieldlog.png", device=False)["readings"] == pulled["readings"]
     assert (tmp_path / "fieldlog.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -271,7 +271,7 @@ def test_names_from_a_device_neither_reach_the_terminal_nor_decide_a_path(run: T
         pass
     for words in (("info",), ("log", "status"), ("log", "sessions"), ("config", "show"), ("pull",)):
         assert run(*words) == 0
-    for words in (("archive", "ls"), ("archive", "check"), ("export",), ("plot",), ("plot", "-o", "plot.svg")):
+    for words in (("archive", "ls"), ("archive", "check"), ("export",), ("plot", "-o", "fieldlog.png"), ("plot", "-o", "plot.svg")):
         assert run(*words, device=False) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archive", "fieldlog.png", "plot.svg"]
     assert_printable((tmp_path / "plot.svg").read_text())

@@ -290,7 +290,7 @@ def test_nonsense_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     if updated:
         update_dataset(archive)
-    assert plot(archive, *words) != 0
+    assert plot(archive, "-o", "plot.png", *words) != 0
     told = capsys.readouterr().err
     assert sentence in told
     assert len(told.strip().splitlines()) == 1

@@ -6,7 +6,7 @@ files while those show all that the archive holds, and from the blocks else; a b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -80,6 +80,11 @@ def _in_blocks(readings: Readings) -> Found:
     first_us, last_us = _span_us(plans, readings)
 
     return Found(first_us, last_us, False, lambda: map(_Read, readings.batches(plans)))
+
+
+def in_batches(first_us: int, last_us: int, series: Callable[[], Iterable[SeriesLike]]) -> Found:
+    """Readings that lie elsewhere than in an archive, to be gone through as often as is wanted."""
+    return Found(first_us, last_us, False, lambda: map(_Read, series()))
 
 
 @dataclass(frozen=True, slots=True)

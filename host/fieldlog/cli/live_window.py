@@ -20,8 +20,8 @@ from fieldlog.live.picture import Picture
 from fieldlog.live.trail import Trail
 from fieldlog.plot.canvas import house_style
 from fieldlog.plot.style import COLOURS, DASHES, clean, unit_sign
+from fieldlog.plot.window import new_window
 from fieldlog.text import count
-from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ _GAP_PERIODS = 2.5
 """Readings that are farther apart than so many periods are not joined."""
 _HEADROOM = 0.08
 _NAMES_A_ROW = 4
-_NO_DISPLAY = "there is no display to open a window on. Leave --plot out for the view in the terminal, or set DISPLAY"
+_NO_DISPLAY = "Leave --plot out for the view in the terminal, or set DISPLAY"
 
 
 class Window:
@@ -43,14 +43,7 @@ class Window:
     def __init__(self, window_s: float) -> None:
         from matplotlib import pyplot
 
-        try:
-            with house_style():
-                self._figure: Figure = pyplot.figure("fieldlog live", figsize=(9, 6), layout="constrained")
-        except ImportError as error:  # the backend that was asked for cannot be had here
-            raise UsageError(_NO_DISPLAY) from error
-        if getattr(type(self._figure.canvas), "required_interactive_framework", None) is None:
-            pyplot.close(self._figure)
-            raise UsageError(_NO_DISPLAY)
+        self._figure = new_window("fieldlog live", (9, 6), _NO_DISPLAY)
         self._open = pyplot.fignum_exists
         self._curves = Curves(self._figure, window_s)
         self._figure.show()

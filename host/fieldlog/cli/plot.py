@@ -14,16 +14,18 @@ import click
 from fieldlog.cli import plot_views
 from fieldlog.cli.common import output_options
 from fieldlog.cli.output import Output
+from fieldlog.cli.plot_sources import Source
+from fieldlog.cli.plot_sources import source as source_of
+from fieldlog.cli.plot_views import Drawn
 from fieldlog.cli.selection import Wanted, selection_options
 from fieldlog.files import check_target
 from fieldlog.text import count
 from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
-    from fieldlog.archive.readings import Readings
-    from fieldlog.archive.store import Archive
-    from fieldlog.plot import Limit, Line, Smoothing
+    from fieldlog.plot import Event, Limit, Line, Smoothing
 
+_NO_DISPLAY = "Nothing was plotted; name a file with -o, such as -o readings.png"
 _THRESHOLD = re.compile(r"(?P<channel>.+?)\s*(?P<side>[<>])\s*(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)")
 
 
@@ -39,9 +41,11 @@ class _Wish:
     stats: bool
     theme: str
     way: Smoothing | None
+    view: str
 
 
 @click.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @output_options
 @selection_options("A time without an offset is meant in --tz.")
 @click.option(
@@ -49,9 +53,7 @@ class _Wish:
     "-o",
     "target",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("fieldlog.png"),
-    show_default=True,
-    help="File; its ending says whether it is PNG, SVG, PDF, or HTML to zoom in.",
+    help="File; its ending says whether it is PNG, SVG, PDF, or HTML to zoom in. Without it a window opens.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--title", metavar="TEXT", help="Title; else the device and its sessions.")
@@ -84,7 +86,8 @@ class _Wish:
 def plot(
     wanted: Wanted,
     output: Output,
-    target: Path,
+    files: tuple[Path, ...],
+    target: Path | None,
     *,
     force: bool,
     title: str | None,
@@ -98,11 +101,11 @@ def plot(
     view: str,
     theme: str,
 ) -> None:
-    """Plot readings from the archive, a panel for each unit."""
+    """Plot readings from the archive, or of FILEs that `fieldlog export` wrote (CSV, Parquet), a panel for each unit."""
     from fieldlog import plot as plots
+    from fieldlog.plot.window import require_display, show
 
-    check_target(target, force=force)
-    page = plots.check_format(target, page=True) == "html"
+    page = _checked(target, output, force=force)
     if view != "time" and (page or stats or thresholds or rolling or resample):
         raise UsageError(
             f"--view {view} takes neither a page nor --stats, --threshold, --rolling or --resample. Nothing was plotted; "
@@ -110,80 +113,90 @@ def plot(
         )
     limits = tuple(map(_limit, thresholds))
     zone = plots.zone(tz)
-    wish = _Wish(title, zone, limits, compare, events, stats, theme, plots.smoothing(rolling, resample, zone))
-    with wanted.open() as archive:
-        readings = wanted.readings(archive)
-        _require_channels(readings, limits)
-        if view == "time":
-            lines, number = _lines(archive, readings, wish, page=page)
-            _save(lines, readings, wish, target, page=page)
-            problems: Sequence[str] = readings.problems
-        else:
-            number, problems = _save_view(view, archive, readings, wish, target)
+    way = plots.smoothing(rolling, resample, zone)
+    wish = _Wish(title, zone, limits, compare, events, stats, theme, way, view)
+    if target is None:
+        require_display(_NO_DISPLAY)
+    with source_of(wanted, files, zone) as source:
+        _require_channels(source, limits)
+        drawn = _save_page(source, wish, target) if page and target is not None else _draw(source, wish)
+        if target is not None and not page:
+            plots.save(drawn.figure, target)
     output.result(
-        {"file": str(target), "readings": number},
-        lambda: output.line(f"{count(number, 'reading')} plotted to {target}"),
+        {"file": str(target), "readings": drawn.n_readings},
+        lambda: output.line(f"{count(drawn.n_readings, 'reading')} plotted{f' to {target}' if target else ''}"),
     )
-    for problem in problems:
+    for problem in drawn.problems:
         output.warn(problem)
+    if target is None:
+        show(drawn.figure, "fieldlog plot", theme)
 
 
-def _lines(archive: Archive, readings: Readings, wish: _Wish, *, page: bool) -> tuple[list[Line], int]:
+def _checked(target: Path | None, output: Output, *, force: bool) -> bool:
+    """Whether it shall be a page; UsageError for a file that cannot be written."""
+    from fieldlog.plot import check_format
+
+    if target is None:
+        if output.as_json:
+            raise UsageError("--json needs --output FILE: a window tells nothing. Nothing was plotted")
+        return False
+    check_target(target, force=force)
+    return check_format(target, page=True) == "html"
+
+
+def _lines(source: Source, wish: _Wish, *, page: bool) -> tuple[list[Line], int]:
     """As many columns as what is drawn has room for, and how many readings there are."""
     from fieldlog import pictures
     from fieldlog import plot as plots
 
-    several = len({source.info.uid for source in readings.sources}) > 1
-    n_lines = len(readings.sources) * len(_drawn(readings)) * (1 if wish.way is None else 2)
-    n_columns = plots.page_columns(n_lines) if page else plots.columns_for()
-    found = pictures.find(archive, readings)
-    return pictures.lines(found, n_columns, wish.limits, spread=wish.stats, with_label=several, way=wish.way)
-
-
-def _save(lines: list[Line], readings: Readings, wish: _Wish, target: Path, *, page: bool) -> None:
-    from fieldlog import pictures
-    from fieldlog import plot as plots
-
-    told = pictures.events(readings) if wish.events else []
-    title = _title(readings) if wish.title is None else wish.title
-    if page:
-        plots.save_page(
-            lines,
-            target,
-            title=title,
-            tz=wish.tz,
-            events=told,
-            stats=wish.stats,
-            compare=wish.compare,
-            theme=wish.theme,
-        )
-        return
-    figure = plots.timeseries(
-        lines, title=title, tz=wish.tz, events=told, stats=wish.stats, compare=wish.compare, theme=wish.theme
+    n_columns = plots.page_columns(source.n_lines * (1 if wish.way is None else 2)) if page else plots.columns_for()
+    return pictures.lines(
+        source.found(), n_columns, wish.limits, spread=wish.stats, with_label=source.several, way=wish.way
     )
-    plots.save(figure, target)
 
 
-def _save_view(view: str, archive: Archive, readings: Readings, wish: _Wish, target: Path) -> tuple[int, Sequence[str]]:
-    """What is no line over time; of how many readings, and what could not be read."""
+def _draw(source: Source, wish: _Wish) -> Drawn:
+    """A figure of what is wanted."""
     from fieldlog import plot as plots
 
-    title = _title(readings) if wish.title is None else wish.title
-    drawn = plot_views.draw(view, archive, readings, plot_views.Look(title, wish.tz, wish.theme))
-    plots.save(drawn.figure, target)
-    return drawn.n_readings, drawn.problems
+    title = source.title if wish.title is None else wish.title
+    if wish.view != "time":
+        return plot_views.draw(wish.view, source, plot_views.Look(title, wish.tz, wish.theme))
+    lines, number = _lines(source, wish, page=False)
+    figure = plots.timeseries(
+        lines,
+        title=title,
+        tz=wish.tz,
+        events=_events(source, wish),
+        stats=wish.stats,
+        compare=wish.compare,
+        theme=wish.theme,
+    )
+    return Drawn(figure, number, source.problems)
 
 
-def _title(readings: Readings) -> str:
-    """The devices, and the sessions that have a label."""
-    names = dict.fromkeys(source.info.name for source in readings.sources)
-    labels = {
-        session.label: None
-        for source in readings.sources
-        for session in source.log.sessions()
-        if session.label and readings.selection.wants(source.log.key, session.id, 0)
-    }
-    return " · ".join((*names, *labels))
+def _events(source: Source, wish: _Wish) -> Sequence[Event]:
+    return source.events() if wish.events else ()
+
+
+def _save_page(source: Source, wish: _Wish, target: Path) -> Drawn:
+    """Written already, and no figure in it."""
+    from matplotlib.figure import Figure
+
+    from fieldlog import plot as plots
+
+    lines, number = _lines(source, wish, page=True)
+    plots.save_page(
+        lines,
+        target,
+        title=source.title if wish.title is None else wish.title,
+        tz=wish.tz,
+        events=_events(source, wish),
+        stats=wish.stats,
+        compare=wish.compare,
+        theme=wish.theme,
+    )
+    return Drawn(Figure(), number, source.problems)
 
 
 def _limit(text: str) -> Limit:
@@ -197,18 +210,11 @@ def _limit(text: str) -> Limit:
     return Limit(match["channel"], float(match["value"]), below=match["side"] == "<")
 
 
-def _drawn(readings: Readings) -> list[str]:
-    """The names of the channels that are wanted."""
-    known = dict.fromkeys(name for source in readings.sources for name in source.schemas.channel_names())
-    wanted = readings.selection.channels
-    return [name for name in known if wanted is None or name in wanted]
-
-
-def _require_channels(readings: Readings, limits: tuple[Limit, ...]) -> None:
+def _require_channels(source: Source, limits: tuple[Limit, ...]) -> None:
     """Thresholds are about channels that are drawn."""
-    drawn = _drawn(readings)
+    drawn = source.channels()
     for limit in limits:
-        if limit.channel not in drawn:
+        if drawn is not None and limit.channel not in drawn:
             raise UsageError(
                 f"there is no channel {limit.channel!r} to set a threshold for. Nothing was plotted; channels of this "
                 f"plot: {', '.join(drawn) or 'none'}"

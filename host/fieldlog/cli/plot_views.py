@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
+from fieldlog.cli.plot_sources import FromArchive, Source
 from fieldlog.text import printable
 from fieldlog_protocol.errors import UsageError
 
@@ -43,43 +44,46 @@ class Drawn:
     problems: Sequence[str]
 
 
-def draw(view: str, archive: Archive, readings: Readings, look: Look) -> Drawn:
+def draw(view: str, source: Source, look: Look) -> Drawn:
     """One of VIEWS; UsageError where it cannot be drawn of these readings."""
-    return _DRAW[view](view, archive, readings, look)
+    return _DRAW[view](view, source, look)
 
 
-def _distribution(view: str, archive: Archive, readings: Readings, look: Look) -> Drawn:
+def _distribution(view: str, source: Source, look: Look) -> Drawn:
     from fieldlog import pictures, plot
 
-    found = pictures.find(archive, readings)
-    lines, number = pictures.lines(found, plot.columns_for(), with_label=_several(readings))
-    counted = plot.Distributions(lines, view, with_label=_several(readings))
+    found = source.found()
+    lines, number = pictures.lines(found, plot.columns_for(), with_label=source.several)
+    counted = plot.Distributions(lines, view, with_label=source.several)
     for series in found.series():
         counted.add(series)
-    return Drawn(plot.distribution(counted, title=look.title, theme=look.theme), number, readings.problems)
+    return Drawn(plot.distribution(counted, title=look.title, theme=look.theme), number, source.problems)
 
 
-def _heatmap(_: str, archive: Archive, readings: Readings, look: Look) -> Drawn:
-    from fieldlog import pictures, plot
-
-    found = pictures.find(archive, readings)
-    added = plot.DayHours(found.first_us, found.last_us, look.tz, with_label=_several(readings))
-    for series in found.series():
-        added.add(series)
-    return Drawn(plot.heatmap(added, title=look.title, theme=look.theme), added.n_readings, readings.problems)
-
-
-def _spectrum(_: str, archive: Archive, readings: Readings, look: Look) -> Drawn:
-    from fieldlog import pictures, plot
-
-    found = plot.spectra(pictures.find(archive, readings).series, with_label=_several(readings))
-    figure = plot.spectrum(found, title=look.title, theme=look.theme)
-    return Drawn(figure, found.n_readings, [*readings.problems, *found.problems])
-
-
-def _scatter(_: str, archive: Archive, readings: Readings, look: Look) -> Drawn:
+def _heatmap(_: str, source: Source, look: Look) -> Drawn:
     from fieldlog import plot
 
+    found = source.found()
+    added = plot.DayHours(found.first_us, found.last_us, look.tz, with_label=source.several)
+    for series in found.series():
+        added.add(series)
+    return Drawn(plot.heatmap(added, title=look.title, theme=look.theme), added.n_readings, source.problems)
+
+
+def _spectrum(_: str, source: Source, look: Look) -> Drawn:
+    from fieldlog import plot
+
+    found = plot.spectra(source.found().series, with_label=source.several)
+    figure = plot.spectrum(found, title=look.title, theme=look.theme)
+    return Drawn(figure, found.n_readings, [*source.problems, *found.problems])
+
+
+def _scatter(_: str, source: Source, look: Look) -> Drawn:
+    from fieldlog import plot
+
+    if not isinstance(source, FromArchive):
+        raise UsageError("--view scatter takes readings of the archive, and no files. Nothing was plotted")
+    archive, readings = source.archive, source.readings
     devices = _devices(archive, readings)
     clouds = _clouds(archive, devices, _channels(readings))
     problems = dict.fromkeys(problem for _, one in devices for problem in one.problems)
@@ -87,7 +91,7 @@ def _scatter(_: str, archive: Archive, readings: Readings, look: Look) -> Drawn:
     return Drawn(figure, sum(cloud.pairing.n_readings for cloud in clouds.found), list(problems))
 
 
-_DRAW: dict[str, Callable[[str, Archive, Readings, Look], Drawn]] = {
+_DRAW: dict[str, Callable[[str, Source, Look], Drawn]] = {
     "histogram": _distribution,
     "duration": _distribution,
     "heatmap": _heatmap,

@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_TITLE_IN, _KEY_IN, _TITLE_LINE_IN = 0.105, 0.058, 0.24
+"""What a character of a title and of its key takes of the width, and a title of the height."""
 _UNDATED = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
@@ -162,11 +165,16 @@ def legend(axes: Axes, artists: Sequence[Artist], names: Names) -> None:
 
 
 def titles(figure: Figure, title: str, key: str, theme: Theme = LIGHT) -> None:
-    """The title at the left, and at the right, small, what the marks mean."""
-    if title:
-        figure.suptitle(clean(title), x=0.01, ha="left", fontsize=12, fontweight="bold")
+    """The title at the left, and at the right, small, what the marks mean: beneath it where both have no room."""
+    width_in, height_in = figure.get_size_inches()
+    shown = clean(title)
+    beneath = len(shown) * _TITLE_IN + len(key) * _KEY_IN > width_in
+    lines = wrap(key, int(width_in / _KEY_IN)) if beneath else [key]
+    if shown:
+        figure.suptitle(shown + "\n" * (len(lines) * beneath), x=0.01, ha="left", fontsize=12, fontweight="bold")
     if key:
-        figure.text(0.995, 0.995, key, ha="right", va="top", fontsize=7.5, color=theme.edge)
+        top = 0.995 - _TITLE_LINE_IN / height_in * (beneath and bool(shown))
+        figure.text(0.995, top, "\n".join(lines), ha="right", va="top", fontsize=7.5, color=theme.edge)
 
 
 def value_axis(axes: Axes, label: str, theme: Theme = LIGHT) -> None:

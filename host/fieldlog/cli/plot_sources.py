@@ -1,0 +1,164 @@
+"""Where `fieldlog plot` has its readings from: the archive, or files of tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from fieldlog.cli.selection import Wanted
+from fieldlog.text import printable
+from fieldlog_protocol.errors import UsageError
+
+if TYPE_CHECKING:
+    from fieldlog.archive.readings import Readings
+    from fieldlog.archive.store import Archive
+    from fieldlog.pictures import Found
+    from fieldlog.plot import Event
+    from fieldlog.tables import Chosen
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class Source(Protocol):
+    """Readings that were chosen. `several`: they are of several devices; `n_lines`: as many may be drawn."""
+
+    @property
+    def several(self) -> bool: ...
+    @property
+    def n_lines(self) -> int: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def problems(self) -> Sequence[str]:
+        """What could not be read, as far as it was read."""
+        ...
+
+    def channels(self) -> Sequence[str] | None:
+        """The names of those that are drawn; None where they are not known before all is read."""
+        ...
+
+    def found(self) -> Found: ...
+    def events(self) -> Sequence[Event]: ...
+
+
+@contextmanager
+def source(wanted: Wanted, files: Sequence[Path], tz: dt.tzinfo) -> Generator[Source]:
+    """The files where some are named, else the archive."""
+    if files:
+        yield _from_files(wanted, files, tz)
+        return
+    with wanted.open() as archive:
+        yield FromArchive(archive, wanted.readings(archive))
+
+
+@dataclass(frozen=True, slots=True)
+class FromArchive:
+    archive: Archive
+    readings: Readings
+
+    @property
+    def several(self) -> bool:
+        return len({one.info.uid for one in self.readings.sources}) > 1
+
+    @property
+    def n_lines(self) -> int:
+        return len(self.readings.sources) * len(self.channels())
+
+    @property
+    def title(self) -> str:
+        """The devices, and the sessions that have a label."""
+        names = dict.fromkeys(one.info.name for one in self.readings.sources)
+        labels = {
+            session.label: None
+            for one in self.readings.sources
+            for session in one.log.sessions()
+            if session.label and self.readings.selection.wants(one.log.key, session.id, 0)
+        }
+        return " · ".join((*names, *labels))
+
+    @property
+    def problems(self) -> Sequence[str]:
+        return [*self.readings.problems, *self._under_way()]
+
+    def _under_way(self) -> Iterable[str]:
+        for one in self.readings.sources:
+            pulls = one.log.pulls()
+            if pulls and pulls[-1].finished_us is None:
+                began = _EPOCH + dt.timedelta(microseconds=pulls[-1].started_us)
+                yield (
+                    f"{one.info.name}: the pull that began {began:%Y-%m-%d %H:%M:%S} UTC has not ended: plotted is what it "
+                    "brought so far."
+                )
+
+    def channels(self) -> Sequence[str]:
+        known = dict.fromkeys(name for one in self.readings.sources for name in one.schemas.channel_names())
+        wanted = self.readings.selection.channels
+        return [name for name in known if wanted is None or name in wanted]
+
+    def found(self) -> Found:
+        from fieldlog.pictures import find
+
+        return find(self.archive, self.readings)
+
+    def events(self) -> Sequence[Event]:
+        from fieldlog.pictures import events
+
+        return events(self.readings)
+
+
+def _from_files(wanted: Wanted, files: Sequence[Path], tz: dt.tzinfo) -> FromFiles:
+    from fieldlog.tables import Chosen, open_table
+
+    if wanted.devices or wanted.sessions:
+        raise UsageError(
+            "--device and --session choose from the archive, and a file has what was exported. Nothing was plotted; leave "
+            "them out, or export what is wanted"
+        )
+    tables = [open_table(file, file.stem if len(files) > 1 else "", tz) for file in files]
+    start_us, end_us = _micros(wanted.start), _micros(wanted.end)
+    if wanted.since_us is not None:
+        start_us = max(0, Chosen(tables, wanted.channels, None, end_us).span_us()[1] - wanted.since_us)
+    return FromFiles(files, Chosen(tables, wanted.channels, start_us, end_us))
+
+
+def _micros(time: dt.datetime | None) -> int | None:
+    return None if time is None else (time - _EPOCH) // dt.timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class FromFiles:
+    files: Sequence[Path]
+    chosen: Chosen
+
+    @property
+    def several(self) -> bool:
+        """Files have names of devices, or names of their own."""
+        return len(self.files) > 1 or any(table.names_devices for table in self.chosen.tables)
+
+    @property
+    def n_lines(self) -> int:
+        return max(1, len(self.chosen.names)) * len(self.files)
+
+    @property
+    def title(self) -> str:
+        return " · ".join(printable(file.name) for file in self.files)
+
+    @property
+    def problems(self) -> Sequence[str]:
+        return self.chosen.left_out
+
+    def channels(self) -> Sequence[str] | None:
+        known = [name.name for name in self.chosen.names]
+        return known if all(table.channels for table in self.chosen.tables) else None
+
+    def found(self) -> Found:
+        from fieldlog.pictures import in_batches
+
+        return in_batches(*self.chosen.span_us(), self.chosen.series)
+
+    def events(self) -> Sequence[Event]:
+        return ()
