@@ -175,6 +175,14 @@ LOGGER: tuple[Golden, ...] = (
         "09000012464c2904 a4617103616f19015e6166016164434c4210",
     ),
     Golden(
+        logger.BLOCKS,
+        56,
+        logger.BlocksRequest(q=3, o=350, n=300, m=31),
+        "08000012464c3804 a4617103616f19015e616e19012c616d181f",
+        logger.BlocksResponse(q=3, o=350, f=1, d=bytes.fromhex("4c4210"), m=31),
+        "09000016464c3804 a5617103616f19015e6166016164434c4210616d181f",
+    ),
+    Golden(
         logger.ARM,
         42,
         logger.ArmRequest(

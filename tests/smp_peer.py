@@ -1,6 +1,7 @@
 """A small SMP device for tests of the host: a dict of handlers behind a session, on a real pty or a UDP socket.
 
-A handler takes the decoded request and answers a map, `Refuse`, raw bytes for the payload, or None for silence.
+A handler takes the decoded request and answers a map, `Refuse`, raw bytes for the payload, or None for silence; several
+answers in a list where one request brings several replies.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Refuse:
 
 
 Answer = dict[str, Any] | Refuse | bytes | None
-Handler = Callable[[dict[str, Any]], Answer]
+Handler = Callable[[dict[str, Any]], Answer | list[Answer]]
 
 
 class Peer:
@@ -68,10 +69,10 @@ class Peer:
             if isinstance(event, Requested):
                 if self.lose():
                     continue
-                payload = self._answer(event.packet)
-                if payload is not None and not self.lose():
-                    self._session.reply(self._versioned(event.packet), payload)
-                    frames += [self.prefix + frame for frame in self._session.outgoing()]
+                for payload in self._answers(event.packet):
+                    if payload is not None and not self.lose():
+                        self._session.reply(self._versioned(event.packet), payload)
+                        frames += [self.prefix + frame for frame in self._session.outgoing()]
         return frames
 
     def asked(self, command: Command[Any, Any]) -> list[dict[str, Any]]:
@@ -82,13 +83,16 @@ class Peer:
             return packet
         return Packet(packet.op, self.version, packet.group, packet.id, packet.sequence, packet.payload)
 
-    def _answer(self, packet: Packet) -> bytes | None:
+    def _answers(self, packet: Packet) -> list[bytes | None]:
         key = (int(packet.op), packet.group, packet.id)
         body = decode_map(packet.payload)
         self.log.append((key, body))
         self.asked_something.set()
         handler = self.handlers.get(key)
-        answer: Answer = Refuse(8) if handler is None else handler(body)
+        found = Refuse(8) if handler is None else handler(body)
+        return [self._payload(packet, answer) for answer in (found if isinstance(found, list) else [found])]
+
+    def _payload(self, packet: Packet, answer: Answer) -> bytes | None:
         if isinstance(answer, Refuse):
             return encode_error(packet.version, answer.code, answer.group, answer.details)
         if answer is None or isinstance(answer, bytes):

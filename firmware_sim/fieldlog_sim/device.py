@@ -205,6 +205,10 @@ class Device:
         finally:
             self._moment_us = None
 
+    def following(self) -> bytes | None:
+        """What the device goes on with by itself: the body of a request like the last."""
+        return self.dispatcher.following
+
     def after_reply(self, now: float) -> bool:
         """A pending restart happens now, and a change of the links. Answers whether it restarted."""
         self._follow_links()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from fieldlog_protocol.commands import Command, Message
 from fieldlog_protocol.error_texts import Rc
@@ -52,16 +52,29 @@ class Limits:
         return HEADER_SIZE + len(encode_body(response)) + self.indefinite <= self.buf_size
 
 
+class _Served(NamedTuple):
+    command: Command[Any, Any]
+    handler: Callable[[Any], Any]
+    follow: Callable[[Any, Any], Any] | None
+
+
 class Dispatcher:
     """The handlers of one device."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._handlers: dict[tuple[int, int, int], tuple[Command[Any, Any], Callable[[Any], Any]]] = {}
+        self.following: bytes | None = None
+        """The body of the request that the last one brings with it, as if the host had sent it behind that."""
+        self._handlers: dict[tuple[int, int, int], _Served] = {}
 
-    def on(self, command: Command[Req, Rsp], handler: Callable[[Req], Rsp]) -> None:
-        """Let `handler` answer `command`."""
-        self._handlers[command.key] = command, handler
+    def on(
+        self,
+        command: Command[Req, Rsp],
+        handler: Callable[[Req], Rsp],
+        follow: Callable[[Req, Rsp], Req | None] | None = None,
+    ) -> None:
+        """Let `handler` answer `command`. `follow` tells what the device goes on with by itself after an answer."""
+        self._handlers[command.key] = _Served(command, handler, follow)
 
     @property
     def groups(self) -> dict[int, int]:
@@ -73,6 +86,7 @@ class Dispatcher:
 
     def handle(self, packet: Packet) -> bytes:
         """The payload of the reply to a request."""
+        self.following = None
         if packet.version > SMP_V2:
             return encode_error(packet.version, Rc.TOO_NEW, None)
         try:
@@ -87,12 +101,14 @@ class Dispatcher:
         found = self._handlers.get((packet.op, packet.group, packet.id))
         if found is None:
             raise Refusal(Rc.NOT_SUPPORTED)
-        command, handler = found
         try:
-            request = decode_body(packet.payload, command.request)
+            request = decode_body(packet.payload, found.command.request)
         except ProtocolError:
             raise Refusal(Rc.INVALID) from None
-        return self._shape(encode_body(handler(request)))
+        response = found.handler(request)
+        following = found.follow(request, response) if found.follow is not None else None
+        self.following = None if following is None else encode_body(following)
+        return self._shape(encode_body(response))
 
     def _shape(self, payload: bytes) -> bytes:
         if self.limits.indefinite and payload[0] in _SHORT_MAP:

@@ -42,6 +42,10 @@ class Server(Protocol):
         """The payload of the reply to a request that arrived at `arrived` and is worked on at `now`; None: power went."""
         ...
 
+    def following(self) -> bytes | None:
+        """The payload of a request that the device goes on with by itself, in the manner of the last one that it handled."""
+        ...
+
     def after_reply(self, now: float) -> bool:
         """The reply has left the line: a pending restart happens now. Answers whether there was one."""
         ...
@@ -138,6 +142,7 @@ class SmpPort:
             self._wake = self._server.wake_at(now)
             return None
         packet, arrived = self._waiting[0]
+        following = None
         if (
             len(self._waiting) >= self._buffers.count
         ):  # no buffer is left for the reply: the request's own carries the error
@@ -146,10 +151,13 @@ class SmpPort:
         else:
             payload = self._server.handle(packet, arrived, now)
             self._handled_at = now
+            following = self._server.following()
         if payload is None:
             self._waiting.clear()  # RAM is lost with the power
             return None
         self._waiting.popleft()
+        if following is not None:  # it keeps the buffer of the request that brought it
+            self._waiting.appendleft((packet._replace(payload=following), now))
         self._reply_out = True
         self.counters.replies += 1
         self._session.reply(packet, payload)

@@ -5,6 +5,9 @@ position it answers. The log changes while it is read: the ring overwrites its o
 is sealed between others. Both move what offsets count, so the seq that they count from follows what has been received;
 where the bytes do not fit together all the same, the reader starts anew behind the last whole block. A reply that is
 shorter than asked ends the log only if there is nothing behind it at a second look.
+
+Where the framing allows one request at a time, the device is asked to go on by itself for a while (`Bursts`), and of what
+is lost then each piece is asked for alone.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from fieldlog.block_order import BlockOrder, Numbered
+from fieldlog.bursts import Bursts
 from fieldlog.client import Client
 from fieldlog.reply import Reply, arrival
+from fieldlog.stream import Unanswered
 from fieldlog_protocol.blocks.block import HEADER, MAX_WIRE_LENGTH
 from fieldlog_protocol.blocks.split import BlockSplitter
 from fieldlog_protocol.commands import logger
@@ -25,6 +30,7 @@ from fieldlog_protocol.wire import HEADER_SIZE, encode_body
 _WIDEST = 0xFFFF_FFFF
 # with the end that a map needs if the device does not tell its length at the beginning
 _EMPTY = len(encode_body(logger.BlocksResponse(q=0, o=0, f=0, d=b""))) + 1
+_FOLLOWING = len(encode_body(logger.BlocksResponse(q=0, o=0, f=0, d=b"", m=1))) + 1 - _EMPTY
 _BLOB_HEAD = 2  # a byte string of 256 or more has 3 bytes before it; the empty one counted has 1
 _MAX_CHUNK = 0xFFFF
 _FRUITLESS = 8  # so often may it be begun anew without a whole block between
@@ -43,9 +49,13 @@ def seq_in(wire: bytes) -> int:
     return int(HEADER.values(wire)[_SEQ])
 
 
-def chunk_size(max_reply: int, seq: int = _WIDEST, offset: int = _WIDEST, first_held: int = _WIDEST) -> int:
+def chunk_size(
+    max_reply: int, seq: int = _WIDEST, offset: int = _WIDEST, first_held: int = _WIDEST, following: int = 0
+) -> int:
     """Log bytes that a reply of at most `max_reply` bytes carries, beside numbers of at most these lengths."""
     numbers = _width(seq) + _width(offset) + _width(first_held)
+    if following:
+        numbers += _FOLLOWING + _width(following)
     return min(_MAX_CHUNK, max(1, max_reply - HEADER_SIZE - _EMPTY - numbers - _BLOB_HEAD))
 
 
@@ -113,7 +123,7 @@ def _too_fast(client: Client, lost: range) -> FieldlogError:
 class _Reader:
     def __init__(self, client: Client, start: int, stop: int, *, tolerant: bool) -> None:
         self._client = client
-        self._stop = stop
+        self._start, self._stop = start, stop
         self._tolerant = tolerant
         self._base = _Base(start, 0)
         self._requested = 0  # stream position behind the last request
@@ -121,6 +131,7 @@ class _Reader:
         self._under_way: deque[tuple[logger.BlocksRequest, Reply[logger.BlocksResponse]]] = deque()
         self._splitter = BlockSplitter()
         self._order = BlockOrder(start, stop)
+        self._bursts = Bursts(possible=client.one_at_a_time)
         self._together = 1
         self._awaited = 0  # replies under way that have not come yet
         self._ahead = 1  # how many there shall be
@@ -163,17 +174,23 @@ class _Reader:
     def _fill(self) -> None:
         # as many wait as are sent: when several replies arrive together, as many requests leave together
         self._together = min(self._client.together, 1 + _TOGETHER_BYTES // self._client.max_reply)
-        self._ahead = 1 if self._short else 2 * self._client.window + self._together - 1
+        alone = 2 * self._client.window + self._together - 1
+        self._ahead = 1 if self._short else max(alone, self._bursts.most + 1)
         while self._awaited < self._ahead and not self._ended:
             self._ask_on()
 
     def _answered(self) -> None:
         """Ask for one more at once: to make many requests in one go would take longer than the device does for one."""
         self._awaited -= 1
-        if self._awaited < self._ahead and len(self._under_way) < self._ahead + self._together and not self._ended:
+        most = self._ahead + self._together + self._bursts.most
+        if self._awaited < self._ahead and len(self._under_way) < most and not self._ended:
             self._ask_on()
 
     def _ask_on(self) -> None:
+        count = 1 if self._short else self._bursts.count(self._client.max_reply, self._to_come)
+        if count > 1:
+            self._ask_burst(count)
+            return
         base, offset = self._base.seq, self._requested - self._base.at
         # what the ring overwrites meanwhile makes the first seq held grow, but hardly beyond twice the last
         size = chunk_size(self._client.max_reply, base, offset, 2 * self._stop)
@@ -181,18 +198,59 @@ class _Reader:
         self._under_way.append((request, self._ask(request)))
         self._requested += size
 
+    @property
+    def _to_come(self) -> int | None:
+        """About how many bytes there are behind those asked for, None while nothing tells how long blocks are."""
+        before = self._base.seq - self._start
+        if before <= 0:
+            return None
+        mean = self._base.at / before
+        return max(0, int(mean * (self._stop - self._start)) - self._requested)
+
+    def _ask_burst(self, count: int) -> None:
+        base, offset = self._base.seq, self._requested - self._base.at
+        room = self._client.max_reply
+        size = chunk_size(room, base, offset + count * room, 2 * self._stop, following=count)
+        message = logger.BlocksRequest(q=base, o=offset, n=size, m=count - 1)
+
+        def place(answer: logger.BlocksResponse) -> int | None:
+            index, rest = divmod(answer.o - offset, size)
+            return index if answer.q == base and not rest and 0 <= index < count else None
+
+        replies = self._client.start_stream(
+            logger.BLOCKS, message, count, place=place, goes_on=lambda answer: answer.m is not None
+        )
+        for index, reply in enumerate(replies):
+            reply.then = self._answered
+            self._under_way.append((logger.BlocksRequest(q=base, o=offset + index * size, n=size), reply))
+        self._awaited += count
+        self._requested += count * size
+
+    def _ask_lost(self) -> None:
+        """Of a burst each piece that did not come is asked for alone."""
+        for index, (request, reply) in enumerate(self._under_way):
+            if reply.done() and isinstance(reply.exception(), Unanswered):
+                self._awaited -= 1
+                self._under_way[index] = request, self._ask(request)
+
     def _arrived(self) -> bytes:
         """The bytes of the replies that have arrived together; they are taken together, too."""
         pieces: list[bytes] = []
         while not self._ended and self._under_way and self._under_way[0][1].done():
             request, reply = self._under_way[0]
-            if pieces and reply.exception() is not None:
+            error = reply.exception()
+            if pieces and error is not None:
                 break  # what came before it counts
+            if isinstance(error, Unanswered):
+                self._bursts.failed(ended=error.ended)
+                self._ask_lost()
+                break
             self._under_way.popleft()
             answer = reply.result()
             if (answer.q, answer.o) != (request.q, request.o) or len(answer.d) > request.n:
                 self._ask_again(request)
                 break
+            self._bursts.came(reply.took_s)
             self._first_held = answer.f
             self.moved = answer.f > request.q
             if not self.moved:

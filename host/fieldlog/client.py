@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from fieldlog.link_options import FIRST_TRIES, LinkOptions
 from fieldlog.message_sizes import ONE_LINE, message_sizes
 from fieldlog.reply import Reply
 from fieldlog.second_look import SecondLook, needs_one
-from fieldlog.silence import explain_silence
+from fieldlog.silence import explain_silence, timed_out
+from fieldlog.stream import Stream, Streams, Unanswered
 from fieldlog.transports.base import Keeping, Transport, Tunable, Tuning, piece_of
 from fieldlog_protocol.commands import Command, Empty, Message, os
 from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, RequestTimeout
+from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError, RequestTimeout
 from fieldlog_protocol.framing import Framing
-from fieldlog_protocol.round_trip import Timeouts
 from fieldlog_protocol.session import Counters, Session
 from fieldlog_protocol.session_events import Answered, Ask, Expired
 from fieldlog_protocol.wire import HEADER_SIZE, decode_reply, encode_body
@@ -32,28 +32,12 @@ Rsp = TypeVar("Rsp", bound=Message)
 __all__ = ["REPEATS", "Client", "LinkOptions", "Reply"]
 
 REPEATS = 4
-_FIRST_TRIES = 3
 _NO_MEMORY_RETRIES = 6
 _GARBLED_RETRIES = 3
 _PATIENCE_S = 2.0
 _SEEN_LIMIT = 256
 _TOGETHER_S = 0.01
 _MOST_TOGETHER = 16
-
-
-@dataclass(frozen=True, slots=True)
-class LinkOptions:
-    """What the user knows better than the device. `timeout_s`: when a device that never answered counts as silent."""
-
-    timeout_s: float = 6.0
-    window: int | None = None
-    buffer: int | None = None
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """Three tries, each with twice the patience of the one before, fill the time."""
-        first_s = self.timeout_s / (2**_FIRST_TRIES - 1)
-        return Timeouts(initial_s=first_s, least_s=min(0.3, first_s), most_s=max(10.0, first_s))
 
 
 class Client:
@@ -70,6 +54,7 @@ class Client:
         self._piece = 0
         self._session = Session(first, timeouts=self._options.timeouts)
         self._replies: dict[int, Reply[Any]] = {}
+        self._streams = Streams()
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop  # that of the link; replies may be taken back while it closes
         self._down: LinkError | None = LinkError("the link is not open. Connect first")
@@ -90,6 +75,11 @@ class Client:
     def window(self) -> int:
         """Requests that may be under way at once now."""
         return self._session.window
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether one request may be under way at most, so that the line rests while the device waits for the next."""
+        return self._session.window_limit == 1 and self.ordered
 
     @property
     def together(self) -> int:
@@ -192,7 +182,7 @@ class Client:
 
     async def _probe(self) -> os.ParamsResponse:
         try:
-            return await self.request(os.PARAMS, Empty(), tries=_FIRST_TRIES)
+            return await self.request(os.PARAMS, Empty(), tries=FIRST_TRIES)
         except RequestTimeout as error:
             seen, damaged = bytes(self._seen), self._session.dropped
             text = explain_silence(self.name, self._options.timeout_s, seen, damaged, self._make_framing())
@@ -246,6 +236,30 @@ class Client:
             self._ask(reply)
         return reply
 
+    def start_stream(
+        self,
+        command: Command[Req, Rsp],
+        message: Req,
+        count: int,
+        place: Callable[[Rsp], int | None],
+        goes_on: Callable[[Rsp], bool],
+    ) -> list[Reply[Rsp]]:
+        """Send a request, once, that the device answers with up to `count` replies: see `Stream`.
+
+        Of one that does not come the result is `Unanswered`: ask for it by itself.
+        """
+        ask = Ask(
+            command.op, command.group, command.id, encode_body(message), service_s=command.service_s, replies=count
+        )
+        replies: list[Reply[Rsp]] = [Reply(self.withdraw, command, ask) for _ in range(count)]
+        stream: Stream[Rsp] = Stream(command, replies, place, goes_on)
+        if self._down is not None:
+            stream.end(self._down)
+        else:
+            self._streams.add(self._session.ask(ask, self._now()), stream)
+            self._flush()
+        return replies
+
     def give_up(self, reply: Reply[Any], error: Exception) -> None:
         """End a request early, for a caller that knows more than the session."""
         self.withdraw(reply)
@@ -254,7 +268,11 @@ class Client:
 
     def withdraw(self, reply: Reply[Any]) -> None:
         """Forget a request that nobody waits for any more."""
-        if self._replies.pop(reply.ticket, None) is not None:
+        if reply.ticket in self._streams:
+            if self._streams[reply.ticket].drop(reply) and self._session.cancel(reply.ticket, self._now()):
+                del self._streams[reply.ticket]
+                self._flush()
+        elif self._replies.pop(reply.ticket, None) is not None:
             self._session.cancel(reply.ticket, self._now())
             self._flush()
 
@@ -288,6 +306,7 @@ class Client:
         for reply in replies.values():
             if not reply.done():
                 reply.set_exception(error)
+        self._streams.end_all(error)
 
     # the session's events
 
@@ -320,6 +339,11 @@ class Client:
         self._settle()
 
     def _answered(self, event: Answered) -> None:
+        stream = self._streams.get(event.ticket)
+        if stream is not None:
+            if not stream.heard(event):
+                self._end_stream(event.ticket, None)
+            return
         reply = self._replies.pop(event.ticket, None)
         if reply is None or reply.done():
             return
@@ -336,6 +360,13 @@ class Client:
             self._garbled(reply, error)
         if reply.then is not None and reply.done():
             reply.then()
+
+    def _end_stream(self, ticket: int, error: FieldlogError | None) -> None:
+        stream = self._streams.pop(ticket, None)  # whoever got the last answer may have taken the rest back
+        if stream is not None:
+            stream.end(error)
+        self._session.finish(ticket, self._now())
+        self._flush()
 
     def _garbled(self, reply: Reply[Any], error: ProtocolError) -> None:
         if not self._ask_garbled_again(reply):
@@ -373,18 +404,16 @@ class Client:
         reply.set_exception(RefusedError(error.code, error.group, text, error.details))
 
     def _expired(self, event: Expired) -> None:
+        if event.ticket in self._streams:
+            self._end_stream(event.ticket, Unanswered(ended=False))
+            return
         reply = self._replies.pop(event.ticket, None)
         if reply is not None and not reply.done():
             tries = f"after {event.tries} tries" if event.tries > 1 else "in time"
             reply.set_exception(self._timed_out(reply.command, tries))
 
     def _timed_out(self, command: Command[Any, Any], when: str) -> RequestTimeout:
-        state = "" if command.repeatable else " Whether the device carried it out is not known."
-        where = "is near" if piece_of(self._transport) else "that its cable is plugged in"
-        return RequestTimeout(
-            f"{self.name} did not answer {command.name!r} {when}.{state} "
-            f"Check that it still has power and {where}, then repeat the command"
-        )
+        return timed_out(self.name, command, when, wireless=bool(piece_of(self._transport)))
 
     def _now(self) -> float:
         return self._loop.time()

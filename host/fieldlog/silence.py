@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fieldlog.text import printable
+from fieldlog_protocol.commands import Command
+from fieldlog_protocol.errors import RequestTimeout
 from fieldlog_protocol.framing import ConsoleFraming, Framing, PieceFraming, RawFraming
 
 _MOSTLY = 0.85
 _QUOTED = 60
+
+
+def timed_out(name: str, command: Command[Any, Any], when: str, *, wireless: bool) -> RequestTimeout:
+    """The error of a device that has answered before and did not answer this, `when` it should have."""
+    state = "" if command.repeatable else " Whether the device carried it out is not known."
+    where = "is near" if wireless else "that its cable is plugged in"
+    return RequestTimeout(
+        f"{name} did not answer {command.name!r} {when}.{state} "
+        f"Check that it still has power and {where}, then repeat the command"
+    )
 
 
 def explain_silence(name: str, waited_s: float, seen: bytes, damaged: int, framing: Framing | None = None) -> str:

@@ -44,6 +44,7 @@ class _Attempt:
 class _Pending:
     ask: Ask
     tries_left: int
+    replies_left: int
     tries_used: int = 0
     overtaken: int = 0
     cancelled: bool = False
@@ -100,9 +101,11 @@ class Session:
         """Queue a request; the ticket names it in later events."""
         if ask.tries < 1:
             raise UsageError("a request must be sent at least once")
+        if ask.replies > 1 and ask.tries > 1:
+            raise UsageError("a request for several replies is sent once: what is lost of them is asked for by itself")
         ticket = self._next_ticket
         self._next_ticket += 1
-        self._pending[ticket] = _Pending(ask, ask.tries)
+        self._pending[ticket] = _Pending(ask, ask.tries, ask.replies)
         if ask.urgent and len(self._in_air) < self._window_limit:
             self._send(ticket, now)
             return ticket
@@ -110,11 +113,17 @@ class Session:
         self._fill(now)
         return ticket
 
-    def cancel(self, ticket: int, now: float) -> None:
-        """Forget a request: no event will come of it. Sent already, it keeps its place until the device is done with it."""
+    def cancel(self, ticket: int, now: float) -> bool:
+        """Forget a request: no event will come of it. Sent already, it keeps its place until the device is done with it.
+
+        Answers whether it was forgotten: one that brings several replies is not, once it is sent, since only they tell
+        when the device is done.
+        """
         pending = self._pending.get(ticket)
         if pending is None:
-            return
+            return True
+        if pending.ask.replies > 1 and ticket not in self._waiting:
+            return False
         if ticket in self._waiting:
             self._waiting.remove(ticket)
         for attempt in pending.attempts:
@@ -124,12 +133,21 @@ class Session:
         if not self._is_in_air(pending):
             del self._pending[ticket]
         self._fill(now)
+        return True
 
     def spare(self, ticket: int) -> None:
         """Wait for the answer to what was sent, and send it no more; what is to go out at this moment still does."""
         pending = self._pending.get(ticket)
         if pending is not None:
             pending.tries_left = 1 if ticket in self._waiting else 0
+
+    def finish(self, ticket: int, now: float) -> None:
+        """The device said that no more replies to this request will come, though more would have been taken."""
+        pending = self._pending.pop(ticket, None)
+        if pending is not None:
+            for attempt in pending.attempts:
+                self._abandon(attempt, now)
+            self._fill(now)
 
     def _is_in_air(self, pending: _Pending) -> bool:
         return any(self._in_air.get(attempt.key[0]) is attempt for attempt in pending.attempts)
@@ -144,6 +162,11 @@ class Session:
     def window(self) -> int:
         """Requests that may be under way now: fewer than were set while the device loses what it is sent."""
         return self._window
+
+    @property
+    def window_limit(self) -> int:
+        """Requests that may be under way while the device loses none."""
+        return self._window_limit
 
     @property
     def round_trip_s(self) -> float | None:
@@ -267,20 +290,39 @@ class Session:
         self._answer(attempt, packet, now)
 
     def _answer(self, attempt: _Attempt, packet: Packet, now: float) -> None:
-        pending = self._pending.pop(attempt.ticket)
+        pending = self._pending[attempt.ticket]
+        pending.replies_left -= 1
+        if pending.replies_left > 0:
+            self._answer_in_part(pending, attempt, packet, now)
+            return
+        del self._pending[attempt.ticket]
         if self._in_air.pop(packet.sequence, None) is None or pending.tries_used > 1:
             self._forget_others(pending, attempt, now)
-        round_trip_s = now - attempt.sent_at
-        if not pending.ask.service_s:  # else most of it is the device's work, not the link's
-            self._round_trip.add(round_trip_s)
-        self.counters.answered += 1
-        self._answered_at = now
-        self._silent_expiries = 0
+        round_trip_s = self._heard_of(pending, attempt, now)
         self._widen()
         if not pending.cancelled:
             self._events.append(Answered(attempt.ticket, packet, round_trip_s))
         if self._in_air:
             self._find_overtaken(attempt, now)
+
+    def _answer_in_part(self, pending: _Pending, attempt: _Attempt, packet: Packet, now: float) -> None:
+        """One of several replies: those that follow need the line's time alone, and no more patience than another."""
+        waited_s = self._heard_of(pending, attempt, now)
+        if not pending.cancelled:
+            self._events.append(Answered(attempt.ticket, packet, waited_s))
+        attempt.sent_at, attempt.expires_at = now, now + self._round_trip.timeout_s
+
+    def _heard_of(self, pending: _Pending, attempt: _Attempt, now: float) -> float:
+        """How long it took. Of several replies only the first is one to what was sent."""
+        waited_s, ask = now - attempt.sent_at, pending.ask
+        if (
+            not ask.service_s and pending.replies_left == ask.replies - 1
+        ):  # else it is the device's work, not the link's
+            self._round_trip.add(waited_s)
+        self.counters.answered += 1
+        self._answered_at = now
+        self._silent_expiries = 0
+        return waited_s
 
     def _forget_others(self, pending: _Pending, answered: _Attempt, now: float) -> None:
         """What was sent again, or waits to be, has its answer now."""

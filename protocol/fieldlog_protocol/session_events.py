@@ -19,7 +19,8 @@ class Ask(NamedTuple):
     `tries`: how often it may be sent and meet with silence; 1 for what must not be repeated. What is lost while others
     are answered shows a line that loses, not a device that is gone, and is repeated oftener, without more patience.
     `service_s`: time that the device may need before it answers, beyond the round trip. `urgent`: goes out at
-    once if the window that was set has room for it, even where it is narrower by now.
+    once if the window that was set has room for it, even where it is narrower by now. `replies`: how many the device
+    may send to this one request; see `Session.finish`.
     """
 
     op: Op
@@ -29,10 +30,12 @@ class Ask(NamedTuple):
     tries: int = 1
     service_s: float = 0.0
     urgent: bool = False
+    replies: int = 1
 
 
 class Answered(NamedTuple):
-    """A request was answered."""
+    """A request was answered; one with several replies has an event for each. `round_trip_s`: since it was sent, or since
+    the reply before."""
 
     ticket: int
     packet: Packet

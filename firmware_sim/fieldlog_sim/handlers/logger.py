@@ -29,6 +29,7 @@ Rsp = TypeVar("Rsp", bound=Message)
 
 _PARTS = 3
 _WIDTHS = (23, 0xFF, 0xFFFF, 0xFFFF_FFFF)
+_LAST_OFFSET = 0xFFFF_FFFF
 _CLOCK_SOURCES = {int(source): source.name.lower() for source in logger.ClockSource}
 
 
@@ -38,7 +39,11 @@ def register(dispatcher: Dispatcher, device: Device) -> None:
     if recorder is None:
         return
 
-    def serve(command: Command[Req, Rsp], handler: Callable[[Req], Rsp]) -> None:
+    def serve(
+        command: Command[Req, Rsp],
+        handler: Callable[[Req], Rsp],
+        follow: Callable[[Req, Rsp], Req | None] | None = None,
+    ) -> None:
         """What the device remembers has its place on flash too, and that may come to an end."""
 
         def answer(request: Req) -> Rsp:
@@ -47,14 +52,14 @@ def register(dispatcher: Dispatcher, device: Device) -> None:
             except StoreFull:
                 raise refuse(LoggerError.FLASH) from None
 
-        dispatcher.on(command, answer)
+        dispatcher.on(command, answer, follow)
 
     pages = _Pages(device, recorder, dispatcher.limits)
     serve(logger.INFO, pages.info)
     serve(logger.STREAMS, pages.streams)
     serve(logger.SCHEMA, pages.schema)
     serve(logger.SESSIONS, pages.sessions)
-    serve(logger.BLOCKS, pages.blocks)
+    serve(logger.BLOCKS, pages.blocks, following_blocks)
     serve(logger.LATEST, pages.latest)
     serve(logger.SELF_TEST_RESULT, pages.self_test)
     actions = _Actions(device, recorder)
@@ -245,14 +250,16 @@ class _Pages:
 
     def blocks(self, request: logger.BlocksRequest) -> logger.BlocksResponse:
         first_held = self._logger.first_seq
-        widths = tuple(map(_width, (request.q, request.o, first_held)))
+        widths = tuple(map(_width, (request.q, request.o, first_held, request.m or 0)))
         if widths not in self._rooms:  # all such requests leave as much room, and a long log is asked for by thousands
-            head = logger.BlocksResponse(q=request.q, o=request.o, f=first_held, d=b"")
+            head = logger.BlocksResponse(q=request.q, o=request.o, f=first_held, d=b"", m=request.m or None)
             self._rooms[widths] = self._limits.room_for_blob(head)
         if request.n > self._rooms[widths]:
             raise refuse(LoggerError.OUT_OF_RANGE)
         data = self._logger.read(request.q, request.o, request.n)
-        return logger.BlocksResponse(q=request.q, o=request.o, f=first_held, d=data)
+        goes_on = len(data) == request.n > 0 and request.o + request.n <= _LAST_OFFSET
+        following = (request.m or None) if goes_on else None
+        return logger.BlocksResponse(q=request.q, o=request.o, f=first_held, d=data, m=following)
 
     def latest(self, request: logger.LatestRequest) -> logger.LatestResponse:
         frames = self._logger.latest(request.s, request.c)
@@ -276,6 +283,13 @@ class _Pages:
             results[first:],
             lambda some: logger.SelfTestResponse(run=False, n=len(results), i=first, r=tuple(some)),
         )
+
+
+def following_blocks(request: logger.BlocksRequest, response: logger.BlocksResponse) -> logger.BlocksRequest | None:
+    """What the device goes on with by itself, as if it had been asked."""
+    if response.m is None:
+        return None
+    return logger.BlocksRequest(q=request.q, o=request.o + request.n, n=request.n, m=response.m - 1)
 
 
 def _width(number: int) -> int:

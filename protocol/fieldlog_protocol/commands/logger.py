@@ -337,20 +337,29 @@ class SessionsResponse(Message, frozen=True, kw_only=True):
 
 
 class BlocksRequest(Message, frozen=True, kw_only=True):
-    """A stretch of the log: the sealed blocks from seq on, laid end to end without padding."""
+    """A stretch of the log: the sealed blocks from seq on, laid end to end without padding.
+
+    Where only one request may be under way, `m` lets the device go on by itself: with the n bytes behind, as if they had
+    been asked for, so many times. A device that does not know it answers once.
+    """
 
     q: Annotated[int, u32("seq of the block that the offset counts from")]
     o: Annotated[int, u32("offset; beyond that block's end it counts on into the following ones", "By")]
     n: Annotated[int, u16("bytes wanted", "By")]
+    m: Annotated[int, u8("replies wanted beyond the first, each for the n bytes that follow")] | None = None
 
 
 class BlocksResponse(Message, frozen=True, kw_only=True):
-    """The bytes at the position asked for: exactly n of them unless the log ends."""
+    """The bytes at the position asked for: exactly n of them unless the log ends, which ends what follows too.
+
+    Whatever follows bears the same sequence number; it may be refused like what was asked for, and is the last then.
+    """
 
     q: Annotated[int, u32("seq of the request")]
     o: Annotated[int, u32("offset of the request", "By")]
     f: Annotated[int, u32("first seq that the log holds")]
     d: Annotated[bytes, blob("the bytes; fewer than asked for only where the sealed log ends")]
+    m: Annotated[int, u8("replies that follow by themselves; left out behind the last")] | None = None
 
 
 class ArmResponse(Message, frozen=True, kw_only=True):

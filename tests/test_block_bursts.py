@@ -1,0 +1,198 @@
+"""Reading the log where one request at a time may be under way: the device goes on by itself, and any of it may be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+
+import fieldlog
+from fieldlog.block_reader import read_blocks
+from fieldlog_protocol.blocks.block import Block, BlockHeader, Kind, block_format, build_block
+from fieldlog_protocol.commands import logger
+from fieldlog_protocol.errors import FieldlogError, RefusedError
+from smp_peer import Answer, Peer, PtyPeer, Refuse, pty_peer
+
+
+def block(seq: int) -> bytes:
+    header = BlockHeader(format=block_format(Kind.EVENT), seq=seq, t0=0, boot_id=1)
+    return build_block(Block(header, 0, 0, bytes([seq % 256]) * 200))
+
+
+LOG = [block(seq) for seq in range(120)]
+Spoil = Callable[[list[Answer], dict[str, Any]], list[Answer]]
+
+
+def one(body: dict[str, Any], log: list[bytes], offset: int) -> dict[str, Any]:
+    stream = b"".join(log[body["q"] :])
+    return {"q": body["q"], "o": offset, "f": 0, "d": stream[offset : offset + body["n"]]}
+
+
+def row(body: dict[str, Any], log: list[bytes]) -> list[Answer]:
+    """What a device answers that can go on: up to m replies more, and how many follow in each but the last."""
+    answers: list[Answer] = []
+    for left in range(body.get("m", 0), -1, -1):
+        answer = one(body, log, body["o"] + len(answers) * body["n"])
+        ends = not left or len(answer["d"]) < body["n"]
+        answers.append(answer if ends else {**answer, "m": left})
+        if ends:
+            break
+    return answers
+
+
+def serve(peer: Peer, spoil: Spoil = lambda answers, _: answers, log: list[bytes] = LOG) -> None:
+    peer.on(logger.BLOCKS, lambda body: spoil(row(body, log), body))
+
+
+async def read(port: PtyPeer, start: int = 0, stop: int = len(LOG)) -> list[bytes]:
+    """What is read, in order; and what is asked then is answered."""
+    async with fieldlog.connect(f"serial:{port.path}?framing=raw&timeout=3") as device:
+        blocks = [block async for batch in read_blocks(device.client, start, stop) for block in batch.blocks]
+        assert await device.echo("next") == "next"
+        assert device.client.counters.stale == 0
+    return blocks
+
+
+def asked(port: PtyPeer) -> list[dict[str, Any]]:
+    return port.peer.asked(logger.BLOCKS)
+
+
+async def test_one_request_brings_many_replies_and_nothing_is_asked_for_twice() -> None:
+    with pty_peer(raw=True) as port:
+        serve(port.peer)
+        assert await read(port) == LOG
+        pieces = [(body["o"] + i * body["n"], body["q"]) for body in asked(port) for i in range(body.get("m", 0) + 1)]
+        assert len(set(pieces)) == len(pieces)
+        assert len(asked(port)) < len(pieces) / 4
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 1), (0, 2), (3, 20), (100, 120), (119, 120)])
+async def test_a_part_of_the_log_costs_little_more_than_itself(start: int, stop: int) -> None:
+    with pty_peer(raw=True) as port:
+        serve(port.peer)
+        blocks = await read(port, start, stop)
+        assert blocks[: stop - start] == LOG[start:stop]
+        wanted = sum(body["n"] * (body.get("m", 0) + 1) for body in asked(port))
+        assert wanted < sum(map(len, LOG[start:stop])) + 16 * 384
+
+
+async def test_a_device_that_answers_once_is_asked_one_by_one() -> None:
+    def only_one(answers: list[Answer], _: dict[str, Any]) -> list[Answer]:
+        first = answers[0]
+        assert isinstance(first, dict)
+        first.pop("m", None)
+        return [first]
+
+    with pty_peer(raw=True) as port:
+        serve(port.peer, only_one)
+        assert await read(port) == LOG
+        assert sum("m" in body for body in asked(port)) <= 4, "some were on their way when the first was answered"
+
+
+async def test_a_device_that_refuses_what_it_does_not_know_is_asked_one_by_one() -> None:
+    with pty_peer(raw=True) as port:
+        serve(port.peer, lambda answers, body: [Refuse(3)] if "m" in body else answers)
+        assert await read(port) == LOG
+        assert sum("m" in body for body in asked(port)) <= 4
+
+
+async def test_a_refusal_is_told_when_what_came_before_it_was_taken() -> None:
+    came: list[bytes] = []
+
+    def refuse(answers: list[Answer], body: dict[str, Any]) -> list[Answer]:
+        return [answer if isinstance(answer, dict) and answer["o"] < 9000 else Refuse(1) for answer in answers]
+
+    async def take(device: fieldlog.Device) -> None:
+        async for batch in read_blocks(device.client, 0, len(LOG)):
+            came.extend(batch.blocks)
+
+    with pty_peer(raw=True) as port:
+        serve(port.peer, refuse)
+        async with fieldlog.connect(f"serial:{port.path}?framing=raw") as device:
+            with pytest.raises(RefusedError):
+                await take(device)
+    assert came == LOG[: len(came)]
+    assert len(b"".join(came)) > 9000 - 2 * len(LOG[0])
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_what_is_lost_of_a_row_is_asked_for_alone(seed: int) -> None:
+    chance, lost = Random(seed), 0
+
+    def lose() -> bool:
+        nonlocal lost
+        lost += (away := chance.random() < 0.03)
+        return away
+
+    with pty_peer(raw=True) as port:
+        serve(port.peer)
+        async with fieldlog.connect(f"serial:{port.path}?framing=raw") as device:
+            port.peer.lose = lose
+            blocks = [block async for batch in read_blocks(device.client, 0, len(LOG)) for block in batch.blocks]
+        assert blocks == LOG, f"seed {seed}"
+        replies = sum(body.get("m", 0) + 1 for body in asked(port))
+        needed = len(b"".join(LOG)) / asked(port)[0]["n"]
+        # a request that is lost costs a whole row, whose pieces are asked for one by one
+        assert replies <= needed + 64 * (lost + 1), f"seed {seed}: {lost} lost"
+
+
+def shuffled(answers: list[Answer], _: dict[str, Any]) -> list[Answer]:
+    return answers[:-1][::-1] + answers[-1:]
+
+
+def doubled(answers: list[Answer], _: dict[str, Any]) -> list[Answer]:
+    return [*answers[:1], *answers]
+
+
+def elsewhere(answers: list[Answer], _: dict[str, Any]) -> list[Answer]:
+    if len(answers) > 2 and isinstance(second := answers[1], dict):
+        second["o"] += 7
+    return answers
+
+
+def promising(answers: list[Answer], _: dict[str, Any]) -> list[Answer]:
+    """The last one says that more will follow."""
+    if isinstance(last := answers[-1], dict):
+        last["m"] = 200
+    return answers
+
+
+def nonsense(answers: list[Answer], _: dict[str, Any]) -> list[Answer]:
+    return [b"\xff" if index == 1 else answer for index, answer in enumerate(answers)]
+
+
+@pytest.mark.parametrize("spoil", [shuffled, doubled, elsewhere, promising, nonsense])
+async def test_a_device_that_goes_on_wrongly_costs_time_and_no_block(spoil: Spoil) -> None:
+    with pty_peer(raw=True) as port:
+        serve(port.peer, spoil)
+        async with fieldlog.connect(f"serial:{port.path}?framing=raw&timeout=3") as device:
+            blocks = [block async for batch in read_blocks(device.client, 0, len(LOG)) for block in batch.blocks]
+            assert blocks == LOG
+            assert await device.echo("next") == "next"
+
+
+async def test_a_reader_that_is_given_up_leaves_the_line_in_order() -> None:
+    with pty_peer(raw=True) as port:
+        serve(port.peer)
+        async with fieldlog.connect(f"serial:{port.path}?framing=raw") as device:
+            reading = read_blocks(device.client, 0, len(LOG))
+            await anext(reading)
+            await reading.aclose()
+            assert await device.echo("next") == "next"
+            assert device.client.counters.repeated == 0
+        assert len(asked(port)) <= 5, "those that waited are never sent"
+
+
+async def test_a_link_that_is_cut_in_a_row_ends_the_reading() -> None:
+    with pty_peer(raw=True) as port:
+
+        def cut(answers: list[Answer], body: dict[str, Any]) -> list[Answer]:
+            if body["o"] > 3000:
+                port.unplug()
+            return answers
+
+        serve(port.peer, cut)
+        with pytest.raises(FieldlogError, match="lost"):
+            await read(port)
