@@ -19,6 +19,7 @@ _FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",
     "--remote-debugging-pipe",
     "--window-size=1200,800",
     "--mute-audio",
