@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fieldlog.plot import canvas
 from fieldlog.plot.lines import Line, nothing_to_plot
 from fieldlog.plot.names import arrange
-from fieldlog.plot.style import DASHES, THEMES, unit_sign
+from fieldlog.plot.style import THEMES, dash, unit_sign
 from fieldlog.plot.trace import Floats, SeriesLike
 from fieldlog_protocol.errors import UsageError
 
@@ -101,8 +101,7 @@ def distribution(found: Distributions, *, title: str = "", theme: str = "light")
             artists: list[Artist] = []
             for index, line in enumerate(group):
                 x, y = _curve(found.counted[line.label, line.name, line.unit], view)
-                dash = DASHES[index // len(look.colours) % len(DASHES)]
-                artists.append(canvas.curve(axes, x, y, look.colours[index % len(look.colours)], dash))
+                artists.append(canvas.curve(axes, x, y, look.colours[index % len(look.colours)], dash(index)))
             canvas.value_axis(axes, "% of readings" if view == "histogram" else unit_sign(unit), look)
             canvas.other_axis(axes, unit_sign(unit) if view == "histogram" else "% of readings at least so high")
             canvas.legend(axes, artists, some)

@@ -135,7 +135,7 @@ def heatmap(
             unit = unit_sign(key[-1])
             canvas_views.colour_bar(figure, axes, image, f"mean [{unit}]" if unit else "mean", look)
         _day_axis(figure, places[-1], found)
-        canvas.titles(figure, title, _key(found, list(panels.values())), look)
+        canvas.titles(figure, title or " ", _key(found, list(panels.values())), look)
     return figure
 
 

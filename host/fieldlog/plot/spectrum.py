@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fieldlog.plot import canvas, canvas_views
 from fieldlog.plot.lines import Single, nothing_to_plot
 from fieldlog.plot.names import arrange
-from fieldlog.plot.style import DASHES, THEMES, clean, unit_sign
+from fieldlog.plot.style import THEMES, clean, dash, unit_sign
 from fieldlog.plot.trace import Floats, SeriesLike, Trace
 from fieldlog.plot.welch import SIZES, Rhythm, RhythmFinder, Welch
 from fieldlog_protocol.errors import UsageError
@@ -173,7 +173,7 @@ def spectrum(given: Spectra | Iterable[Trace], *, title: str = "", theme: str = 
                     one.frequencies_hz,
                     np.where(one.density > 0, one.density, np.nan),
                     look.colours[index % len(look.colours)],
-                    DASHES[index // len(look.colours) % len(DASHES)],
+                    dash(index),
                 )
                 for index, one in enumerate(group)
             ]
@@ -184,7 +184,7 @@ def spectrum(given: Spectra | Iterable[Trace], *, title: str = "", theme: str = 
             canvas_views.log_ticks(axes)
             canvas_views.foot_notes(axes, _periods(drawn), look)
         figure.align_ylabels()
-        canvas.titles(figure, title, _key(hows), look)
+        canvas.titles(figure, title or " ", _key(hows), look)
     return figure
 
 

@@ -97,6 +97,12 @@ def unit_sign(unit: str) -> str:
     return _UNIT_SIGNS.get(plain, plain)
 
 
+def dash(index: int) -> str:
+    """Of the line of that number where colours do not do: another one for each of neighbours, for print in grey. As there
+    are seven colours and four dashes no two of 28 lines have both."""
+    return DASHES[index % len(DASHES)]
+
+
 def clean(text: str, limit: int = 120) -> str:
     """Text from a device on one line: control, formatting and unpaired characters become spaces, long text is cut."""
     plain = "".join(" " if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else c for c in text)
