@@ -68,6 +68,7 @@ class Shell:
             sessions = self.json("log", "sessions")["sessions"]
             if sessions and sessions[-1]["ended_by"] != "still running":
                 return str(sessions[-1]["ended_by"])
+            time.sleep(0.05)  # asked without a pause, it would have no time to record
         raise AssertionError("the session did not end")
 
 

@@ -221,7 +221,7 @@ def test_a_life_without_a_cut() -> None:
     assert operations_of_a_life() > 500
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(2))
 def test_power_cuts_in_a_life(part: int) -> None:
     operations = operations_of_a_life()
     randomness = random.Random(part)

@@ -339,10 +339,13 @@ def test_a_restart_that_arrives_twice_is_one() -> None:
         assert install(bench, NEW, FlashOptions(return_s=60), kind=kind).outcome is Outcome.CONFIRMED, f"seed {seed}"
 
 
-def test_a_restart_that_arrives_again_in_the_middle_of_the_trial_costs_no_update() -> None:
+@pytest.mark.parametrize(
+    "seeds", [range(12, 18), pytest.param(range(200), marks=pytest.mark.faults)], ids=["few", "many"]
+)
+def test_a_restart_that_arrives_again_in_the_middle_of_the_trial_costs_no_update(seeds: range) -> None:
     """A datagram may come twice, the second time late: nothing in it tells the device that it has obeyed already."""
     anew = 0
-    for seed in range(40):
+    for seed in seeds:
         bench, told = FlashBench(seed=seed), Told()
         kind = LinkKind("datagrams", None, 0.002, Faults(seed=seed, duplicate=0.3, delay=0.3, delay_s=0.5))
         done = install(bench, NEW, FlashOptions(return_s=60), kind=kind, told=told)

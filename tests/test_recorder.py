@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pytest
@@ -278,10 +279,22 @@ def test_erasing_wants_the_session_stopped_and_keeps_the_seq() -> None:
     stream=st.sampled_from([ENVIRONMENT, SLOW, DOOR]),
     sectors=st.sampled_from([4, 64]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 def test_bulk_writes_the_flash_that_single_readings_write(
     seed: int, max_age_s: int, stream: Stream, sectors: int
 ) -> None:
+    assert_same_flash(seed, max_age_s, stream, sectors)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("first", range(0, 400, 100))
+def test_bulk_writes_the_flash_that_single_readings_write_in_full(first: int) -> None:
+    for seed in range(first, first + 100):
+        for max_age_s, stream in product([0, 1, 60, 100_000], [ENVIRONMENT, SLOW, DOOR]):
+            assert_same_flash(seed, max_age_s, stream, 4 if seed % 2 else 64)
+
+
+def assert_same_flash(seed: int, max_age_s: int, stream: Stream, sectors: int) -> None:
     rng = np.random.default_rng(seed)
     count = int(rng.integers(1, 1500))
     steps = np.full(count, round(stream.period_ticks) or 1000)
@@ -306,7 +319,7 @@ def test_bulk_writes_the_flash_that_single_readings_write(
     for recorder in (single, bulk):
         recorder.end(int(ticks[-1]), "stopped")
     first, second = (recorder.store.pages._partition for recorder in (single, bulk))
-    assert first.read(0, first.size) == second.read(0, second.size)
+    assert first.read(0, first.size) == second.read(0, second.size), f"seed {seed}, {max_age_s} s, {sectors} sectors"
 
 
 def scripted(recorder: Recorder, rng: random.Random, kept: list[int]) -> None:
