@@ -6,6 +6,7 @@ sentence with a figure, "peer" a client, a link and the capabilities that the te
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -60,6 +61,15 @@ def peer(request: pytest.FixtureRequest, fleet: Fleet) -> Iterator[Peer]:
     request.node.user_properties.append(("peer", [case.client, case.link, *case.capabilities]))
     with fleet.connect(case) as connected:
         yield connected
+
+
+def pytest_collection_finish() -> None:
+    """The thousands of tests that were found stay: the garbage collector need not look at them again and again."""
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
