@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +21,8 @@ from simulator import Simulator, simulator
 from terminal import CLI, written
 
 ENTER, LEAVE, DRAWING = "\x1b[?1049h", "\x1b[?1049l", "\x1b[?2026h"
+SHOWN, HIDDEN = "\x1b[?25h", "\x1b[?25l"
+OWN_TERMINAL = "import fcntl, os, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND")
 
 
@@ -126,6 +131,68 @@ def in_window(backend: str, device: Simulator) -> subprocess.CompletedProcess[st
     environment |= {"MPLBACKEND": backend, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-W", "error", "-m", "fieldlog.cli", "live", "--plot", "-d", device.url]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+
+
+@contextmanager
+def on_a_terminal(device: Simulator) -> Iterator[tuple[subprocess.Popen[bytes], int, str]]:
+    """The live view, once it shows readings on a terminal of its own: (it, the terminal's other end, what it wrote)."""
+    master, slave = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", f"{OWN_TERMINAL}; {CLI}", "live", "-d", device.url]
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment) as view:
+        os.close(slave)
+        try:
+            yield view, master, until(master, "acceleration x")
+        finally:
+            view.kill()
+
+
+def until(master: int, mark: str) -> str:
+    """What is written up to a mark and a little more, or to the end."""
+    seen = b""
+    while (not mark or mark.encode() not in seen) and select.select([master], [], [], 60)[0]:
+        try:
+            seen += os.read(master, 65536) or b""
+        except OSError:  # nobody has the terminal open any more
+            break
+    return seen.decode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_the_terminal_whole(logger: Simulator, number: signal.Signals) -> None:
+    with on_a_terminal(logger) as (view, master, before):
+        view.send_signal(number)
+        seen = before + until(master, "")
+        assert view.wait(60) == -number
+        os.close(master)
+    drawn, _, after = seen.partition(LEAVE)
+    assert ENTER in drawn
+    assert drawn.rfind(SHOWN) > drawn.rfind(HIDDEN) > -1
+    assert " frame" in after, "the summary"
+    assert ENTER not in after
+    assert HIDDEN not in after
+    assert "Traceback" not in seen
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_terminal_that_is_closed_ends_it(logger: Simulator) -> None:
+    with on_a_terminal(logger) as (view, master, _):
+        os.close(master)
+        assert view.wait(60) == -signal.SIGHUP
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_lines_end_with_an_end_when_it_is_terminated(logger: Simulator) -> None:
+    command = [sys.executable, "-m", "fieldlog.cli", "live", "-d", logger.url, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as view:
+        assert view.stdout is not None
+        first = [view.stdout.readline() for _ in range(3)]
+        view.send_signal(signal.SIGTERM)
+        out, err = view.communicate(timeout=60)
+    assert (view.returncode, err) == (-signal.SIGTERM, "")
+    events = objects("".join(first) + out)
+    assert (events[-1]["event"], events[-1]["why"]) == ("end", "terminated")
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])

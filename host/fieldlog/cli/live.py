@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Coroutine, Iterator
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +14,7 @@ import click
 
 from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.output import json_line
+from fieldlog.cli.signals import Signalled
 from fieldlog.text import count
 from fieldlog_protocol.durations import parse_duration_us
 from fieldlog_protocol.errors import FieldlogError, UsageError
@@ -121,6 +123,7 @@ class _Work:
     picture: Picture = field(default_factory=_no_picture)
     began_s: float = 0.0
     drawn: bool = False
+    signalled: Signalled = field(default_factory=Signalled)
 
     def run(self) -> None:
         """To the end, whichever it is, and a summary of it; Ctrl-C is one like any other once something was shown."""
@@ -134,7 +137,18 @@ class _Work:
         except FieldlogError:
             self._end("failed")
             raise
+        except (asyncio.CancelledError, OSError):  # the latter of a terminal that is gone
+            if self.signalled.number is None:
+                raise
+            self._die()
+            return
         self._end(why)
+
+    def _die(self) -> None:
+        with suppress(OSError):
+            self._end("terminated")
+            sys.stdout.flush()
+        self.signalled.die()
 
     def _window(self) -> _Drawing:
         from fieldlog.cli.live_window import Window
@@ -142,6 +156,10 @@ class _Work:
         return Window(self.asked.window_s)
 
     async def _follow(self, drawing: _Drawing | None) -> str:
+        with self.signalled.cancels():
+            return await self._followed(drawing)
+
+    async def _followed(self, drawing: _Drawing | None) -> str:
         async with self.common.connect() as device:
             with ExitStack() as stack:
                 lines: _Lines | None = None
