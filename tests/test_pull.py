@@ -247,6 +247,16 @@ async def test_what_one_wrong_answer_hides_comes_with_the_next_pull(
     assert held(archive) == set(LOG)
 
 
+@pytest.mark.parametrize("first_held", [25, 2**31])
+async def test_one_wrong_account_of_what_the_ring_overwrote_costs_nothing(
+    port: PtyPeer, device: Logger, archive: Archive, first_held: int
+) -> None:
+    device.lies = once("blocks", {"f": first_held})
+    result = await read_out(port, archive)
+    assert held(archive) == set(LOG)
+    assert (result.lost, result.unsent) == ([range(HOLE, HOLE + 1)], [range(HOLE, HOLE + 1)])
+
+
 async def test_a_state_that_makes_no_sense_leaves_the_archive_as_it_was(
     port: PtyPeer, device: Logger, archive: Archive
 ) -> None:

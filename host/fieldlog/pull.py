@@ -204,21 +204,42 @@ async def _fetch(device: Device, log: Log, result: PullResult, progress: Progres
     """What the archive lacks from seq `since` on: what was just asked for in vain is not asked for again at once."""
     info = result.info
     wanted = log.missing(max(info.first_seq, since), info.next_seq, info.open_seqs)
-    count, first_held = sum(map(len, wanted)), info.first_seq
+    first_held = await _read(device, log, result, wanted, progress)
+    absent = _absent(log, info, wanted)
+    if absent:
+        await require_same(device, info)
+        told = await _first_held(device, info)
+        if (
+            first_held > told
+        ):  # no ring goes back: one of the answers was garbled, and made the reading leave out blocks
+            await _read(device, log, result, difference(absent, [range(told)]), progress)
+            absent, first_held = _absent(log, info, wanted), told
+        _note_lost(log, result, absent, first_held)
+    still_open = [range(seq, seq + 1) for seq in info.open_seqs]
+    result.lost += log.add_gaps(difference([range(info.first_seq)], still_open), OVERWRITTEN)
+
+
+async def _read(device: Device, log: Log, result: PullResult, wanted: list[range], progress: Progress | None) -> int:
+    """Take these seqs as far as they come; the highest of the seqs that were said to be the first held."""
+    count, first_held = sum(map(len, wanted)), result.info.first_seq
     for stretch in wanted:
         counted = stretch.start
         async for batch in read_blocks(device.client, stretch.start, stretch.stop):
             log.add_blocks(batch.blocks)
             counted = _count(result, range(counted, stretch.stop), batch)
-            first_held = batch.first_held
+            first_held = max(first_held, batch.first_held)
             if progress is not None:
                 progress(_progress(result, count))
-    absent = log.missing(wanted[0].start, wanted[-1].stop, info.open_seqs) if wanted else []
-    if absent:
-        await require_same(device, info)
-        _note_lost(log, result, absent, first_held)
-    still_open = [range(seq, seq + 1) for seq in info.open_seqs]
-    result.lost += log.add_gaps(difference([range(info.first_seq)], still_open), OVERWRITTEN)
+    return first_held
+
+
+def _absent(log: Log, info: LoggerInfo, wanted: list[range]) -> list[range]:
+    return log.missing(wanted[0].start, wanted[-1].stop, info.open_seqs) if wanted else []
+
+
+async def _first_held(device: Device, info: LoggerInfo) -> int:
+    now = await device.request(logger.INFO, logger.InfoRequest(p=1))
+    return info.first_seq if now.first is None else now.first
 
 
 def _count(result: PullResult, wanted: range, batch: Batch) -> int:

@@ -22,12 +22,20 @@ from fieldlog.pull import PullResult
 from fieldlog.pull_many import Readout, Stage, pull_many
 from fieldlog.text import count
 from fieldlog.url import DeviceUrl
-from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, LinkError, RequestTimeout
+from fieldlog_protocol.errors import (
+    DeviceNotFound,
+    FieldlogError,
+    LinkError,
+    ProtocolError,
+    RefusedError,
+    RequestTimeout,
+)
 
 _CONFLICT = 5
 """The exit code when everything was read, and does not go together with what the archive holds: verification failed."""
 
 _MOST_LINES = 10
+_STORED = "is in the archive"
 
 
 @click.command()
@@ -215,13 +223,16 @@ class _Watch:
 
 
 def _with_state(readout: Readout) -> FieldlogError | OSError | None:
-    """A link that was lost, in the words of a pull: nothing of it is in doubt, what had arrived is stored."""
+    """A link that was lost or answers that make no sense, in the words of a pull: nothing of what arrived is in doubt."""
     error = readout.error
-    if not isinstance(error, LinkError) or readout.progress is None:
+    if readout.progress is None or _STORED in str(error):
         return error
-    what = str(error).partition(". ")[0]
-    arrived = count(readout.progress.blocks, "block")
-    return type(error)(f"{what}. What had arrived, {arrived}, is in the archive. Repeat the command to go on")
+    arrived = f"What had arrived, {count(readout.progress.blocks, 'block')}, {_STORED}. Repeat the command to go on"
+    if isinstance(error, RefusedError):
+        return RefusedError(error.code, error.group, f"{error}. {arrived}", error.details)
+    if isinstance(error, LinkError):
+        return type(error)(f"{str(error).partition('. ')[0]}. {arrived}")
+    return type(error)(f"{error}. {arrived}") if isinstance(error, ProtocolError) else error
 
 
 def _of(readout: Readout, said: str) -> str:
