@@ -7,7 +7,7 @@ from typing import Any
 from fieldlog.text import printable
 from fieldlog_protocol.commands import Command
 from fieldlog_protocol.errors import RequestTimeout
-from fieldlog_protocol.framing import ConsoleFraming, Framing, PieceFraming, RawFraming
+from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming, Framing, PieceFraming, RawFraming
 
 _MOSTLY = 0.85
 _QUOTED = 60
@@ -37,6 +37,11 @@ def explain_silence(name: str, waited_s: float, seen: bytes, damaged: int, frami
         )
     if not seen:
         return f"{start}: nothing at all was received. {_what_to_check(other)}"
+    if isinstance(framing, DatagramFraming):
+        return (
+            f"{start} in SMP, though something came from there ({len(seen)}{'+' if len(seen) > 255 else ''} bytes). "
+            "Another program listens at that port: check the address and the port"
+        )
     tries = "try ?baud= with the device's own" + (f", or {other}" if other else "")
     if damaged:
         return f"{start}, though message frames arrived, damaged. Something else uses the line, or its speed differs: {tries}"
