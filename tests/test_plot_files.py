@@ -226,7 +226,7 @@ def test_what_is_no_table_is_one_sentence(
         (("a.csv", "--threshold", "wind>3"), "no channel 'wind' to set a threshold"),
         (("a.csv", "--start", "2013-02-01", "--end", "2013-01-01"), "put the earlier time first"),
         (("a.csv", "--start", "2030-01-01"), "nothing to plot"),
-        (("a.csv", "--view", "scatter"), "takes readings of the archive"),
+        (("a.csv", "--view", "scatter"), "this selection has temperature"),
         (("a.csv", "--rolling", "1h", "--resample", "1h"), "give one of them"),
         (("a.csv", "--view", "heatmap", "--rolling", "1h"), "--view heatmap takes neither"),
     ],

@@ -90,6 +90,18 @@ def test_several_devices_are_told_apart_or_compared(archive: Archive, tmp_path: 
     assert plot(archive, *words, "-o", str(tmp_path / "plot.png"), "--view", "scatter") == 0
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_files_give_the_pairs_that_the_archive_gives(archive: Archive, tmp_path: Path, devices: int) -> None:
+    fill(archive, bytes.fromhex("ff112233445566778899aabbccddeeff"))
+    chosen = ("-d", "L-0", "-d", "L-255")[: 2 * devices]
+    view = ("--view", "scatter", "--channels", "relative humidity,temperature", "--title", "pairs")
+    assert plot(archive, *chosen, *view, "-o", str(tmp_path / "archive.png")) == 0
+    table = str(tmp_path / "table.parquet")
+    assert invoke(["export", "--archive", str(archive.path.parent), *chosen, "-o", table]) == 0
+    assert invoke(["plot", table, *view, "-o", str(tmp_path / "table.png")]) == 0
+    assert (tmp_path / "table.png").read_bytes() == (tmp_path / "archive.png").read_bytes()
+
+
 @pytest.mark.parametrize("view", ["heatmap", "spectrum", "scatter"])
 def test_names_of_devices_are_only_text(archive: Archive, tmp_path: Path, view: str) -> None:
     target = tmp_path / "plot.svg"

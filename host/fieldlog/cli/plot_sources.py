@@ -41,6 +41,11 @@ class Source(Protocol):
         """The names of those that are drawn; None where they are not known before all is read."""
         ...
 
+    @property
+    def wanted(self) -> Sequence[str] | None:
+        """The channels that were named, in that order."""
+        ...
+
     def found(self) -> Found: ...
     def events(self) -> Sequence[Event]: ...
 
@@ -99,6 +104,10 @@ class FromArchive:
         wanted = self.readings.selection.channels
         return [name for name in known if wanted is None or name in wanted]
 
+    @property
+    def wanted(self) -> Sequence[str] | None:
+        return self.readings.selection.channels
+
     def found(self) -> Found:
         from fieldlog.pictures import find
 
@@ -154,6 +163,10 @@ class FromFiles:
     def channels(self) -> Sequence[str] | None:
         known = [name.name for name in self.chosen.names]
         return known if all(table.channels for table in self.chosen.tables) else None
+
+    @property
+    def wanted(self) -> Sequence[str] | None:
+        return self.chosen.channels
 
     def found(self) -> Found:
         from fieldlog.pictures import in_batches

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from fieldlog.cli.plot_sources import FromArchive, Source
 from fieldlog.text import printable
@@ -15,15 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fieldlog.archive.readings import Readings
-    from fieldlog.archive.store import Archive
-    from fieldlog.pictures import Found
-    from fieldlog.plot import Cloud, Clouds
+    from fieldlog.plot import Clouds
+    from fieldlog.plot.trace import SeriesLike
 
 VIEWS = ("histogram", "duration", "heatmap", "spectrum", "scatter")
 HELP = (
     "Readings over time; how often which values occur, or for which share of the readings they are at least so high; the "
     "mean of each hour of each day; how much happens at which frequency; or two channels against each other."
 )
+
+Batches: TypeAlias = "Callable[[], Iterator[SeriesLike]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +83,10 @@ def _spectrum(_: str, source: Source, look: Look) -> Drawn:
 def _scatter(_: str, source: Source, look: Look) -> Drawn:
     from fieldlog import plot
 
-    if not isinstance(source, FromArchive):
-        raise UsageError("--view scatter takes readings of the archive, and no files. Nothing was plotted")
-    archive, readings = source.archive, source.readings
-    devices = _devices(archive, readings)
-    clouds = _clouds(archive, devices, _channels(readings))
-    problems = dict.fromkeys(problem for _, one in devices for problem in one.problems)
+    parts = _in_archive(source) if isinstance(source, FromArchive) else _in_files(source)
+    clouds = _clouds(parts)
     figure = plot.scatter(clouds, title=look.title, theme=look.theme)
+    problems = dict.fromkeys([*source.problems, *(text for one in parts.readings for text in one.problems)])
     return Drawn(figure, sum(cloud.pairing.n_readings for cloud in clouds.found), list(problems))
 
 
@@ -100,54 +99,69 @@ _DRAW: dict[str, Callable[[str, Source, Look], Drawn]] = {
 }
 
 
-def _several(readings: Readings) -> bool:
-    return len({source.info.uid for source in readings.sources}) > 1
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The names of the channels in the order in which they are wanted, and what people call each device, with its batches.
+    `readings`: those that tell what of them could not be read."""
+
+    channels: Sequence[str]
+    devices: Sequence[tuple[str, Batches]]
+    readings: Sequence[Readings] = ()
 
 
-def _channels(readings: Readings) -> list[str]:
-    """Those wanted, in the order in which they were named."""
-    known = dict.fromkeys(name for source in readings.sources for name in source.schemas.channel_names())
-    return list(known if readings.selection.channels is None else dict.fromkeys(readings.selection.channels))
-
-
-def _devices(archive: Archive, readings: Readings) -> list[tuple[str, Readings]]:
-    """What people call each device, and its part of the selection."""
+def _in_archive(source: FromArchive) -> _Parts:
+    """A selection of its own for each device, so that what another one has is not read."""
     from fieldlog.archive.readings import Readings as Some
+    from fieldlog.pictures import find
 
-    if not _several(readings):
-        return [(source.info.name, readings) for source in readings.sources[:1]]
+    whole = source.readings
+    channels = list(dict.fromkeys(source.wanted or source.channels()))
+    if not source.several:
+        return _Parts(channels, [("", source.found().series)])
     found: list[tuple[str, Readings]] = []
-    wanted = _channels(readings)
-    for uid in dict.fromkeys(source.info.uid for source in readings.sources):
-        sources = [source for source in readings.sources if source.info.uid == uid]
-        there = {name for source in sources for name in source.schemas.channel_names()}
-        channels = tuple(name for name in wanted if name in there)
-        if channels:
-            selection = replace(readings.selection, channels=channels)
-            found.append((sources[0].info.name, Some(archive.path, sources, selection)))
-    return found
+    for uid in dict.fromkeys(one.info.uid for one in whole.sources):
+        sources = [one for one in whole.sources if one.info.uid == uid]
+        known = {name for one in sources for name in one.schemas.channel_names()}
+        there = tuple(name for name in channels if name in known)
+        if there:
+            found.append(
+                (sources[0].info.name, Some(source.archive.path, sources, replace(whole.selection, channels=there)))
+            )
+    devices = [(label, find(source.archive, readings).series) for label, readings in found]
+    return _Parts(channels, devices, [readings for _, readings in found])
 
 
-def _clouds(archive: Archive, devices: Sequence[tuple[str, Readings]], channels: Sequence[str]) -> Clouds:
+def _in_files(source: Source) -> _Parts:
+    """Files are looked through for their devices and channels before."""
+    batches = source.found().series
+    labels: dict[str, None] = {}
+    names: dict[str, None] = {}
+    for series in batches():
+        labels[series.label] = None
+        names |= dict.fromkeys(channel.name for channel in series.channels)
+    channels = list(dict.fromkeys(source.wanted or names))
+    if len(labels) < 2:
+        return _Parts(channels, [("", batches)])
+    return _Parts(channels, [(label, partial(_of_device, batches, label)) for label in labels])
+
+
+def _of_device(batches: Batches, label: str) -> Iterator[SeriesLike]:
+    return (series for series in batches() if series.label == label)
+
+
+def _clouds(parts: _Parts) -> Clouds:
     """Two channels, of one device or of each; or one channel of two devices."""
-    from fieldlog import pictures, plot
+    from fieldlog.plot import Cloud, Clouds, Pairing, Side
 
-    sources = [(label, pictures.find(archive, readings)) for label, readings in devices]
-    if len(channels) == 2:
-        x, y = channels
-        return plot.Clouds([_cloud(label, (x, found), (y, found)) for label, found in sources], (x, y))
-    if len(channels) == 1 and len(sources) == 2:
-        (name,), ((across, first), (up, second)) = channels, sources
-        return plot.Clouds([_cloud("", (name, first), (name, second))], (f"{across}: {name}", f"{up}: {name}"))
+    if len(parts.channels) == 2:
+        x, y = parts.channels
+        sides = [(label, Side(x, batches), Side(y, batches)) for label, batches in parts.devices]
+        return Clouds([Cloud(label, Pairing(across, up)) for label, across, up in sides], (x, y))
+    if len(parts.channels) == 1 and len(parts.devices) == 2:
+        (name,), ((across, first), (up, second)) = parts.channels, parts.devices
+        cloud = Cloud("", Pairing(Side(name, first), Side(name, second)))
+        return Clouds([cloud], (f"{across}: {name}", f"{up}: {name}"))
     raise UsageError(
         "--view scatter takes two channels, or one of two devices: name them with --channels x,y. Nothing was plotted; "
-        f"this selection has {', '.join(map(printable, channels)) or 'none'}"
+        f"this selection has {', '.join(map(printable, parts.channels)) or 'none'}"
     )
-
-
-def _cloud(label: str, x: tuple[str, Found], y: tuple[str, Found]) -> Cloud:
-    from fieldlog import plot
-
-    across = plot.Side(x[0], x[1].series)
-    up = plot.Side(y[0], across.batches if y[1] is x[1] else y[1].series)
-    return plot.Cloud(label, plot.Pairing(across, up))
