@@ -87,9 +87,26 @@ def running(peer: Peer) -> Slot:
     return slot
 
 
-@proves("image list", "image upload", "image test", "reset", "image revert", "image confirm", on=SETUPS)
-@pytest.mark.parametrize("maker", MAKERS)
-def test_an_image_is_tried_reverted_tried_again_and_kept(peer: Peer, maker: str, armoury: Armoury) -> None:
+UPDATE = ("image list", "image upload", "image test", "reset", "image revert", "image confirm")
+
+
+@proves(*UPDATE, on=SETUPS)
+def test_an_image_is_tried_reverted_tried_again_and_kept(peer: Peer, armoury: Armoury) -> None:
+    assert_tried_reverted_and_kept(peer, "fieldlog", armoury)
+
+
+@proves(*UPDATE, on=["smp-server"])
+def test_so_is_one_of_imgtool(peer: Peer, armoury: Armoury) -> None:
+    assert_tried_reverted_and_kept(peer, "imgtool", armoury)
+
+
+@pytest.mark.faults
+@proves(*UPDATE, on=[name for name in SETUPS if name != "smp-server"])
+def test_so_is_one_of_imgtool_on_every_device_over_every_link(peer: Peer, armoury: Armoury) -> None:
+    assert_tried_reverted_and_kept(peer, "imgtool", armoury)
+
+
+def assert_tried_reverted_and_kept(peer: Peer, maker: str, armoury: Armoury) -> None:
     before, new = running(peer), armoury.unlike(peer, maker)
     peer.upload_image(new.path)
     assert (in_slot(peer, 1).version, in_slot(peer, 1).hash) == (new.version, new.hash)
