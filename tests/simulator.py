@@ -38,8 +38,7 @@ class Simulator:
 @contextmanager
 def simulator(*arguments: str | Path, links: int = 1, fresh: bool = False) -> Iterator[Simulator]:
     """The simulator with these arguments, until the end of the block; `links` lines are waited for."""
-    words = ["--json", "--until-eof", *map(str, arguments)]
-    process = WarmSimulator(words) if AVAILABLE and not fresh else _fresh(words)
+    process = started("--json", "--until-eof", *arguments, fresh=fresh)
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -65,7 +64,11 @@ def simulator(*arguments: str | Path, links: int = 1, fresh: bool = False) -> It
         raise AssertionError(f"the simulator ended with {process.returncode}: {complaint}")
 
 
-def _fresh(words: list[str]) -> subprocess.Popen[str]:
+def started(*arguments: str | Path, fresh: bool = False) -> subprocess.Popen[str] | WarmSimulator:
+    """The process alone, for whoever wants another end than this."""
+    words = list(map(str, arguments))
+    if AVAILABLE and not fresh:
+        return WarmSimulator(words)
     return subprocess.Popen(
         [sys.executable, "-m", "fieldlog_sim", *words],
         stdin=subprocess.PIPE,

@@ -22,7 +22,7 @@ from fieldlog_protocol.blocks.split import split_blocks
 from fieldlog_protocol.commands import Empty, logger, settings
 from fieldlog_protocol.commands.logger import State, StreamPeriod
 from fieldlog_sim.__main__ import main
-from simulator import Simulator, simulator
+from simulator import Simulator, simulator, started
 
 UDP = ("--udp", "127.0.0.1:0")
 pty_only = pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals here")
@@ -88,9 +88,15 @@ def test_bad_options_end_with_2_and_a_sentence(words: list[str], said: str, caps
     assert re.search(said, sentence), sentence
 
 
-def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fieldlog_sim", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
+def run(*words: str | Path, fresh: bool = False) -> subprocess.CompletedProcess[str]:
+    """Until it ends by itself."""
+    process = started(*words, fresh=fresh)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdin.close()
+    with process.stdout, process.stderr:
+        return subprocess.CompletedProcess(words, process.wait(30), process.stdout.read(), process.stderr.read())
 
 
 def assert_one_sentence(ended: subprocess.CompletedProcess[str], code: int, said: str) -> None:
@@ -104,7 +110,7 @@ def test_a_busy_udp_port_stands_in_the_way() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as busy:
         busy.bind(("127.0.0.1", 0))
         port = busy.getsockname()[1]
-        assert_one_sentence(run("--udp", f"127.0.0.1:{port}"), 1, f"127.0.0.1:{port}")
+        assert_one_sentence(run("--udp", f"127.0.0.1:{port}", fresh=True), 1, f"127.0.0.1:{port}")
 
 
 @pty_only
