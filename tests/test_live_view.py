@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 import math
+import time
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from fieldlog.cli.live import _Work
 from fieldlog.cli.live_lines import CsvLines, JsonLines
 from fieldlog.cli.live_view import Size, View
 from fieldlog.cli.live_window import Curves
@@ -305,7 +309,7 @@ def test_curves_have_a_panel_for_each_unit_and_gaps_where_frames_are_missing() -
     curves = Curves(figure, 10.0)
     steady = layout(VOLTAGE, TEMPERATURE, Channel("_$x^2$\x1b", "V", ChannelType.F32), period_us=100_000)
     shown = picture(
-        Found(info(), (steady,), 9),
+        Found(info(name=r"$x^2$ $\frac$"), (steady,), 9),
         frames(steady, [[1.0] * 20] * 3, end_s=NOW_S - 6),
         frames(steady, [[2.0] * 20] * 3, lost=40),
     )
@@ -317,8 +321,33 @@ def test_curves_have_a_panel_for_each_unit_and_gaps_where_frames_are_missing() -
     legend = volts.get_legend()
     assert legend is not None
     assert [one.get_text() for one in legend.get_texts()] == ["voltage", "_$x^2$ "]
+    figure.canvas.draw()
+    assert "$x^2$" in figure.get_suptitle(), "a name is no formula"
     (line,) = degrees.get_lines()
     assert np.isnan(np.asarray(line.get_ydata(), float)).sum() == 1
     low, high = degrees.get_ylim()
     assert low < 1
     assert high > 2
+
+
+class Slow:
+    """A drawing that takes long; closed after a few times."""
+
+    every_s = 0.001
+
+    def __init__(self) -> None:
+        self.spans_s: list[tuple[float, float]] = []
+
+    def draw(self, _: Picture) -> bool:
+        begin_s = time.monotonic()
+        time.sleep(0.02)
+        self.spans_s.append((begin_s, time.monotonic()))
+        return len(self.spans_s) < 4
+
+
+def test_slow_drawing_leaves_most_of_the_time_to_reading() -> None:
+    drawing = Slow()
+    work = _Work(common=None, asked=None)  # type: ignore[arg-type]
+    assert asyncio.run(work._draw(drawing)) == "closed"
+    for (begin_s, end_s), (next_s, _) in pairwise(drawing.spans_s):
+        assert next_s - end_s >= 2.9 * (end_s - begin_s)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fieldlog.live import Event, Wanted
     from fieldlog.live.picture import Picture
 
+_REST = 3
+"""So many times as long as drawing took nothing is drawn."""
 _COLUMNS = ("stream", "channel", "unit", "newest>", "lowest>", "highest>")
 
 
@@ -216,12 +218,14 @@ class _Work:
         return None if self.asked.frames is None else max(0, self.asked.frames - self.picture.frames)
 
     async def _draw(self, drawing: _Drawing) -> str:
-        """At even times, as far as there is time."""
+        """At even times, as far as there is time: what is read must not wait for what is drawn."""
         loop = asyncio.get_running_loop()
-        due_s = loop.time()
+        due_s = began_s = loop.time()
         while drawing.draw(self.picture):
-            due_s = max(due_s + drawing.every_s, loop.time())
-            await asyncio.sleep(due_s - loop.time())
+            now_s = loop.time()
+            due_s = max(due_s + drawing.every_s, now_s + _REST * (now_s - began_s))
+            await asyncio.sleep(due_s - now_s)
+            began_s = loop.time()
         return "closed"
 
     # the end

@@ -18,7 +18,7 @@ from fieldlog.cli.live_view import doing
 from fieldlog.live.frames import Floats
 from fieldlog.live.picture import Picture
 from fieldlog.live.trail import Trail
-from fieldlog.plot.canvas import house_style
+from fieldlog.plot.canvas import house_style, value_axis
 from fieldlog.plot.style import COLOURS, DASHES, clean, unit_sign
 from fieldlog.plot.window import new_window
 from fieldlog.text import count
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _GAP_PERIODS = 2.5
 """Readings that are farther apart than so many periods are not joined."""
+_ARRANGED_FIRST, _ARRANGED_EVERY = 4, 10
+"""To arrange panels takes as long as to draw them: done for so many new drawings, then for each of so many."""
 _HEADROOM = 0.08
 _NAMES_A_ROW = 4
 _NO_DISPLAY = "Leave --plot out for the view in the terminal, or set DISPLAY"
@@ -46,10 +48,14 @@ class Window:
         self._figure = new_window("fieldlog live", (9, 6), _NO_DISPLAY)
         self._open = pyplot.fignum_exists
         self._curves = Curves(self._figure, window_s)
+        self._drawn = 0
         self._figure.show()
 
     def draw(self, picture: Picture) -> bool:
-        self._curves.update(picture, time.time())
+        made = self._curves.update(picture, time.time())
+        self._drawn = 0 if made else self._drawn + 1
+        arranged = self._drawn < _ARRANGED_FIRST or self._drawn % _ARRANGED_EVERY == 0
+        self._figure.set_layout_engine("constrained" if arranged else "none")
         self._figure.canvas.draw_idle()
         self._figure.canvas.flush_events()
         return bool(self._open(self._figure.number))
@@ -73,16 +79,20 @@ class Curves:
         self._made_for: object = None
         self._curves: list[_Curve] = []
 
-    def update(self, picture: Picture, now_s: float) -> None:
+    def update(self, picture: Picture, now_s: float) -> bool:
+        """Whether the panels were made anew."""
         trails = picture.trails
         made_for = [(number, trail.layout.channels) for number, trail in trails.items()]
-        if made_for != self._made_for:
+        anew = made_for != self._made_for
+        if anew:
             with house_style():
                 self._make(trails.values())
             self._made_for = made_for
-        self._figure.suptitle(clean(picture.trouble) if picture.trouble else _title(picture), fontsize=10)
+        title = clean(picture.trouble) if picture.trouble else _title(picture)
+        self._figure.suptitle(title, fontsize=10, parse_math=False)
         for axes in self._figure.axes:
             self._update(axes, [curve for curve in self._curves if curve.axes is axes], picture, now_s)
+        return anew
 
     def _make(self, trails: Iterable[Trail]) -> None:
         """In order of the streams' channels; the unit stands at the panel once."""
@@ -100,7 +110,7 @@ class Curves:
             line = axes.plot([], [], color=colour, linestyle=dash, linewidth=0.9)[0]
             self._curves.append(_Curve(layout.stream.id, at, channel.name, axes, line))
         for unit, axes in axes_of.items():
-            axes.set_ylabel(unit_sign(unit))
+            value_axis(axes, unit_sign(unit))
             self._name(axes)
         panels[-1].set_xlabel("seconds before now")
         panels[-1].set_xlim(-self._window_s, 0)
