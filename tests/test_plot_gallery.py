@@ -25,9 +25,9 @@ Image = npt.NDArray[np.float64]
 
 _CELL = 8
 """Pixels: differences within such a square, as other letters make, weigh as much as its mean differs."""
-_UNLIKE = 0.3
+_UNLIKE = 0.2
 """A colour that differs more, of 1 between black and white, is another one."""
-_MOST_UNLIKE = 5
+_MOST_UNLIKE = 12
 
 
 def pixels(file: Any) -> Image:

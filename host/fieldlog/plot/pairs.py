@@ -184,8 +184,8 @@ def nearest(slow: Pieces, fast: Pieces, tolerance_us: int) -> Iterator[Pair]:
         other.drop(int(other.utc_us.searchsorted(int(lead.utc_us[0]) - tolerance_us)))
         n_ready = len(lead.utc_us)
         if not other.ended:
-            horizon_us = int(other.utc_us[-1]) - tolerance_us if len(other.utc_us) else NO_TIME
-            n_ready = int(lead.utc_us.searchsorted(horizon_us, side="right"))
+            last_us = int(other.utc_us[-1]) if len(other.utc_us) else NO_TIME
+            n_ready = int(lead.utc_us.searchsorted(last_us, side="right"))  # nothing that comes can be nearer
         if n_ready:
             yield _matched(lead.utc_us[:n_ready], lead.values[:n_ready], other, tolerance_us)
             lead.drop(n_ready)
