@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from fieldlog.plot import Trace, timeseries
+from fieldlog.plot import Trace, save, timeseries
 from fieldlog.plot.canvas import house_style
 from fieldlog.plot.style import unit_sign
 from fieldlog.plot.ticks import tick_text
@@ -128,3 +131,13 @@ def test_a_name_that_is_too_wide_is_cut() -> None:
 
 def test_gravity_is_a_unit_like_others() -> None:
     assert unit_sign("[g]") == "g"
+
+
+@given(
+    st.text(st.characters(codec=None, exclude_categories=[]), max_size=12) | st.sampled_from(["]]>", "--", "a\ufffe"])
+)
+@settings(max_examples=6, deadline=None)
+def test_an_svg_file_is_whole_whatever_a_channel_is_called(name: str) -> None:
+    with TemporaryDirectory() as folder:
+        path = save(timeseries([trace(WAVE, name=name, unit=name)], title=name, stats=True), Path(folder) / "a.svg")
+        ElementTree.parse(path)

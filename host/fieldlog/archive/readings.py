@@ -23,7 +23,7 @@ from fieldlog.archive.plan import MAX_STEP_PERIODS, Bools, Plan, Planner, chosen
 from fieldlog.archive.selection import Selection
 from fieldlog.archive.series import Series, join
 from fieldlog.archive.source import Source
-from fieldlog.text import count
+from fieldlog.text import count, printable
 from fieldlog_protocol.blocks.decode import Frames, decode_frames
 from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_protocol.errors import BlockError, UsageError
@@ -61,7 +61,7 @@ class Readings:
         unknown = [name for name in self.selection.channels or () if name not in known]
         if unknown:
             raise UsageError(
-                f"there is no channel {unknown[0]!r}. Channels of this device: {', '.join(known) or 'none'}"
+                f"there is no channel {unknown[0]!r}. Channels of this device: {', '.join(map(printable, known)) or 'none'}"
             )
 
     def __iter__(self) -> Iterator[Series]:

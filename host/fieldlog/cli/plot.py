@@ -19,7 +19,7 @@ from fieldlog.cli.plot_sources import source as source_of
 from fieldlog.cli.plot_views import Drawn
 from fieldlog.cli.selection import Wanted, selection_options
 from fieldlog.files import check_target
-from fieldlog.text import count
+from fieldlog.text import count, printable
 from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
@@ -217,5 +217,5 @@ def _require_channels(source: Source, limits: tuple[Limit, ...]) -> None:
         if drawn is not None and limit.channel not in drawn:
             raise UsageError(
                 f"there is no channel {limit.channel!r} to set a threshold for. Nothing was plotted; channels of this "
-                f"plot: {', '.join(drawn) or 'none'}"
+                f"plot: {', '.join(map(printable, drawn)) or 'none'}"
             )

@@ -89,6 +89,11 @@ _UNIT_SIGNS = {
 }
 
 
+_CONTROL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_NO_XML = "\ufffe\uffff"
+"""Characters that no SVG file may contain."""
+
+
 def unit_sign(unit: str) -> str:
     """The usual sign of a UCUM unit code (Cel: °C); other codes as they are, u for micro as µ."""
     plain = clean(unit)
@@ -105,5 +110,5 @@ def dash(index: int) -> str:
 
 def clean(text: str, limit: int = 120) -> str:
     """Text from a device on one line: control, formatting and unpaired characters become spaces, long text is cut."""
-    plain = "".join(" " if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else c for c in text)
+    plain = "".join(" " if unicodedata.category(c) in _CONTROL or c in _NO_XML else c for c in text)
     return plain if len(plain) <= limit else plain[: limit - 1] + "…"

@@ -26,7 +26,7 @@ _TIME = re.compile(r"time(?: \((?P<zone>.+)\))?")
 _OTHER_TIMES = ("timestamp", "datetime", "date_time", "date time", "date/time", "date", "utc")
 _WITH_UNIT = re.compile(r"(?P<name>.*) \[(?P<unit>[^\[\]]*)\]", re.DOTALL)
 _FORMULA_STARTS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
-_QUALITY, _DEVICE, _ASIDE = "time quality", "device", ("time quality", "time error", "device")
+_QUALITY, _DEVICE = "time quality", "device"
 NULLS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-")
 WANTED = (
     "Nothing was plotted; a table has names in its first row, one of them time, and below them times such as "
@@ -155,7 +155,8 @@ def unguarded(text: str) -> str:
 
 def _is_aside(title: str, name: Name) -> bool:
     lower = title.lower()
-    return bool(_TIME.fullmatch(lower)) or lower in _OTHER_TIMES or name.name in _ASIDE
+    clock = name == Name("time error", "s") or lower == "time error"
+    return bool(_TIME.fullmatch(lower)) or lower in (*_OTHER_TIMES, _QUALITY, _DEVICE) or clock
 
 
 def _long(titles: Sequence[str]) -> Long | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fieldlog.tables.table import NO_TIME, FileSeries, Name, SeriesOf, Table
+from fieldlog.text import printable
 from fieldlog_protocol.errors import UsageError
 
 _ENDINGS = {".csv": "csv", ".txt": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
@@ -49,7 +50,9 @@ class Chosen:
         known = dict.fromkeys(name.name for table in self.tables for name in table.channels)
         unknown = [name for name in self.channels or () if name not in known]
         if unknown and all(table.channels for table in self.tables):
-            raise UsageError(f"there is no channel {unknown[0]!r}. Nothing was plotted; channels: {', '.join(known)}")
+            raise UsageError(
+                f"there is no channel {unknown[0]!r}. Nothing was plotted; channels: {', '.join(map(printable, known))}"
+            )
         if self.start_us is not None and self.end_us is not None and self.start_us >= self.end_us:
             raise UsageError("the selection ends before it begins: put the earlier time first")
 
