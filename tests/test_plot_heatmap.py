@@ -112,6 +112,34 @@ def test_a_panel_per_channel_tells_unit_zone_and_what_is_hatched() -> None:
     assert "23 or 25 hours" not in texts(heatmap([trace(begin_us, range(12))], tz=BERLIN))
 
 
+@pytest.mark.parametrize(
+    "tz", ["UTC", BERLIN, "Australia/Lord_Howe", "America/Havana", "America/Asuncion", "Asia/Beirut"]
+)
+def test_days_that_are_not_24_hours_long_are_marked(tz: str) -> None:
+    """In zones, too, that change their clocks at midnight, and over more years than one."""
+    days = [datetime(2012, 1, 1, tzinfo=UTC).date() + timedelta(days=k) for k in range(1150)]
+    begins = [first_moment(day, ZoneInfo(tz)) for day in days]
+    expected = [day for day, begin, end in zip(days, begins, begins[1:], strict=False) if end - begin != 24 * 3600]
+    figure = heatmap([trace(begins[0] * 1_000_000, np.arange(len(days)), step_us=24 * HOUR_US)], tz=tz)
+    (marks,) = figure.axes[0].lines
+    shown = [datetime(1970, 1, 1, tzinfo=UTC).date() + timedelta(days=int(x)) for x in marks.get_xdata()]
+    assert [day for day in shown if day < days[-1]] == expected
+    assert bool(expected) == (tz != "UTC")
+
+
+def first_moment(day: Any, tz: ZoneInfo) -> int:
+    """The first second of a local day: nothing of the day before comes later."""
+    noon = int(datetime(day.year, day.month, day.day, 12, tzinfo=tz).timestamp())
+    low, high = noon - 14 * 3600, noon
+    while high - low > 1:
+        middle = (low + high) // 2
+        if datetime.fromtimestamp(middle, tz).date() >= day:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
 def test_nonsense_is_one_sentence() -> None:
     with pytest.raises(UsageError, match="nothing to plot"):
         heatmap([trace(0, [np.nan])])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from fieldlog.plot import Cloud, Clouds, Pairing, Side, Trace, scatter
-from fieldlog.plot.clouds import cloud_of, scale_of
+from fieldlog.plot.clouds import cloud_of, r_text, scale_of
 from fieldlog.plot.pairs import nearest
 from fieldlog_protocol.errors import UsageError
 
@@ -168,6 +168,20 @@ def test_the_picture_tells_r_n_units_and_how_pairs_were_made() -> None:
         "attic: r = 1.000, n = 50",
         "cellar: r is not defined, n = 50",
     ]
+
+
+@pytest.mark.parametrize(
+    ("r", "text"),
+    [
+        (None, "is not defined"),
+        (0.12345, "= 0.123"),
+        (1.0, "= 1.000"),
+        (0.99971, "> 0.999"),
+        (-0.99999, "< \N{MINUS SIGN}0.999"),
+    ],
+)
+def test_r_is_1_only_where_it_is(r: float | None, text: str) -> None:
+    assert r_text(r) == text
 
 
 def test_many_pairs_are_cells_and_few_are_points() -> None:

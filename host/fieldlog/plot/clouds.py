@@ -99,9 +99,18 @@ class Cloud:
     @property
     def figures(self) -> str:
         """r and n."""
-        r = self.moments.correlation
         number = f"{self.moments.n:,}".replace(",", "\N{THIN SPACE}")
-        return f"r {'is not defined' if r is None else f'= {r:.3f}'}, n = {number}".replace("-", "\N{MINUS SIGN}")
+        return f"r {r_text(self.moments.correlation)}, n = {number}"
+
+
+def r_text(r: float | None) -> str:
+    """Such as `= 0.913`; 1 only where it is."""
+    if r is None:
+        return "is not defined"
+    text = f"= {r:.3f}"
+    if text.endswith("1.000") and abs(r) < 1 - 1e-9:
+        text = "> 0.999" if r > 0 else "< -0.999"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 class _Rows:

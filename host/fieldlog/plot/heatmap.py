@@ -20,7 +20,7 @@ from fieldlog.plot import canvas, canvas_views
 from fieldlog.plot.lines import Single, nothing_to_plot
 from fieldlog.plot.style import THEMES, Theme, clean, unit_sign
 from fieldlog.plot.trace import NO_TIME, Floats, Micros, SeriesLike, Trace
-from fieldlog.plot.zone import axis_label, offset_changes, zone
+from fieldlog.plot.zone import axis_label, zone
 from fieldlog.zone_offsets import offsets_us
 from fieldlog_protocol.errors import UsageError
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _HOUR_US = 3_600_000_000
 _DAY_US = 24 * _HOUR_US
+_FARTHEST_US = 14 * _HOUR_US
+"""No zone is further from UTC."""
+_NEVER = np.iinfo(np.int64).max
 _MOST_COLUMNS = 1200
 _MAX_PANELS = 12
 _NAMED_DAYS = 12
@@ -163,11 +166,19 @@ def _panel(axes: Axes, key: tuple[str, str, str], means: Floats, found: DayHours
 
 
 def _changed_days(found: DayHours) -> list[int]:
-    """The days on which clocks were put forward or back."""
-    turns = [instant for instant, _ in offset_changes(found.tz, found.first_us, found.last_us)]
-    before = np.array(turns, np.int64) - 1
-    days: list[int] = ((before + offsets_us(found.tz, before)) // _DAY_US).tolist()
-    return days
+    """The days of more or less than 24 hours."""
+    days = np.arange(found.first_day, found.first_day + found.n_columns * found.days_a_column + 1)
+    lengths = np.diff(_begins_us(found.tz, days))
+    changed: list[int] = days[:-1][lengths != _DAY_US].tolist()
+    return changed
+
+
+def _begins_us(tz: tzinfo, days: Micros) -> Micros:
+    """The first moment of local days; midnight may be what is left out, or what comes twice."""
+    midnight = days * _DAY_US
+    around = [midnight - offsets_us(tz, midnight + apart) for apart in (-_FARTHEST_US, _FARTHEST_US)]
+    reached = [np.where(utc + offsets_us(tz, utc) >= midnight, utc, _NEVER) for utc in around]
+    return np.minimum(*reached)
 
 
 def _day_axis(figure: Figure, axes: Axes, found: DayHours) -> None:
