@@ -287,6 +287,7 @@ def test_bulk_writes_the_flash_that_single_readings_write(
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("first", range(0, 200, 25))
 def test_bulk_writes_the_flash_that_single_readings_write_in_full(first: int) -> None:
     for seed in range(first, first + 25):
