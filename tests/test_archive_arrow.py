@@ -63,7 +63,7 @@ def test_pandas_polars_and_numpy_say_the_same(archive: Archive) -> None:
     readings = archive.readings("attic", channels=["temperature"])
     (series,) = readings
     frame = readings.to_pandas()
-    assert frame.attrs["units"] == {"temperature": "Cel"}
+    assert frame.attrs["units"] == readings.units == {"temperature": "Cel"}
     assert "open" not in frame
     assert frame["time"].astype("int64").tolist() == series.utc_us.tolist()
     arrays = readings.to_numpy()

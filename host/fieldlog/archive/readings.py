@@ -140,6 +140,11 @@ class Readings:
 
         return arrow.to_numpy(self.to_arrow())
 
+    @property
+    def units(self) -> dict[str, str]:
+        """The unit (UCUM) of each channel's column in all of these tables."""
+        return self._layout().units
+
     def _layout(self) -> Layout:
         from fieldlog.archive import arrow
 
