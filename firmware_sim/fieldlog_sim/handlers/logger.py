@@ -250,14 +250,16 @@ class _Pages:
 
     def blocks(self, request: logger.BlocksRequest) -> logger.BlocksResponse:
         first_held = self._logger.first_seq
-        widths = tuple(map(_width, (request.q, request.o, first_held, request.m or 0)))
+        numbers = (request.q, request.o, first_held) if not request.m else (request.q, request.o, first_held, request.m)
+        widths = tuple(map(_width, numbers))
         if widths not in self._rooms:  # all such requests leave as much room, and a long log is asked for by thousands
             head = logger.BlocksResponse(q=request.q, o=request.o, f=first_held, d=b"", m=request.m or None)
             self._rooms[widths] = self._limits.room_for_blob(head)
         if request.n > self._rooms[widths]:
             raise refuse(LoggerError.OUT_OF_RANGE)
         data = self._logger.read(request.q, request.o, request.n)
-        goes_on = len(data) == request.n > 0 and request.o + request.n <= _LAST_OFFSET
+        held = first_held <= request.q  # else the host must count from another block
+        goes_on = held and len(data) == request.n > 0 and request.o + request.n <= _LAST_OFFSET
         following = (request.m or None) if goes_on else None
         return logger.BlocksResponse(q=request.q, o=request.o, f=first_held, d=data, m=following)
 

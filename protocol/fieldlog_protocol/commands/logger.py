@@ -350,9 +350,10 @@ class BlocksRequest(Message, frozen=True, kw_only=True):
 
 
 class BlocksResponse(Message, frozen=True, kw_only=True):
-    """The bytes at the position asked for: exactly n of them unless the log ends, which ends what follows too.
+    """The bytes at the position asked for: exactly n of them unless the log ends.
 
-    Whatever follows bears the same sequence number; it may be refused like what was asked for, and is the last then.
+    That ends what follows too, and so does a first seq beyond that of the request. Whatever follows bears the same
+    sequence number; it may be refused like what was asked for, and is the last then.
     """
 
     q: Annotated[int, u32("seq of the request")]
