@@ -42,7 +42,7 @@ def quiet(loggers: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive of both, pulled one after the other with room enough."""
     folder = tmp_path_factory.mktemp("quiet")
     for url in loggers.urls:
-        assert subprocess.run([*CLI, "pull", "--archive", folder, "--device", url], check=False).returncode == 0
+        assert invoke(["pull", "--archive", str(folder), "--device", url]) == 0
     return folder
 
 
@@ -56,7 +56,7 @@ def contents(folder: Path, uid: str | None = None) -> list[tuple[str, list[tuple
 
 
 def test_a_full_disk_keeps_what_had_arrived_and_the_next_pull_goes_on(
-    loggers: Simulator, quiet: Path, tmp_path: Path
+    loggers: Simulator, quiet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["pull", "--archive", str(tmp_path), "--device", loggers.url]
     full = subprocess.run(
@@ -72,8 +72,9 @@ def test_a_full_disk_keeps_what_had_arrived_and_the_next_pull_goes_on(
     ((_, everything),) = contents(quiet, uid)
     assert 64 <= len(held) < len(everything)
     assert invoke(["archive", "check", "--archive", str(tmp_path)]) == 0
-    done = subprocess.run([*CLI, *words, "--json"], capture_output=True, text=True, check=True, timeout=60)
-    assert json.loads(done.stdout)["blocks"] == len(everything) - len(held)
+    capsys.readouterr()
+    assert invoke([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["blocks"] == len(everything) - len(held)
     assert contents(tmp_path) == contents(quiet, uid)
 
 
