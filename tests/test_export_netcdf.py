@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +106,17 @@ def test_readings_without_time_are_left_out_and_counted(tmp_path: Path) -> None:
     piece = series((Channel("x", "", ChannelType.U8), [1, 2]), utc_us=times)
     assert netcdf.write_netcdf(Given(piece), tmp_path / "x.nc") == (1, 1)
     assert opened("x.nc").x.values.tolist() == [2]
+
+
+@needs_xarray
+@pytest.mark.skipif(
+    not shutil.which("compliance-checker"), reason="PyPI's compliance-checker is not installed: 30 packages"
+)
+@pytest.mark.parametrize("words", [(), ("--resample", "1h", "--stat", "mean,min,max,count")])
+def test_a_checker_of_the_conventions_finds_no_fault(words: tuple[str, ...]) -> None:
+    assert invoke(["export", "-o", "x.nc", *words]) == 0
+    command = ["compliance-checker", "-t", "cf:1.11", "-c", "lenient", "x.nc"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert "Corrective Actions" in done.stdout or "All tests passed" in done.stdout, done.stderr
+    headings = re.findall(r"^ {10,}(\w+) *$", done.stdout, re.MULTILINE)
+    assert "Errors" not in headings, done.stdout

@@ -52,6 +52,7 @@ _TIME = {
     "long_name": "time",
     "units": "microseconds since 1970-01-01T00:00:00+00:00",
     "calendar": "standard",
+    "units_metadata": "leap_seconds: none",
     "axis": "T",
     "ancillary_variables": "time_quality time_error",
 }
