@@ -16,6 +16,7 @@ from fieldlog.device import Device
 from fieldlog.download import Beginning, look, read, read_on, read_piece
 from fieldlog.partial import Partial
 from fieldlog.transfer import Lost, OnProgress, ignore_progress, upload
+from fieldlog.whole_file import check_target
 from fieldlog_protocol.commands import Empty, Group, fs
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import (
@@ -177,14 +178,6 @@ class _Source:
 def _begins_so(partial: Partial, beginning: Beginning) -> bool:
     size = min(partial.size, len(beginning.data))
     return partial.piece(0, size) == beginning.data[:size]
-
-
-def check_target(target: Path, *, force: bool) -> None:
-    """Raise UsageError rather than replace a file that nobody said may be replaced."""
-    if target.exists() and not force:
-        raise UsageError(
-            f"{target} exists already and was left alone. Add --force to replace it, or choose another name"
-        )
 
 
 def _require_plain(target: Path) -> None:

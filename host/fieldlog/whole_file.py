@@ -11,13 +11,21 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fieldlog_protocol.errors import FieldlogError
+from fieldlog_protocol.errors import FieldlogError, UsageError
 
 _ADVICE = "Check the folder, its permissions and its free space, or name another place"
 _LINKS = 40
 """As many as systems follow."""
 _OPEN_FILES = (Path("/proc"), Path("/dev/fd"))
 """Where systems name files that are open already; /dev/stdout is a link to there."""
+
+
+def check_target(target: Path, *, force: bool) -> None:
+    """Raise UsageError rather than replace a file that nobody said may be replaced."""
+    if target.exists() and not force:
+        raise UsageError(
+            f"{target} exists already and was left alone. Add --force to replace it, or choose another name"
+        )
 
 
 @contextmanager

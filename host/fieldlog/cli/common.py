@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
 import sys
@@ -147,6 +146,8 @@ def default_archive() -> Path:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end; Ctrl-C cancels it first, so that links are closed and partial files removed."""
+    import asyncio
+
     return asyncio.run(work)
 
 

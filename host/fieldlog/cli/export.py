@@ -13,9 +13,8 @@ import click
 from fieldlog.cli.common import output_options
 from fieldlog.cli.output import Output
 from fieldlog.cli.selection import Wanted, selection_options
-from fieldlog.files import check_target
 from fieldlog.text import count
-from fieldlog.whole_file import whole_file
+from fieldlog.whole_file import check_target, whole_file
 from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:

@@ -49,6 +49,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 _WHEN_INTERRUPTED = {"pull": "what has arrived is in the archive. Repeat the command to go on"}
 """What Ctrl-C leaves behind, for commands that have but one answer; others raise theirs (`common.on_interrupt`)."""
 
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""numpy's linear algebra would start a thread a core, which spin for work that no command has."""
 _COMPLETION = "_FIELDLOG_COMPLETE"
 """Set by the shell when it asks for completions: click's own protocol."""
 
@@ -97,6 +99,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
+    os.environ.update({name: value for name, value in _ONE_THREAD.items() if name not in os.environ})
     if _COMPLETION in os.environ:
         cli.main(prog_name="fieldlog")
     words = sys.argv[1:] if arguments is None else list(arguments)

@@ -18,8 +18,8 @@ from fieldlog.cli.plot_sources import Source
 from fieldlog.cli.plot_sources import source as source_of
 from fieldlog.cli.plot_views import Drawn
 from fieldlog.cli.selection import Wanted, selection_options
-from fieldlog.files import check_target
 from fieldlog.text import count, printable
+from fieldlog.whole_file import check_target
 from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:

@@ -1,0 +1,48 @@
+"""Ticks that are found once: matplotlib asks for them a dozen times while it draws, and finds them anew each time.
+
+Loaded by `canvas` alone, when there is something to draw.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.dates import AutoDateLocator
+from matplotlib.ticker import Formatter
+
+from fieldlog.plot.ticks import tick_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class DateTicks(AutoDateLocator):
+    """As many as tell times apart; those of the same stretch of time are given again."""
+
+    def __init__(self, tz: tzinfo) -> None:
+        super().__init__(tz=tz, minticks=5, maxticks=14)  # type: ignore[no-untyped-call]
+        self._shown: tuple[float, ...] = ()
+        self._found: Sequence[float] = ()
+
+    def __call__(self) -> Any:
+        shown = tuple(self.axis.get_view_interval())  # type: ignore[union-attr]
+        if shown != self._shown:
+            self._found, self._shown = super().__call__(), shown  # type: ignore[no-untyped-call]
+        return self._found
+
+
+class ValueText(Formatter):
+    """What stands at the ticks of values: as many decimals as tell all of them apart."""
+
+    def __init__(self, axes: Axes) -> None:
+        self._axes = axes
+
+    def format_ticks(self, values: Any) -> list[str]:
+        ticks = [float(value) for value in values]
+        return [tick_text(tick, ticks) for tick in ticks]
+
+    def __call__(self, value: float, pos: int | None = None) -> str:  # noqa: ARG002 - matplotlib's signature
+        return tick_text(value, [float(tick) for tick in self._axes.get_yticks()])
