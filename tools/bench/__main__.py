@@ -21,12 +21,15 @@ class Scale:
     readings: int
     turns: int
     devices: tuple[int, ...]
+    plotted: tuple[int, ...]
 
 
 SCALES = {
-    "quick": Scale(1.5, (30,), None, 3_600, 200_000, 3, (1, 20)),
-    "normal": Scale(6.0, (15, 30), (1, 16), 3 * 3_600, 1_000_000, 7, (1, 10, 100)),
-    "full": Scale(20.0, (7.5, 15, 30, 50), (1, 16, 50), 86_400, 8_640_000, 15, (1, 10, 100, 200)),
+    "quick": Scale(1.5, (30,), None, 3_600, 200_000, 3, (1, 20), (1_000_000,)),
+    "normal": Scale(6.0, (15, 30), (1, 16), 3 * 3_600, 1_000_000, 7, (1, 10, 100), (10_000_000,)),
+    "full": Scale(
+        20.0, (7.5, 15, 30, 50), (1, 16, 50), 86_400, 8_640_000, 15, (1, 10, 100, 200), (10_000_000, 100_000_000)
+    ),
 }
 
 
@@ -57,6 +60,12 @@ def _archive(scale: Scale) -> Iterator[str]:
     from tools.bench import archive
 
     yield archive.report(scale.readings)
+
+
+def _plot(scale: Scale) -> Iterator[str]:
+    from tools.bench import plot
+
+    yield from plot.report(scale.plotted, scale.turns)
 
 
 def _startup(scale: Scale) -> Iterator[str]:
@@ -100,6 +109,7 @@ PARTS: dict[str, Callable[[Scale], Iterator[str]]] = {
     "startup": _startup,
     "codec": _codec,
     "archive": _archive,
+    "plot": _plot,
     "day": _day,
     "goodput": _goodput,
     "upload": _upload,
