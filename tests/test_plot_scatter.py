@@ -170,6 +170,17 @@ def test_the_picture_tells_r_n_units_and_how_pairs_were_made() -> None:
     ]
 
 
+def test_a_long_title_leaves_room_for_r_and_n() -> None:
+    figure = scatter((trace(np.arange(50.0)), trace(-np.arange(50.0))), title="W" * 200)
+    FigureCanvasAgg(figure).draw()
+    (title,) = [text for text in figure.texts if text.get_text().startswith("WWW")]
+    assert title.get_text().endswith("… · r = \N{MINUS SIGN}1.000, n = 50")
+    readable = scatter((trace(np.arange(50.0)), trace(-np.arange(50.0))), title="attic of the old house " * 9)
+    FigureCanvasAgg(readable).draw()
+    (title,) = [text for text in readable.texts if text.get_text().startswith("attic")]
+    assert title.get_window_extent().x1 < readable.bbox.x1
+
+
 @pytest.mark.parametrize(
     ("r", "text"),
     [

@@ -30,6 +30,7 @@ Traces: TypeAlias = tuple[Trace, Trace]
 _WIDTH_IN, _PANEL_IN, _FRAME_IN, _MARGIN_IN = 8.0, 5.2, 0.9, 1.5
 _MARKERS = "ox^+sDv"
 _NAME_LENGTH = 60
+_TITLE_CHARACTER_IN = 0.12
 
 
 def scatter(given: Clouds | Traces | Mapping[str, Traces], *, title: str = "", theme: str = "light") -> Figure:
@@ -71,10 +72,15 @@ def _figure(drawn: Sequence[Cloud], clouds: Clouds, title: str, look: Theme) -> 
             canvas_views.diagonal(axes, look)
         if several:
             canvas.legend(axes, _swatches(markers, look), legend)
-        head = clean(title)
-        canvas.titles(figure, head if several else " · ".join(filter(None, (head, told[0]))), "", look)
+        canvas.titles(figure, _head(title, "" if several else told[0]), "", look)
         canvas_views.foot_line(figure, _key(clouds.found, drawn), look)
     return figure
+
+
+def _head(title: str, figures: str) -> str:
+    """A title that leaves room for r and n."""
+    room = int(_WIDTH_IN / _TITLE_CHARACTER_IN) - len(figures)
+    return " · ".join(filter(None, (clean(title, room), figures)))
 
 
 def _no_pairs(clouds: Sequence[Cloud]) -> UsageError:
