@@ -62,7 +62,7 @@ def test_an_erase_that_is_never_answered_is_given_up_in_minutes() -> None:
     assert bench.now < 240
 
 
-@pytest.mark.parametrize("framing", ["console", "datagrams"])
+@pytest.mark.parametrize("framing", ["console", "datagrams", "raw"])
 @pytest.mark.parametrize("which", ["first", "last"])
 def test_a_lost_first_or_last_piece_costs_seconds(framing: str, which: str) -> None:
     """They may take long, so that waiting for them alone would cost 40 s, or 20."""

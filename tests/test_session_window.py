@@ -36,6 +36,21 @@ def test_raw_framing_carries_one_request_at_a_time() -> None:
     assert len(bench.ask_many(3)) == 1
 
 
+def test_one_at_a_time_something_urgent_waits_until_what_is_under_way_must_be_through() -> None:
+    """Right behind it, it would spoil it on a raw line; and without it a lost piece is only missed when its time is over."""
+    bench = Bench(8, RawFraming())
+    (slow,) = bench.ask_many(1, tries=ONCE)
+    bench.session.ask(numbered(1, ONCE)._replace(urgent=True), 1.0)
+    assert bench.sent() == []
+    bench.session.ask(numbered(2, ONCE)._replace(urgent=True), 6.0)
+    (probe,) = bench.sent()
+    bench.session.ask(numbered(3, ONCE)._replace(urgent=True), 6.0)
+    assert bench.sent() == [], "two are the most"
+    bench.answer(slow, 7.0)
+    bench.answer(probe, 7.0)
+    assert bench.answered() == [0, 2]
+
+
 def test_a_window_set_later_takes_effect() -> None:
     bench = Bench(1)
     (request,) = bench.ask_many(10)

@@ -18,6 +18,7 @@ from fieldlog.transfer import OnProgress, ignore_progress, room, upload
 from fieldlog_protocol.commands import Empty, os
 from fieldlog_protocol.commands import image as commands
 from fieldlog_protocol.errors import LinkError, ProtocolError, RequestTimeout, VerificationError
+from fieldlog_protocol.session_events import THROUGH_S
 
 _FIRST_CHUNK_S = 40.0
 _LAST_CHUNK_S = 20.0
@@ -34,6 +35,10 @@ _MOST_SILENCES = 1
 """So often may a device that answers other things leave pieces unanswered without anything getting further."""
 _PROBES_S = (0.5, 1.0, 2.0, 4.0)
 """After so long a wait for what may take long, something quick is asked behind it."""
+_PROBES_ALONE_S = (THROUGH_S + 0.5, 1.0, 4.0, 8.0)
+"""The same where one request may be under way at a time, and a boot loader may be deaf while it erases."""
+_PROBE_S = 2.0
+"""So long a probe may wait there: a piece that had to wait itself is not through the line yet."""
 _LEAST_FIRST = 32
 """Bytes of data that the first piece must carry: devices look for MCUboot's header in it (SMP.md section 6)."""
 
@@ -124,7 +129,8 @@ class _ImageTarget:
         if work_s is None:
             return client.start(commands.UPLOAD, request, service_s=self._piece_s)
         reply = client.start(commands.UPLOAD, request, service_s=work_s, tries=1)
-        asyncio.get_running_loop().call_later(_PROBES_S[0], self._probe, reply, _PROBES_S[1:])
+        first_s, *later_s = _PROBES_ALONE_S if client.one_at_a_time else _PROBES_S
+        asyncio.get_running_loop().call_later(first_s, self._probe, reply, tuple(later_s))
         return reply
 
     @property
@@ -156,8 +162,12 @@ class _ImageTarget:
         """Requests are answered in order: where one is that was asked behind it, the piece was lost."""
         if reply.done():
             return
-        probe = self.link.device.client.start(os.PARAMS, Empty(), tries=1, urgent=True)
+        client = self.link.device.client
+        probe = client.start(os.PARAMS, Empty(), tries=1, urgent=True)
         probe.add_done_callback(partial(self._probed, reply, later_s))
+        if client.one_at_a_time:
+            late = RequestTimeout("the probe found no place on the line")
+            asyncio.get_running_loop().call_later(_PROBE_S, client.give_up, probe, late)
 
     def _probed(
         self,

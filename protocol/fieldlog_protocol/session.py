@@ -17,7 +17,7 @@ from fieldlog_protocol.commands.base import Op
 from fieldlog_protocol.errors import ProtocolError, UsageError
 from fieldlog_protocol.framing import Framing
 from fieldlog_protocol.round_trip import RoundTrip, Timeouts
-from fieldlog_protocol.session_events import Answered, Ask, Event, Expired, Requested
+from fieldlog_protocol.session_events import THROUGH_S, Answered, Ask, Event, Expired, Requested
 from fieldlog_protocol.wire import Packet, iter_packets
 
 SMP_V2 = 1
@@ -106,12 +106,16 @@ class Session:
         ticket = self._next_ticket
         self._next_ticket += 1
         self._pending[ticket] = _Pending(ask, ask.tries, ask.replies)
-        if ask.urgent and len(self._in_air) < self._window_limit:
+        if ask.urgent and self._is_room(now):
             self._send(ticket, now)
             return ticket
         self._waiting.append(ticket)
         self._fill(now)
         return ticket
+
+    def _is_room(self, now: float) -> bool:
+        through = all(now - attempt.sent_at >= THROUGH_S for attempt in self._in_air.values())
+        return len(self._in_air) < self._window_limit + (self._window_limit == 1 and through)
 
     def cancel(self, ticket: int, now: float) -> bool:
         """Forget a request: no event will come of it. Sent already, it keeps its place until the device is done with it.

@@ -12,6 +12,9 @@ from typing import NamedTuple
 from fieldlog_protocol.commands.base import Op
 from fieldlog_protocol.wire import Packet
 
+THROUGH_S = 5.0
+"""After so long the longest message is through the slowest line that anybody uses."""
+
 
 class Ask(NamedTuple):
     """A request to be sent: all of a packet but its sequence number.
@@ -20,7 +23,8 @@ class Ask(NamedTuple):
     are answered shows a line that loses, not a device that is gone, and is repeated oftener, without more patience.
     `service_s`: time that the device may need before it answers, beyond the round trip. `urgent`: goes out at
     once if the window that was set has room for it, even where it is narrower by now. `replies`: how many the device
-    may send to this one request; see `Session.finish`.
+    may send to this one request; see `Session.finish`. Where one may be under way at a time, an urgent one waits only
+    until what is under way must be through the line: right behind it, it could spoil it (SMP.md section 4).
     """
 
     op: Op
