@@ -200,12 +200,12 @@ def test_nonsense_is_one_sentence(run: Terminal, words: tuple[str, ...], said: s
     ("words", "code", "said"),
     [
         (("export", "--archive", "nowhere"), 2, "no archive"),
-        (("plot", "--archive", "nowhere"), 2, "no archive"),
+        (("plot", "-o", "new.png", "--archive", "nowhere"), 2, "no archive"),
         (("archive", "ls", "--archive", "nowhere"), 2, "no archive"),
-        (("plot", "--channels", "nope"), 2, "no channel 'nope'"),
-        (("plot", "--device", "nope"), 2, "no device 'nope'"),
+        (("plot", "-o", "new.png", "--channels", "nope"), 2, "no channel 'nope'"),
+        (("plot", "-o", "new.png", "--device", "nope"), 2, "no device 'nope'"),
         (("plot", "--start", "yesterday"), 2, "takes a time"),
-        (("plot", "--start", "2030-01-01"), 2, "nothing to plot"),
+        (("plot", "-o", "new.png", "--start", "2030-01-01"), 2, "nothing to plot"),
         (("plot", "--tz", "Mars/Olympus"), 2, "Mars/Olympus"),
         (("plot", "-o", "picture.gif"), 2, ".png"),
         (("plot", "-o", "no/such/folder.png"), 1, "could not be written"),
@@ -271,7 +271,13 @@ def test_names_from_a_device_neither_reach_the_terminal_nor_decide_a_path(run: T
         pass
     for words in (("info",), ("log", "status"), ("log", "sessions"), ("config", "show"), ("pull",)):
         assert run(*words) == 0
-    for words in (("archive", "ls"), ("archive", "check"), ("export",), ("plot", "-o", "fieldlog.png"), ("plot", "-o", "plot.svg")):
+    for words in (
+        ("archive", "ls"),
+        ("archive", "check"),
+        ("export",),
+        ("plot", "-o", "fieldlog.png"),
+        ("plot", "-o", "plot.svg"),
+    ):
         assert run(*words, device=False) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archive", "fieldlog.png", "plot.svg"]
     assert_printable((tmp_path / "plot.svg").read_text())
