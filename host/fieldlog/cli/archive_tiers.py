@@ -64,15 +64,17 @@ def check(output: Output, archive: Path) -> None:
 
 
 def _check_blocks(store: Archive, found: _Found) -> None:
-    from fieldlog.archive.ranges import difference
+    from fieldlog.archive.log import NOT_SENT
+    from fieldlog.archive.ranges import difference, union
 
     for log in store.logs():
         whole, spoiled = log.verify()
         found.blocks += whole
         found.damaged += [f"{log.info().name}: {text}." for text in spoiled]
         held = log.held()
-        lost = log.lost()
-        unread = difference(log.absent(held.start, held.stop), lost)
+        asked = union(range(gap.first_seq, gap.last_seq + 1) for gap in log.gaps() if gap.reason == NOT_SENT)
+        lost = difference(log.lost(), asked)
+        unread = difference(union([*log.absent(held.start, held.stop), *asked]), lost)
         parts = sorted([*((part, True) for part in lost), *((part, False) for part in unread)], key=_start)
         found.missing += [_lacking(log.info(), part, lost=gone) for part, gone in parts]
     for uid in dict.fromkeys(log.info().uid for log in store.logs()):
@@ -106,7 +108,7 @@ def _missing_line(part: dict[str, object]) -> str:
     if part["lost"]:
         return f"{part['device']}: {which} {'is' if one else 'are'} lost: a gap"
     was, it = ("was", "it") if one else ("were", "them")
-    return f"{part['device']}: {which} {was} still open when the device was read, or not reached: a pull brings {it}"
+    return f"{part['device']}: {which} {was} still open when the device was read, or did not come: the next pull asks for {it}"
 
 
 def _json(archive: Path, found: _Found) -> dict[str, object]:
