@@ -168,10 +168,10 @@ def test_nothing_is_overwritten_without_force(name: str, capsys: pytest.CaptureF
     assert json.loads(capsys.readouterr().out)["rows"] in (49, 50)
 
 
-@pytest.mark.parametrize("name", ["no/such/table.csv", "no/such/table.parquet"])
+@pytest.mark.parametrize("name", ["no/such/table.csv", "no/such/table.parquet", "no/such/table.nc"])
 def test_a_folder_that_is_not_there_is_said(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["export", "-o", name]) == 1
-    assert "could not be written" in capsys.readouterr().err
+    assert "could not be written: there is no folder no/such. Nothing was done" in capsys.readouterr().err
 
 
 def test_an_object_on_standard_output_leaves_no_room_for_readings(capsys: pytest.CaptureFixture[str]) -> None:

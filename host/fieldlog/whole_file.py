@@ -21,10 +21,16 @@ _OPEN_FILES = (Path("/proc"), Path("/dev/fd"))
 
 
 def check_target(target: Path, *, force: bool) -> None:
-    """Raise UsageError rather than replace a file that nobody said may be replaced."""
+    """Raise UsageError rather than replace a file that nobody said may be replaced, and FieldlogError where there is no
+    folder for it: before the work, not after."""
     if target.exists() and not force:
         raise UsageError(
             f"{target} exists already and was left alone. Add --force to replace it, or choose another name"
+        )
+    if not target.is_symlink() and not target.parent.is_dir():
+        raise FieldlogError(
+            f"{target} could not be written: there is no folder {target.parent}. Nothing was done; make it, or name another "
+            "place"
         )
 
 
