@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 class FigureManager(FigureManagerBase):
     def show(self) -> None:
-        print(f"a window with {len(self.canvas.figure.axes)} panels", file=sys.stderr)
+        sys.stderr.write(f"a window with {len(self.canvas.figure.axes)} panels\n")
 
 
 class FigureCanvas(FigureCanvasAgg):
