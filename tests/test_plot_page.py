@@ -19,7 +19,9 @@ from fieldlog_protocol.errors import UsageError
 NEW_YEAR_US = 1_356_998_400_000_000
 HOUR_US = 3_600_000_000
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&'\"\u2028"
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: tools/install-chromium installs it")
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="Chromium is not installed: tools/install-chromium installs it"
+)
 
 
 def trace(values: Any, *, name: str = "T", unit: str = "Cel", step_us: int = HOUR_US) -> Trace:
