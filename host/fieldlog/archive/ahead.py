@@ -19,15 +19,15 @@ _THREADS = 2  # what memory holds are this many results and one; numpy lets go o
 _PIECE = 31 << 20
 
 
-def ahead(jobs: Iterable[Callable[[], Out]]) -> Iterator[Out]:
+def ahead(jobs: Iterable[Callable[[], Out]], threads: int = _THREADS) -> Iterator[Out]:
     """What the jobs return, in order. The jobs themselves are made in the thread that takes the results."""
     _keep_freed_memory()
     pending: deque[Future[Out]] = deque()
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
             for job in jobs:
                 pending.append(pool.submit(job))
-                if len(pending) > _THREADS:
+                if len(pending) > threads:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Part of every file's origin: a program that derives differently writes all of them anew."""
 _MOST_PROBLEMS = 5
+_DECODING = 1  # threads, beside the one that writes, which takes as long
 OnRows = Callable[[int, int], None]
 
 
@@ -265,7 +266,7 @@ class _Updater:
     def _write(self, stale: Iterator[Part], writer: FileWriter) -> None:
         """All files in one flow: while one is written to its end, blocks of the next are decoded."""
         before: tuple[Part, Packer, Future[Entry]] | None = None
-        for part, found in groupby(ahead(_jobs(stale)), key=itemgetter(0)):
+        for part, found in groupby(ahead(_jobs(stale), _DECODING), key=itemgetter(0)):
             file, packer = writer.file(part.name, part.origin, part.layout), Packer()
             for series, made in part.readings.settled_with((decoded, made) for _, decoded, made in found):
                 prepared = _settled(part, series, made)
@@ -279,8 +280,7 @@ class _Updater:
 
     def _written(self, part: Part, packer: Packer, entry: Future[Entry]) -> None:
         done, self._done = self._done, replace(self._done, written=self._done.written + 1)
-        self._manifest.put_outlines(part.name, part.packed(packer))
-        self._manifest.put(part.name, entry.result())
+        self._manifest.put(part.name, entry.result(), part.packed(packer))
         problems = dict.fromkeys([*done.problems, *part.readings.left_out])
         self._done = replace(self._done, rows=done.rows + entry.result().rows, problems=tuple(problems))
 

@@ -46,16 +46,16 @@ class Manifest:
         self.entries = _entries(connection)
         self._outlined = {name for (name,) in connection.execute("SELECT name FROM outlines")}
 
-    def put(self, name: str, entry: Entry) -> None:
+    def put(self, name: str, entry: Entry, packed: Packed | None = None) -> None:
+        """A file, and its outlines, where they are other ones."""
         with in_words(self._path):
+            self._db.execute("BEGIN")
             self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", (name, *entry))
+            if packed is not None:
+                self._db.execute("INSERT OR REPLACE INTO outlines VALUES (?, ?, ?)", (name, packed.head, packed.data))
+                self._outlined.add(name)
+            self._db.execute("COMMIT")
         self.entries[name] = entry
-
-    def put_outlines(self, name: str, packed: Packed) -> None:
-        """Before the entry of the file, which is not up to date without them."""
-        with in_words(self._path):
-            self._db.execute("INSERT OR REPLACE INTO outlines VALUES (?, ?, ?)", (name, packed.head, packed.data))
-        self._outlined.add(name)
 
     def drop(self, name: str) -> None:
         with in_words(self._path):

@@ -176,6 +176,11 @@ def _valued(channel: Channel, numbers: npt.NDArray[Any], *, whole: bool) -> Bool
     return found
 
 
+def _squared(away: Floats) -> float:
+    """Not by np.dot: its threads, one for each processor, would keep those busy that decode and write."""
+    return float(np.einsum("i,i->", away, away))
+
+
 class _Plain:
     """Values in their unit."""
 
@@ -186,7 +191,7 @@ class _Plain:
             self.total: Floats = np.add.reduceat(values, at)
             self.level = float(values[0])
             away = values - self.level
-            self.squares = float(np.dot(away, away))
+            self.squares = _squared(away)
 
 
 class _Scaled:
@@ -206,4 +211,4 @@ class _Scaled:
         away = counts.astype(np.float64)
         away -= float(counts[0])
         step = float(channel.multiplier) * up / down
-        self.squares = float(np.dot(away, away)) * step * step
+        self.squares = _squared(away) * step * step
