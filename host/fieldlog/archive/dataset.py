@@ -25,8 +25,8 @@ from fieldlog.archive.columns import Columns, Kind
 from fieldlog.archive.database import FILE_NAME, ArchiveError, in_words
 from fieldlog.archive.file_writer import FileWriter
 from fieldlog.archive.manifest import Entry, Manifest, hold
-from fieldlog.archive.outline import Outline, outline
-from fieldlog.archive.outline_file import ColumnHead, GroupHead, Packed, Packer, group_head
+from fieldlog.archive.outline import outline
+from fieldlog.archive.outline_file import ColumnHead, Packed, Packer, group_head
 from fieldlog.archive.places import WINDOW, file_name, is_ours
 from fieldlog.archive.records import Session
 from fieldlog.archive.selection import Selection
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Part of every file's origin: a program that derives differently writes all of them anew."""
 _MOST_PROBLEMS = 5
-_DECODING = 1  # threads, beside the one that writes, which takes as long
+_DECODING = 1  # threads, beside the one that writes, and takes almost as long
 OnRows = Callable[[int, int], None]
 
 
@@ -269,9 +269,8 @@ class _Updater:
         for part, found in groupby(ahead(_jobs(stale), _DECODING), key=itemgetter(0)):
             file, packer = writer.file(part.name, part.origin, part.layout), Packer()
             for series, made in part.readings.settled_with((decoded, made) for _, decoded, made in found):
-                prepared = _settled(part, series, made)
-                file.add(prepared.batch)
-                packer.add(prepared.group, prepared.outline)
+                file.add(_settled(part, series, made))
+                packer.add(group_head(series.utc_us), outline(series))
             if before is not None:
                 self._written(*before)
             before = part, packer, file.end()
@@ -298,8 +297,6 @@ class _Prepared:
     """A batch as it is to be written. `anew`: what was taken for granted of its first reading, see `Readings.settled`."""
 
     batch: Batch
-    group: GroupHead
-    outline: Outline | None
     anew: bool
 
 
@@ -316,12 +313,13 @@ def _done(part: Part, job: Callable[[], Decoded]) -> tuple[Part, Decoded, _Prepa
 
 
 def _prepared(part: Part, series: Series) -> _Prepared:
-    return _Prepared(part.layout.batch(series), group_head(series.utc_us), outline(series), bool(series.starts[0]))
+    return _Prepared(part.layout.batch(series), bool(series.starts[0]))
 
 
-def _settled(part: Part, series: Series, made: _Prepared | None) -> _Prepared:
+def _settled(part: Part, series: Series, made: _Prepared | None) -> Batch:
     """What was prepared before the batch in front was known, or else the same anew."""
-    return made if made is not None and made.anew == series.starts[0] else _prepared(part, series)
+    found = made if made is not None and made.anew == series.starts[0] else _prepared(part, series)
+    return found.batch
 
 
 def _few(problems: tuple[str, ...]) -> tuple[str, ...]:
