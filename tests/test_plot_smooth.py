@@ -18,6 +18,7 @@ from fieldlog.plot import Limit, Trace, smoothing, timeseries
 from fieldlog.plot.course import Piece, Smooth, Smoothing, apart
 from fieldlog.plot.lines import lines_of
 from fieldlog.plot.smooth import lines_from, smoothed
+from fieldlog.resample import Steps
 from fieldlog_protocol.errors import UsageError
 
 NEW_YEAR_US = 1_356_998_400_000_000
@@ -246,3 +247,13 @@ def test_readings_without_a_time_play_no_part() -> None:
     found = list(rolling("1d").smooth(split(trace, [])))
     assert np.concatenate([piece.columns[0] for piece in found]).tolist() == [1.0, 3.0]
     assert np.concatenate([piece.starts for piece in found]).tolist() == [True, True]
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Australia/Lord_Howe", "UTC"])
+@pytest.mark.parametrize("minutes", [10, 60, 120, 360, 1440, 10080])
+@pytest.mark.parametrize("day", [datetime(2013, 3, 9, tzinfo=UTC), datetime(2013, 11, 2, tzinfo=UTC)])
+def test_a_step_ends_where_the_next_one_begins(zone: str, minutes: int, day: datetime) -> None:
+    steps = Steps(minutes * 60_000_000, ZoneInfo(zone))
+    moments = round(day.timestamp() * 1e6) + np.arange(60 * 24 * 40) * 60_000_000
+    begins = np.unique(steps.begin(moments))
+    assert steps.end(begins[:-1]).tolist() == begins[1:].tolist()
