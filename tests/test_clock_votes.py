@@ -52,6 +52,15 @@ def test_with_as_many_votes_on_either_side_nobody_changes_sides() -> None:
     assert judge([one[0], other[1], one[2], other[3]], *CRYSTAL).accepted == (one[0], one[2])
 
 
+def test_who_repeats_an_opinion_more_exactly_has_not_come_to_it_later() -> None:
+    first, wrong, again = at(0), at(10, HOUR_S), at(20, error_us=500)
+    for syncs in ([first, wrong], [first, wrong, again]):
+        verdict = judge(syncs, *CRYSTAL)
+        assert verdict.undecided
+        assert wrong in verdict.rejected
+        assert first in verdict.accepted
+
+
 def test_of_three_that_bend_the_one_is_left_out_without_which_the_rate_is_a_likely_one() -> None:
     wrong, right = at(0, 40), [at(100_000), at(200_000)]
     assert judge([wrong, *right], 500, 70, 500).undecided

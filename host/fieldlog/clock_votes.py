@@ -59,12 +59,19 @@ def judge(syncs: Sequence[Sync], limit_ppm: float, change_ppm: float, tolerance_
     votes = sorted(by_best, key=_order)
     if _is_chain(syncs, limit_ppm) and not _count_bends(votes, change_ppm):
         return Verdict(tuple(syncs))
-    chosen, *others = _ways(votes, limit_ppm, change_ppm, tolerance_ppm)
+    since = {best: opinion[0].tick for best, opinion in by_best.items()}
+    ways = _ways(votes, limit_ppm, change_ppm, tolerance_ppm)
+    chosen, *others = sorted(ways, key=lambda way: (-len(way), _count_strains(way, tolerance_ppm), _reached(way, since)))
     accepted = _members(chosen, by_best, limit_ppm)
     left = by_best.keys() - set(chosen)
     rejected = sorted((sync for best in left for sync in by_best[best]), key=_order)
     instead = dict.fromkeys(_members(other, by_best, limit_ppm) for other in others)
     return Verdict(accepted, tuple(rejected), tuple(other for other in instead if other != accepted))
+
+
+def _reached(votes: Iterable[Sync], since: Mapping[Sync, int]) -> int:
+    """The tick by which all of these had been voiced, though what stands for one of them may have come later."""
+    return max(since[vote] for vote in votes)
 
 
 def _members(votes: Iterable[Sync], by_best: Mapping[Sync, Sequence[Sync]], limit_ppm: float) -> tuple[Sync, ...]:
@@ -94,7 +101,7 @@ def _ways(votes: Sequence[Sync], limit_ppm: float, change_ppm: float, tolerance_
             ways = [way for chain in chains for way in straight(chain) if vote in way and merit(way) >= best]
             covered.update(other for way in ways for other in way)
             as_good += ways
-    return sorted(as_good, key=merit, reverse=True)
+    return as_good
 
 
 def _beside(vote: Sync, chain: Sequence[Sync], limit_ppm: float) -> list[Sync]:
