@@ -254,3 +254,17 @@ def test_malformed_datagrams_are_counted() -> None:
     assert bench.session.dropped == 2
     assert list(iter_packets(b"")) == []
     assert bench.events() == []
+
+
+def test_patience_has_an_end_however_often_it_was_tried() -> None:
+    timeouts = Timeouts(initial_s=1.0, most_s=5.0)
+    bench = Bench(timeouts=timeouts)
+    bench.session.ask(ask(tries=8), 0.0)
+    waits: list[float] = []
+    now = 0.0
+    while (due := bench.session.deadline()) is not None:
+        waits.append(due - now)
+        now = due
+        bench.session.tick(now)
+        bench.sent()
+    assert waits == [1.0, 2.0, 4.0, *[5.0] * 5]

@@ -18,6 +18,11 @@ class Timeouts:
     linger_s: float = 30.0
     """How long a reply may still arrive after it was given up."""
 
+    @property
+    def longest_s(self) -> float:
+        """However often a request has met with silence, longer than this is not waited for the next reply."""
+        return max(self.most_s, 4 * self.initial_s)
+
 
 @dataclass(slots=True)
 class RoundTrip:

@@ -257,7 +257,8 @@ class Session:
         ask = pending.ask
         sequence = self._free_sequence(now)
         packet = Packet(ask.op, self._version, ask.group, ask.id, sequence, ask.payload)
-        timeout_s = self._round_trip.timeout_s * 2 ** (pending.tries_used - pending.overtaken) + ask.service_s
+        doubled_s = self._round_trip.timeout_s * 2 ** (pending.tries_used - pending.overtaken)
+        timeout_s = min(doubled_s, self._timeouts.longest_s) + ask.service_s
         attempt = _Attempt(ticket, packet.reply_key, self._sends, now, now + timeout_s)
         self._sends += 1
         pending.tries_used += 1
