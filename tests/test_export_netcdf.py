@@ -1,4 +1,4 @@
-"""NetCDF as the CF conventions want it, read back by xarray; without xarray one clear sentence."""
+"""NetCDF as the CF conventions want it, read back by xarray; without netCDF4 one clear sentence."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shutil
 import subprocess
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,7 @@ from fieldlog.export import netcdf
 from fieldlog_protocol.blocks.schema import Channel, ChannelType
 from test_export_csv import Given, series
 
-INSTALLED = importlib.util.find_spec("xarray") and (
-    importlib.util.find_spec("netCDF4") or importlib.util.find_spec("h5netcdf")
-)
+INSTALLED = importlib.util.find_spec("xarray") and importlib.util.find_spec("netCDF4")
 needs_xarray = pytest.mark.skipif(not INSTALLED, reason="xarray and netCDF4 are not installed: fieldlog[netcdf]")
 
 
@@ -49,12 +48,11 @@ def opened(name: str) -> Any:
         return dataset.load()
 
 
-def test_without_xarray_a_sentence_says_what_to_install(
+def test_without_netcdf4_a_sentence_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = importlib.util.find_spec
-    absent = {"xarray", "netCDF4", "h5netcdf"}
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else found(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "netCDF4" else found(name))
     assert invoke(["export", "-o", "x.nc"]) == 2
     err = capsys.readouterr().err
     assert "install fieldlog[netcdf]" in err
@@ -106,6 +104,23 @@ def test_readings_without_time_are_left_out_and_counted(tmp_path: Path) -> None:
     piece = series((Channel("x", "", ChannelType.U8), [1, 2]), utc_us=times)
     assert netcdf.write_netcdf(Given(piece), tmp_path / "x.nc") == (1, 1)
     assert opened("x.nc").x.values.tolist() == [2]
+
+
+@needs_xarray
+def test_memory_does_not_grow_with_the_readings(tmp_path: Path) -> None:
+    channels = [(Channel(name, "m", ChannelType.I32), np.arange(20_000)) for name in ("x", "y", "z")]
+
+    def peak(batches: int) -> int:
+        pieces = Given(*(series(*channels) for _ in range(batches)))
+        netcdf.write_netcdf(Given(series(*channels)), tmp_path / "first.nc")  # what is imported does not count
+        tracemalloc.start()
+        try:
+            assert netcdf.write_netcdf(pieces, tmp_path / f"{batches}.nc") == (batches * 20_000, 0)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(40) < 1.3 * peak(5)
 
 
 @needs_xarray

@@ -1,7 +1,8 @@
-"""Readings as NetCDF with the CF conventions, by way of xarray: the same table as CSV, a variable for each column.
+"""Readings as NetCDF with the CF conventions, as xarray opens them: the same table as CSV, a variable for each column.
 
 Rule of this module: numbers are float64 in the channel's unit, times whole microseconds. What the conventions have no place
-for (a reading whose time is not known) is left out and counted. Memory holds the whole table, unlike in other formats.
+for (a reading whose time is not known) is left out and counted. The dimension along the readings is unlimited, so that they
+are written as they come, through netCDF4: xarray itself would have to hold all of them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from fieldlog_protocol import __version__
 from fieldlog_protocol.blocks.schema import Channel
 from fieldlog_protocol.errors import UsageError
 
-_ENGINES = {"netCDF4": "netcdf4", "h5netcdf": "h5netcdf"}
+_CHUNK = 1 << 16
+_PACKED = {"zlib": True, "complevel": 1, "chunksizes": (_CHUNK,)}
 _UDUNITS = {
     "Cel": "degree_Celsius",
     "[degF]": "degree_Fahrenheit",
@@ -70,90 +72,111 @@ _DEVICE = {"cf_role": "timeseries_id", "long_name": "unique id of the device"}
 def write_netcdf(readings: Batches, path: Path, about: Sequence[DeviceTold] = ()) -> tuple[int, int]:
     """Write `readings` into a file; answers the number of rows, and how many were left out as their time is not known.
 
-    UsageError, and no file, when there is no reading, or xarray or what it writes NetCDF with is not installed.
+    UsageError, and no file, when there is no reading, or netCDF4 is not installed.
     """
-    xarray, engine = _installed()
+    netcdf4 = _installed()
     seen = seen_in(readings)
-    table = _Table(surveyed(readings, with_clock=True))
-    for some in rows(readings, table.layout):
-        table.add(some)
+    layout = surveyed(readings, with_clock=True)
+    with netcdf4.Dataset(path, "w", format="NETCDF4") as file:
+        table = _Table(file, layout)
+        for some in rows(readings, layout):
+            table.add(some)
+        if table.count:
+            table.describe()
+            file.setncatts(_attributes(seen, about))
     if not table.count:
+        path.unlink()
         raise UsageError(NO_TIMES)
-    variables = table.variables()
-    dataset = xarray.Dataset(variables, attrs=_attributes(seen, about)).set_coords(["time", "device"])
-    packed = {"zlib": True, "complevel": 1}
-    encoding = {name: packed for name, (dims, values, *_) in variables.items() if dims and values.dtype.kind != "O"}
-    dataset.to_netcdf(path, engine=engine, format="NETCDF4", encoding=encoding)
     return table.count, table.undated
 
 
-def _installed() -> tuple[Any, str]:
-    engines = [engine for module, engine in _ENGINES.items() if importlib.util.find_spec(module) is not None]
-    if importlib.util.find_spec("xarray") is None or not engines:
+def _installed() -> Any:
+    if importlib.util.find_spec("netCDF4") is None:
         raise UsageError(
-            "NetCDF is written by xarray with netCDF4 or h5netcdf, which are not installed. Nothing was written; install "
-            "fieldlog[netcdf], or take CSV or Parquet"
+            "NetCDF is written by netCDF4, which is not installed. Nothing was written; install fieldlog[netcdf], or take "
+            "CSV or Parquet"
         )
-    return importlib.import_module("xarray"), engines[0]
+    return importlib.import_module("netCDF4")
 
 
 class _Table:
-    """The columns, piece by piece."""
+    """The variables of a file that is being written. Of several devices each reading names its own."""
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+    def __init__(self, file: Any, layout: Layout) -> None:
+        self._file = file
+        self._layout = layout
+        self.count = 0
         self.undated = 0
-        self._pieces: list[dict[str, npt.NDArray[Any]]] = []
-        self._names = _names([key.title for key in layout.columns])
+        self._names = dict(zip(layout.columns, _names([key.title for key in layout.columns]), strict=True))
         self._channels: dict[ColumnKey, dict[Channel, None]] = {}
         self._uids = list(dict.fromkeys(session.uid for session in layout.sessions))
+        self._several = len(self._uids) > 1
+        self._dimension = "obs" if self._several else "time"
+        file.createDimension(self._dimension, None)
+        self._variable("time", np.int64)
+        self._variable("time_quality", np.int8)
+        self._variable("time_error", np.float64)
+        self._variable("session", np.int32)
+        if self._several:
+            self._variable("device_index", np.int32)
+        for name in self._names.values():
+            self._variable(name, np.float64)
 
-    @property
-    def count(self) -> int:
-        return sum(len(piece["time"]) for piece in self._pieces)
+    def _variable(self, name: str, dtype: npt.DTypeLike) -> None:
+        missing = {"fill_value": np.nan} if dtype is np.float64 else {}
+        self._file.createVariable(name, dtype, (self._dimension,), **_PACKED, **missing)
 
     def add(self, some: Rows) -> None:
         """Those of the rows whose time is known."""
         known = some.utc_us != UNKNOWN_TIME
-        self.undated += int(np.count_nonzero(~known))
-        first = some.parts[0][0]
-        piece: dict[str, npt.NDArray[Any]] = {
+        n_known, first = int(np.count_nonzero(known)), some.parts[0][0]
+        self.undated += len(some) - n_known
+        columns: dict[str, npt.NDArray[Any]] = {
             "time": some.utc_us,
             "time_quality": some.quality.astype(np.int8),
             "time_error": np.where(some.error_us == UNBOUNDED, np.nan, some.error_us / 1e6),
             "session": np.full(len(some), first.session, np.int32),
-            "device_index": np.full(len(some), self._uids.index(first.log.uid), np.int32),
         }
-        values = self._values(some)
-        blank = np.full(len(some), np.nan)
-        for key, name in zip(self.layout.columns, self._names, strict=True):
-            piece[name] = values.get(key, blank)
-        self._pieces.append({name: column[known] for name, column in piece.items()})
+        if self._several:
+            columns["device_index"] = np.full(len(some), self._uids.index(first.log.uid), np.int32)
+        values, blank = self._values(some), np.full(len(some), np.nan)
+        columns |= {name: values.get(key, blank) for key, name in self._names.items()}
+        for name, column in columns.items():
+            self._file[name][self.count : self.count + n_known] = column[known]
+        self.count += n_known
 
     def _values(self, some: Rows) -> dict[ColumnKey, npt.NDArray[Any]]:
         found: dict[ColumnKey, npt.NDArray[Any]] = {}
         for series, place in some.parts:
-            for key, channel, raw in zip(self.layout.keys(series), series.channels, series.raw, strict=True):
+            for key, channel, raw in zip(self._layout.keys(series), series.channels, series.raw, strict=True):
                 self._channels.setdefault(key, {})[channel] = None
                 found[key] = np.full(len(some), np.nan)
                 found[key][slice(None) if place is None else place] = channel.values(raw)
         return found
 
-    def variables(self) -> dict[str, Any]:
-        """As xarray takes them: dimensions, values, attributes. Of several devices each reading names its own."""
-        several = len(self._uids) > 1
-        dim = "obs" if several else "time"
-        columns = {name: np.concatenate([piece[name] for piece in self._pieces]) for name in self._pieces[0]}
-        index = columns.pop("device_index")
-        about = {"time": _TIME, "time_quality": _QUALITY, "time_error": _ERROR, "session": _SESSION}
-        for key, name in zip(self.layout.columns, self._names, strict=True):
-            about[name] = _about_channel(key, list(self._channels[key]))
-        found: dict[str, Any] = {name: (dim, values, about[name]) for name, values in columns.items()}
-        uids = np.array(self._uids, object)
-        found["device"] = ("device", uids, _DEVICE) if several else ((), uids[0], _DEVICE)
-        if several:
-            found["device_index"] = ("obs", index, {"instance_dimension": "device"})
-        return found
+    def describe(self) -> None:
+        """Say of each variable what it is, now that all readings have been seen."""
+        about: dict[str, dict[str, Any]] = {
+            "time": _TIME,
+            "time_quality": _QUALITY,
+            "time_error": _ERROR,
+            "session": _SESSION,
+        }
+        about |= {name: _about_channel(key, list(self._channels[key])) for key, name in self._names.items()}
+        if self._several:
+            about["device_index"] = {"instance_dimension": "device"}
+        for name, told in about.items():
+            self._file[name].setncatts(told)
+            if name != "time":
+                self._file[name].coordinates = "time" if self._several else "device"
+        self._name_devices()
+
+    def _name_devices(self) -> None:
+        if self._several:
+            self._file.createDimension("device", len(self._uids))
+        device = self._file.createVariable("device", str, ("device",) if self._several else ())
+        device[...] = np.array(self._uids if self._several else self._uids[0], object)
+        device.setncatts(_DEVICE)
 
 
 def _about_channel(key: ColumnKey, channels: list[Channel]) -> dict[str, Any]:
