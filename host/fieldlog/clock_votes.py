@@ -61,7 +61,9 @@ def judge(syncs: Sequence[Sync], limit_ppm: float, change_ppm: float, tolerance_
         return Verdict(tuple(syncs))
     since = {best: opinion[0].tick for best, opinion in by_best.items()}
     ways = _ways(votes, limit_ppm, change_ppm, tolerance_ppm)
-    chosen, *others = sorted(ways, key=lambda way: (-len(way), _count_strains(way, tolerance_ppm), _reached(way, since)))
+    chosen, *others = sorted(
+        ways, key=lambda way: (-len(way), _count_strains(way, tolerance_ppm), _reached(way, since))
+    )
     accepted = _members(chosen, by_best, limit_ppm)
     left = by_best.keys() - set(chosen)
     rejected = sorted((sync for best in left for sync in by_best[best]), key=_order)
