@@ -196,3 +196,16 @@ async def test_a_link_that_is_cut_in_a_row_ends_the_reading() -> None:
         serve(port.peer, cut)
         with pytest.raises(FieldlogError, match="lost"):
             await read(port)
+
+
+async def test_a_reader_of_a_link_before_takes_nothing_back_from_the_one_after() -> None:
+    with pty_peer(raw=True) as port:
+        serve(port.peer)
+        async with fieldlog.connect(f"serial:{port.path}?framing=raw") as device:
+            old = read_blocks(device.client, 0, len(LOG))
+            await anext(old)
+            await device.reopen()
+            new = read_blocks(device.client, 0, len(LOG))
+            first = await anext(new)
+            await old.aclose()
+            assert [*first.blocks, *[block async for batch in new for block in batch.blocks]] == LOG

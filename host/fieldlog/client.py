@@ -267,7 +267,10 @@ class Client:
             reply.set_exception(error)
 
     def withdraw(self, reply: Reply[Any]) -> None:
-        """Forget a request that nobody waits for any more."""
+        """Forget a request that nobody waits for any more. One that has ended may be of a link before, whose tickets
+        mean others now."""
+        if reply.done():
+            return
         if reply.ticket in self._streams:
             if self._streams[reply.ticket].drop(reply) and self._session.cancel(reply.ticket, self._now()):
                 del self._streams[reply.ticket]
