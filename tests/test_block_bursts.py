@@ -10,10 +10,11 @@ import pytest
 
 import fieldlog
 from fieldlog.block_reader import read_blocks
+from fieldlog.bursts import Bursts
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Kind, block_format, build_block
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.errors import FieldlogError, RefusedError
-from smp_peer import Answer, Peer, PtyPeer, Refuse, pty_peer
+from smp_peer import PARAMS, Answer, Peer, PtyPeer, Refuse, pty_peer
 
 
 def block(seq: int) -> bytes:
@@ -136,6 +137,65 @@ async def test_what_is_lost_of_a_row_is_asked_for_alone(seed: int) -> None:
         needed = len(b"".join(LOG)) / asked(port)[0]["n"]
         # a request that is lost costs a whole row, whose pieces are asked for one by one
         assert replies <= needed + 64 * (lost + 1), f"seed {seed}: {lost} lost"
+
+
+@pytest.mark.parametrize("came", [0, 5])
+async def test_many_lost_at_once_are_asked_for_with_few_requests(came: int) -> None:
+    log = [block(seq) for seq in range(600)]
+    lost: list[int] = []
+
+    def cut_off(answers: list[Answer], _: dict[str, Any]) -> list[Answer]:
+        if lost or len(answers) < 40:
+            return answers
+        lost.append(len(answers) - came)
+        return [*answers[:came], *[None] * lost[0]]
+
+    with pty_peer(raw=True) as port:
+        serve(port.peer, cut_off, log)
+        async with fieldlog.connect(f"serial:{port.path}?framing=raw") as device:
+            blocks = [block async for batch in read_blocks(device.client, 0, len(log)) for block in batch.blocks]
+        assert blocks == log
+        alone = sum("m" not in body for body in asked(port))
+        assert lost
+        assert alone < 10, f"of {lost[0]} lost"
+
+
+async def test_a_device_that_once_did_not_go_on_is_still_asked_to() -> None:
+    ends: list[int] = []
+
+    def end_once(answers: list[Answer], _: dict[str, Any]) -> list[Answer]:
+        if ends or len(answers) < 8 or not isinstance(third := answers[2], dict):
+            return answers
+        ends.append(third.pop("m"))
+        return answers[:3]
+
+    with pty_peer(raw=True) as port:
+        serve(port.peer, end_once)
+        assert await read(port) == LOG
+        assert ends
+        assert len(asked(port)) < 30
+
+
+async def test_large_buffers_do_not_make_the_first_row_longer_than_a_second_on_a_slow_line() -> None:
+    with pty_peer({PARAMS: lambda _: {"buf_size": 4096, "buf_count": 4}}, raw=True) as port:
+        serve(port.peer)
+        assert await read(port) == LOG
+        first = next(body for body in asked(port) if "m" in body)
+        assert first["n"] * (first["m"] + 1) <= 9600 / 10 * 1.1
+
+
+@pytest.mark.parametrize(("pace_s", "size"), [(1 / 960, 384), (1 / 960, 2048), (1 / 11520, 384), (1e-6, 384)])
+def test_no_row_takes_much_longer_than_a_second(pace_s: float, size: int) -> None:
+    bursts = Bursts(possible=True)
+    rows: list[int] = []
+    for _ in range(40):
+        piece = bursts.size(size)
+        count = bursts.count(piece, 10**7)
+        rows.append(count)
+        assert count == 1 or count * piece * pace_s < 1.1
+        for index in range(count):
+            bursts.came(piece, piece * pace_s + (0 if index else 0.1), by_itself=index > 0)
+    assert rows[-1] == max(1, min(int(1 / (pace_s * size)), (1 << 16) // size, 255))
 
 
 def shuffled(answers: list[Answer], _: dict[str, Any]) -> list[Answer]:

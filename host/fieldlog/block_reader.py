@@ -6,14 +6,14 @@ is sealed between others. Both move what offsets count, so the seq that they cou
 where the bytes do not fit together all the same, the reader starts anew behind the last whole block. A reply that is
 shorter than asked ends the log only if there is nothing behind it at a second look.
 
-Where the framing allows one request at a time, the device is asked to go on by itself for a while (`Bursts`), and of what
-is lost then each piece is asked for alone.
+Where the framing allows one request at a time, the device is asked to go on by itself for a while (`Bursts`), and what
+is lost then is asked for again by itself.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from fieldlog.block_order import BlockOrder, Numbered
@@ -62,6 +62,10 @@ def chunk_size(
 def _width(number: int) -> int:
     """Bytes beyond the first that CBOR needs for a number."""
     return 0 if number < 24 else 1 if number < 0x100 else 2 if number < 0x1_0000 else 4 if number <= _WIDEST else 8
+
+
+def _is_lost(reply: Reply[logger.BlocksResponse]) -> bool:
+    return isinstance(reply.exception(), Unanswered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +178,8 @@ class _Reader:
     def _fill(self) -> None:
         # as many wait as are sent: when several replies arrive together, as many requests leave together
         self._together = min(self._client.together, 1 + _TOGETHER_BYTES // self._client.max_reply)
-        alone = 2 * self._client.window + self._together - 1
-        self._ahead = 1 if self._short else max(alone, self._bursts.most + 1)
+        bursts, alone = self._bursts.most, 2 * self._client.window + self._together - 1
+        self._ahead = 1 if self._short else bursts + 1 if bursts > 1 else alone
         while self._awaited < self._ahead and not self._ended:
             self._ask_on()
 
@@ -187,16 +191,17 @@ class _Reader:
             self._ask_on()
 
     def _ask_on(self) -> None:
-        count = 1 if self._short else self._bursts.count(self._client.max_reply, self._to_come)
-        if count > 1:
-            self._ask_burst(count)
-            return
+        room = self._bursts.size(self._client.max_reply)
+        count = 1 if self._short else self._bursts.count(room, self._to_come)
         base, offset = self._base.seq, self._requested - self._base.at
         # what the ring overwrites meanwhile makes the first seq held grow, but hardly beyond twice the last
-        size = chunk_size(self._client.max_reply, base, offset, 2 * self._stop)
-        request = logger.BlocksRequest(q=base, o=offset, n=size)
-        self._under_way.append((request, self._ask(request)))
-        self._requested += size
+        if count > 1:
+            size = chunk_size(room, base, offset + count * room, 2 * self._stop, following=count)
+        else:
+            size = chunk_size(self._client.max_reply, base, offset, 2 * self._stop)
+        pieces = [logger.BlocksRequest(q=base, o=offset + index * size, n=size) for index in range(count)]
+        self._under_way += zip(pieces, self._ask_row(pieces), strict=True)
+        self._requested += count * size
 
     @property
     def _to_come(self) -> int | None:
@@ -207,31 +212,46 @@ class _Reader:
         mean = self._base.at / before
         return max(0, int(mean * (self._stop - self._start)) - self._requested)
 
-    def _ask_burst(self, count: int) -> None:
-        base, offset = self._base.seq, self._requested - self._base.at
-        room = self._client.max_reply
-        size = chunk_size(room, base, offset + count * room, 2 * self._stop, following=count)
-        message = logger.BlocksRequest(q=base, o=offset, n=size, m=count - 1)
+    def _ask_row(self, pieces: Sequence[logger.BlocksRequest]) -> list[Reply[logger.BlocksResponse]]:
+        """Ask for pieces of one size that lie end to end, with one request."""
+        first, count = pieces[0], len(pieces)
+        if count == 1:
+            return [self._ask(first)]
 
         def place(answer: logger.BlocksResponse) -> int | None:
-            index, rest = divmod(answer.o - offset, size)
-            return index if answer.q == base and not rest and 0 <= index < count else None
+            index, rest = divmod(answer.o - first.o, first.n)
+            return index if answer.q == first.q and not rest and 0 <= index < count else None
 
+        message = logger.BlocksRequest(q=first.q, o=first.o, n=first.n, m=count - 1)
         replies = self._client.start_stream(
             logger.BLOCKS, message, count, place=place, goes_on=lambda answer: answer.m is not None
         )
-        for index, reply in enumerate(replies):
+        for reply in replies:
             reply.then = self._answered
-            self._under_way.append((logger.BlocksRequest(q=base, o=offset + index * size, n=size), reply))
         self._awaited += count
-        self._requested += count * size
+        return replies
 
     def _ask_lost(self) -> None:
-        """Of a burst each piece that did not come is asked for alone."""
-        for index, (request, reply) in enumerate(self._under_way):
-            if reply.done() and isinstance(reply.exception(), Unanswered):
-                self._awaited -= 1
-                self._under_way[index] = request, self._ask(request)
+        """What did not come of bursts is asked for again: the first piece alone, since that is repeated until it comes
+        or the device is known to be gone; the others in shorter bursts, for one loss may have taken many."""
+        lost = [at for at, (_, reply) in enumerate(self._under_way) if reply.done() and _is_lost(reply)]
+        self._awaited -= len(lost)
+        for row in self._rows(lost):
+            pieces = [self._under_way[at][0] for at in row]
+            for at, piece, reply in zip(row, pieces, self._ask_row(pieces), strict=True):
+                self._under_way[at] = piece, reply
+
+    def _rows(self, lost: list[int]) -> list[list[int]]:
+        rows = [lost[:1]]
+        for at in lost[1:]:
+            before, piece = self._under_way[at - 1][0], self._under_way[at][0]
+            follows = (piece.q, piece.o, piece.n) == (before.q, before.o + before.n, before.n)
+            joins = len(rows) > 1 and rows[-1][-1] == at - 1 and follows
+            if joins and len(rows[-1]) < self._bursts.count(piece.n, len(lost) * piece.n):
+                rows[-1].append(at)
+            else:
+                rows.append([at])
+        return rows
 
     def _arrived(self) -> bytes:
         """The bytes of the replies that have arrived together; they are taken together, too."""
@@ -250,7 +270,7 @@ class _Reader:
             if (answer.q, answer.o) != (request.q, request.o) or len(answer.d) > request.n:
                 self._ask_again(request)
                 break
-            self._bursts.came(reply.took_s)
+            self._bursts.came(len(answer.d), reply.took_s, by_itself=reply.by_itself)
             self._first_held = answer.f
             self.moved = answer.f > request.q
             if not self.moved:

@@ -23,7 +23,7 @@ class Reply(asyncio.Future[Rsp]):
 
     `then` is called at once when the device has answered, whatever it said, before whoever awaits the reply gets its
     turn: to ask for the next thing while the device works. It must be quick and raise nothing. `took_s`: from when it was
-    sent, for the last time, until it was answered.
+    sent, for the last time, until it was answered; from the reply before where the device sends it `by_itself`.
     """
 
     def __init__(self, withdraw: Callable[[Reply[Any]], None], command: Command[Any, Rsp], ask: Ask) -> None:
@@ -32,6 +32,7 @@ class Reply(asyncio.Future[Rsp]):
         self.ask = ask
         self.ticket = -1
         self.took_s = 0.0
+        self.by_itself = False
         self.no_memory = 0
         self.garbled = 0
         self.then: Callable[[], None] | None = None

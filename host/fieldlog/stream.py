@@ -42,6 +42,8 @@ class Stream(Generic[Rsp]):
         self._place = place
         self._goes_on = goes_on
         self._left = len(replies)
+        for reply in replies[1:]:
+            reply.by_itself = True
 
     def named(self, ticket: int) -> None:
         """The request has been handed over, under this ticket."""
