@@ -71,6 +71,40 @@ def test_the_device_may_make_an_end_before() -> None:
     assert bench.sent() == []
 
 
+def test_what_still_comes_of_a_row_that_seemed_to_end_holds_up_the_next_request_and_is_no_loss() -> None:
+    bench = Bench()
+    ticket, then = bench.session.ask(several(200), 0.0), bench.session.ask(numbered(7), 0.0)
+    (request,) = bench.sent()
+    bench.answer(request, 0.1)
+    bench.session.finish(ticket, 0.1)
+    (following,) = bench.sent()
+    now = 0.1
+    while now < 3.0:
+        now += 0.1
+        bench.session.tick(now)
+        bench.answer(request, now)
+    bench.answer(following, now + 0.1)
+    assert bench.sent() == []
+    assert bench.answered() == [ticket, then]
+
+
+def test_a_device_that_repeats_one_reply_for_ever_keeps_nobody_waiting_for_ever() -> None:
+    bench = Bench()
+    bench.session.ask(numbered(7), 0.0)
+    (first,) = bench.sent()
+    bench.answer(first, 0.1)
+    row = bench.session.ask(several(9), 0.1)
+    (request,) = bench.sent()
+    bench.answer(request, 0.2)
+    bench.session.finish(row, 0.2)
+    ticket, now = bench.session.ask(numbered(8, tries=2), 0.2), 0.2
+    while now < 60:
+        now += 0.1
+        bench.session.tick(now)
+        bench.answer(request, now)
+    assert Expired(ticket, 2) in bench.events()
+
+
 def test_one_that_was_not_sent_is_forgotten_and_one_that_was_runs_out() -> None:
     bench = Bench()
     sent, waiting = bench.session.ask(several(2), 0.0), bench.session.ask(several(2), 0.0)

@@ -88,7 +88,7 @@ class Session:
         self._silent_expiries = 0
         self._answers_in_row = 0
         self._share_lost = 0.0
-        self._answered_at = float("-inf")
+        self._answered_at = self._late_at = float("-inf")
         self._partial = 0
         self._tolerance = 1 if framing.ordered else _REORDER_TOLERANCE
         self._window_limit = 1
@@ -241,7 +241,8 @@ class Session:
         partial, self._partial = self._partial, self._framing.partial
         comes_in = self._partial and self._partial != partial
         for attempt in expired:
-            since = max(attempt.sent_at, self._answered_at)
+            late_at = min(self._late_at, attempt.sent_at + self._timeouts.most_s)  # some devices never stop
+            since = max(attempt.sent_at, self._answered_at, late_at)
             more_s = self._round_trip.timeout_s
             if comes_in:
                 more_s = min(now - since + more_s, self._timeouts.most_s)
@@ -289,10 +290,20 @@ class Session:
             self._events.append(Requested(packet))
             return
         attempt = self._in_air.get(packet.sequence) or self._lingering.get(packet.sequence)
-        if attempt is None or attempt.key != packet.key or attempt.ticket not in self._pending:
+        if attempt is None or attempt.key != packet.key:
             self.counters.stale += 1
             return
+        if attempt.ticket not in self._pending:
+            self._too_late(attempt, now)
+            return
         self._answer(attempt, packet, now)
+
+    def _too_late(self, attempt: _Attempt, now: float) -> None:
+        """A reply that nobody waits for any more, perhaps one of many: those to later requests come behind them."""
+        self.counters.stale += 1
+        self._late_at = now
+        if attempt is self._lingering.get(attempt.key[0]):
+            attempt.expires_at = now + self._timeouts.linger_s
 
     def _answer(self, attempt: _Attempt, packet: Packet, now: float) -> None:
         pending = self._pending[attempt.ticket]
