@@ -85,6 +85,13 @@ def test_the_newest_values_their_course_and_their_range_are_shown() -> None:
     ]
 
 
+def test_names_that_are_too_long_keep_the_end_that_tells_them_apart() -> None:
+    axes = layout(*(Channel(f"acceleration {axis}", "g", ChannelType.F32) for axis in "xyz"))
+    shown = text(picture(Found(info(), (axes,), 100), frames(axes, [[1.0], [2.0], [3.0]])), width=40)
+    assert [line.split()[1] for line in shown[2:5]] == ["x", "y", "z"]
+    assert all("~" in line for line in shown[2:5])
+
+
 def test_a_screen_without_unicode_gets_plain_marks() -> None:
     shown = text(picture(Found(info(), (CLIMATE,), 100), READINGS), 60, view=View("x", 10.0, unicode=False))
     assert "@@@_" in shown[2]

@@ -19,7 +19,7 @@ from matplotlib.image import imread
 
 from fieldlog.plot import Trace, save, timeseries, traces
 from fieldlog.plot.reduce import Columns, present, reduce, runs, uncovered
-from fieldlog.plot.zone import axis_label, zone
+from fieldlog.plot.zone import axis_label, offset_changes, zone
 from fieldlog_protocol.errors import FieldlogError, UsageError
 
 NAT = np.iinfo(np.int64).min
@@ -217,6 +217,26 @@ def test_nothing_to_draw_is_one_sentence(values: list[float]) -> None:
 
 def test_one_reading_is_a_plot() -> None:
     assert coloured(pixels(timeseries([trace([5.0])])))[60:].any()
+
+
+def test_the_time_of_one_reading_can_be_read_off() -> None:
+    low, high = timeseries([trace([5.0])]).axes[0].get_xlim()
+    assert (high - low) * 24 * 60 < 2
+
+
+def test_numbers_of_the_table_do_not_reach_into_each_other() -> None:
+    figure = timeseries([trace([9.00000097934493e14, 1.099999e15], unit="Pa"), trace([1, 2], unit="V")], stats=True)
+    figure.canvas.draw()
+    cells = figure.axes[-1].texts
+    assert "time beyond" not in [cell.get_text() for cell in cells]
+    boxes = [cell.get_window_extent() for cell in cells if cell.get_text()]
+    assert not any(one.overlaps(other) for at, one in enumerate(boxes) for other in boxes[:at])
+
+
+def test_changes_of_the_offset_are_all_marked_or_none() -> None:
+    tz, year_us = zone("Europe/Berlin"), 365 * 24 * HOUR_US
+    assert len(offset_changes(tz, NEW_YEAR_US, NEW_YEAR_US + 5 * year_us)) == 10
+    assert offset_changes(tz, NEW_YEAR_US, NEW_YEAR_US + 12 * year_us) == []
 
 
 def test_nonsense_is_refused(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 import fieldlog.archive
+import fieldlog.plot
 from archive_data import CLIMATE, DOOR, HOUR, LOG_ID, NEW_YEAR_US, UID, PaperLogger, climate
 from fieldlog import pictures
 from fieldlog.archive import Archive
@@ -303,3 +305,29 @@ def test_devices_are_compared_on_one_axis_or_apart(archive: Archive, tmp_path: P
         target = tmp_path / f"plot{len(words)}.png"
         assert plot(archive, "-d", "L-0", "-d", "L-255", "-o", str(target), *words) == 0
     assert (tmp_path / "plot0.png").read_bytes() != (tmp_path / "plot1.png").read_bytes()
+
+
+def test_columns_are_fine_where_the_readings_are_few_hours_of_the_times_asked_for(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next readings are years later: the row group reaches so far, and the picture does not."""
+    logger = PaperLogger(session=3)
+    ticks, temperature, humidity = climate(20_000)
+    ticks[-1] += 20_000 * HOUR
+    logger.schema()
+    logger.data(CLIMATE, ticks, temperature, humidity)
+    with fieldlog.archive.open(tmp_path / "later") as later:
+        log = later.log(UID, LOG_ID)
+        log.describe(serial="later")
+        log.add_blocks(logger.blocks)
+        log.add_syncs([SYNCS[0]])
+        update_dataset(later)
+        seen: list[Line] = []
+
+        def drawn_as(lines: Sequence[Line], **_: object) -> Figure:
+            seen.extend(lines)
+            return Figure()
+
+        monkeypatch.setattr(fieldlog.plot, "timeseries", drawn_as)
+        assert plot(later, "-o", str(tmp_path / "fine.png"), "--channels", "temperature", "--end", "2014-01-01") == 0
+    assert len(np.unique(seen[0].columns.utc_us)) > 1000

@@ -187,6 +187,7 @@ def test_the_axis_names_months_days_and_hours(page: Page, tmp_path: Path) -> Non
     )
     page.drawn()
     assert "2013-07-01" in page.evaluate("words")
+    assert "America/New_York, UTC-05:00 / UTC-04:00" in page.evaluate("words")
     for _ in range(4):
         page.mouse("mouseWheel", x_of(page, NEW_YEAR_US / 1000 + 181 * 86_400_000), 300, deltaX=0, deltaY=-900)
     assert "07-01 00:00" in page.evaluate("words")
@@ -206,3 +207,19 @@ def test_the_table_and_the_moving_mean_are_on_the_page(page: Page, tmp_path: Pat
     page.mouse("mouseMoved", x_of(page, NEW_YEAR_US / 1000 + 240 * 3_600_000), 200)
     assert ", mean over 1 d: 11.5" in read_out(page)
     assert_quiet(page, path)
+
+
+@needs_browser
+def test_names_without_room_are_counted(page: Page, tmp_path: Path) -> None:
+    path = save_page([trace([1, 2, 3], name=f"channel {number}") for number in range(60)], tmp_path / "page.html")
+    page.open(path)
+    page.evaluate(
+        "window.words = []; const draw = CanvasRenderingContext2D.prototype.fillText;"
+        "CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) { words.push(text); return draw.call(this, text, ...rest); };"
+        "dispatchEvent(new Event('resize'))"
+    )
+    page.drawn()
+    words = page.evaluate("words")
+    shown = len({word for word in words if word.startswith("channel ")})
+    assert 0 < shown < 60
+    assert f"and {60 - shown} more" in words

@@ -24,6 +24,8 @@ _GAP = "  "
 _NAME_SHARE = 3
 """A name takes at most one in so many columns."""
 _LEAST_SPARK = 8
+_END = 3
+"""Of a name that is too long, so many of its last characters stay."""
 _STALE_S = 2.0
 _DOING: Mapping[int, str] = {
     State.IDLE: "nothing is being recorded: `fieldlog log arm` begins, `fieldlog selftest` reads the sensors once",
@@ -116,7 +118,7 @@ class View:
         channel = trail.layout.channels[at]
         newest = value_text(channel, float(trail.newest[at]))
         line = [
-            Part(_INDENT + _cut(printable(channel.name), columns.name) + _GAP),
+            Part(_INDENT + _shortened(printable(channel.name), columns.name) + _GAP),
             Part(newest.rjust(columns.value), "bold"),
             Part(" " + _cut(unit_text(channel), columns.unit)),
         ]
@@ -181,6 +183,14 @@ def _cut(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     return set_cell_size(text, width - 1).rstrip() + "~" if width else ""
+
+
+def _shortened(text: str, width: int) -> str:
+    """Of exactly this width, cut before its end: names such as `acceleration x` differ there."""
+    if cell_len(text) <= width or width < 4 * _END:
+        return _cut(text, width)
+    end = text[-_END:]
+    return _cut(text, width - cell_len(end)) + end
 
 
 def _fitted(line: Line, width: int) -> Line:

@@ -126,12 +126,13 @@ def moment_text(axes: Axes, utc_us: int, text: str, colour: str, *, side: str = 
     )
 
 
-def table(axes: Axes, head: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[float]) -> None:
-    """Rows of text: the first column at the left, numbers at the right of theirs; `widths` in shares of the whole."""
+def table(axes: Axes, rows: Sequence[Sequence[str]], widths: Sequence[float]) -> None:
+    """Rows of text, the first of them the head: the first column at the left, numbers at the right of theirs; `widths` in
+    shares of the whole."""
     axes.set_axis_off()
     rights = np.cumsum(widths) / sum(widths)
-    step = 1 / (len(rows) + 1)
-    for number, row in enumerate([head, *rows]):
+    step = 1 / len(rows)
+    for number, row in enumerate(rows):
         for column, text in enumerate(row):
             axes.text(
                 rights[column] if column else 0.0,
@@ -191,6 +192,10 @@ def value_axis(axes: Axes, label: str, theme: Theme = LIGHT) -> None:
 def other_axis(axes: Axes, label: str) -> None:
     """Across, where that is not time."""
     axes.set_xlabel(label)
+
+
+def show_times(axes: Axes, begin_us: int, end_us: int) -> None:
+    axes.set_xlim(*_days(np.array([begin_us, end_us], np.int64)).tolist())
 
 
 def time_axis(figure: Figure, axes: Axes, tz: tzinfo, label: str) -> None:

@@ -5,6 +5,7 @@
   const canvas = document.getElementById("plot");
   const context = canvas.getContext("2d");
   const LEFT = 70, RIGHT = 14, TOP = 22, BOTTOM = 34, GAP = 26;
+  const MORE_NAMES = 80; // pixels for how many names there are besides
   const DASHES = { "-": [], "--": [6, 3], "-.": [6, 3, 1, 3], ":": [1.5, 2.5] };
   const STEPS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5,
     36e5, 72e5, 108e5, 216e5, 432e5, 864e5, 1728e5, 6048e5, 12096e5];
@@ -285,9 +286,15 @@
     let x = LEFT;
     context.textAlign = "left";
     context.textBaseline = "bottom";
-    for (const line of panel.lines) {
+    const right = LEFT + size.width;
+    for (const [at, line] of panel.lines.entries()) {
       const width = context.measureText(line.name).width;
-      if (x + width + 24 > LEFT + size.width && x > LEFT) break;
+      const others = panel.lines.length - at;
+      if (x + width + 24 + (others > 1 ? MORE_NAMES : 0) > right && x > LEFT) {
+        context.fillStyle = theme.text;
+        context.fillText(`and ${others} more`, x, top - 3);
+        break;
+      }
       context.fillStyle = line.colour;
       context.fillRect(x, top - 10, 14, 3);
       context.fillStyle = theme.text;
@@ -310,6 +317,12 @@
     }
   }
 
+  function offsetsInForce() {
+    const found = new Set();
+    for (let part = 0; part <= 24; part++) found.add(offsetText(view.begin + (view.end - view.begin) * part / 24));
+    return found;
+  }
+
   function drawTimes(y) {
     const least = (view.end - view.begin) / Math.max(1, size.width / 130);
     const step = STEPS_MS.find((one) => one >= least) || 0;
@@ -325,10 +338,12 @@
       if (x < LEFT || x - last < 60) continue;
       last = x;
       context.fillRect(x, y, 1, 5);
-      context.fillText(tickText(moment, step || MONTH_MS), x, y + 7);
+      const text = tickText(moment, step || MONTH_MS);
+      context.fillText(text, Math.min(x, LEFT + size.width + RIGHT - context.measureText(text).width / 2), y + 7);
     }
     context.textAlign = "right";
-    context.fillText(`${data.zone}, ${offsetText(view.begin)}`, LEFT + size.width, y + 21);
+    const offsets = [...offsetsInForce()].join(" / ");
+    context.fillText(data.zone === "UTC" ? offsets : `${data.zone}, ${offsets}`, LEFT + size.width, y + 21);
   }
 
   // -- reading out, zooming and moving -----------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from fieldlog.plot.events import MEANINGS, Event
 from fieldlog.plot.lines import Line
 from fieldlog.plot.reduce import Limit, uncovered
 from fieldlog.plot.smooth import lines_from, smoothing
-from fieldlog.plot.statistics import HEAD, table_rows
+from fieldlog.plot.statistics import table_rows
 from fieldlog.plot.style import DASHES, THEMES, Theme, clean, unit_sign
 from fieldlog.plot.trace import Floats, Micros, Trace
 from fieldlog.plot.zone import zone, zone_name
@@ -67,7 +67,7 @@ def save_page(
     target = Path(path)
     given, way = list(traces), smoothing(rolling, resample, zone(tz))
     lines = lines_from(given, page_columns(len(given) * (1 if way is None else 2)), limits, way, spread=stats)
-    table = [HEAD, *table_rows(lines, _MOST_ROWS)] if stats else []
+    table = table_rows(lines, _MOST_ROWS) if stats else []
     text = _page(apart(lines), clean(title), zone(tz), tuple(events), table, compare=compare, theme=THEMES[theme])
     with whole_file(target) as aside:
         aside.write_text(text, encoding="utf-8")

@@ -7,17 +7,27 @@ from collections.abc import Sequence
 from fieldlog.plot.lines import Figures, Line
 from fieldlog.plot.style import clean, unit_sign
 
-HEAD = ("", "readings", "missing", "lowest", "mean", "highest", "st. dev.", "time beyond")
-WIDTHS = (30, 11, 9, 11, 11, 11, 11, 26)
+_HEAD = ("", "readings", "missing", "lowest", "mean", "highest", "st. dev.", "time beyond")
+_WIDTHS = (30, 11, 9, 11, 11, 11, 11, 26)
 _NAME_LENGTH = 44
 _US_PER_S = 1_000_000
 
 
 def table_rows(lines: Sequence[Line], most: int) -> list[tuple[str, ...]]:
-    """A row for each line and each of its limits; the last says how many more lines there are than `most`."""
-    rows = [row for line in lines[:most] for row in (_row(line), *_beyond(line))]
+    """The head, then a row for each line and each of its limits; the last says how many more lines there are than `most`.
+    Where no line has a limit there is no column of the time beyond."""
+    rows = [_HEAD, *(row for line in lines[:most] for row in (_row(line), *_beyond(line)))]
     hidden = len(lines) - min(len(lines), most)
-    return [*rows, (f"and {hidden} more", *[""] * (len(HEAD) - 1))] if hidden else rows
+    if hidden:
+        rows.append((f"and {hidden} more", *[""] * (len(_HEAD) - 1)))
+    return rows if any(line.figures.limits for line in lines) else [row[:-1] for row in rows]
+
+
+def column_widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """In characters: at least the usual ones, and more where a number is so long that it would reach into the next."""
+    columns = list(zip(*rows, strict=True))
+    longest = [max(map(len, column)) + 2 for column in columns]
+    return [_WIDTHS[0], *map(max, _WIDTHS[1 : len(columns)], longest[1:])]
 
 
 def _row(line: Line) -> tuple[str, ...]:
@@ -49,7 +59,7 @@ def _beyond(line: Line) -> list[tuple[str, ...]]:
     return [
         (
             clean(f"    {'below' if limit.below else 'above'} {limit.value:g} {sign}", _NAME_LENGTH),
-            *[""] * (len(HEAD) - 2),
+            *[""] * (len(_HEAD) - 2),
             f"{duration_text(us)} ({share_text(us, found.covered_us)})",
         )
         for limit, us in zip(found.limits, found.passed_us, strict=True)

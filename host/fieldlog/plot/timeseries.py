@@ -16,7 +16,7 @@ from fieldlog.plot.lines import BETWEEN, OWN_CLOCK, Line
 from fieldlog.plot.names import Names, arrange
 from fieldlog.plot.reduce import Columns, Limit, Spans, uncovered
 from fieldlog.plot.smooth import lines_from, smoothing
-from fieldlog.plot.statistics import HEAD, WIDTHS, table_rows
+from fieldlog.plot.statistics import column_widths, table_rows
 from fieldlog.plot.style import DASHES, DPI, THEMES, Theme, unit_sign
 from fieldlog.plot.trace import Floats, Trace
 from fieldlog.plot.zone import axis_label, offset_changes, zone
@@ -36,6 +36,7 @@ _MIN_EVENTS_PX = 16.0
 _MAX_PANELS = 24
 _SPAN = "line: mean, light: lowest to highest"
 _MAX_ROWS = 40
+_AROUND_US = 30_000_000  # what is seen before and after a single moment
 _EVENT_COLOURS = {"boot": "#D55E00", "mark": "#CC79A7", "alarm": "#D55E00", "start": "#009E73", "stop": "#009E73"}
 _EVENT_LINES = {"sync": ("-", 0.94)}  # at every connection: no lines through all of the readings
 
@@ -102,17 +103,19 @@ def timeseries(
     rows = table_rows(drawn, _MAX_ROWS) if stats else []
     with canvas.house_style(frame.theme):
         panels_in = [_PANEL_IN + some.height_in for some in names]
-        table_in = (len(rows) + 1) * _ROW_IN if rows else 0
+        table_in = len(rows) * _ROW_IN
         figure, panels, beneath = canvas.new_figure(panels_in, width_in, _FRAME_IN, table_in)
         marks: set[str] = set()
         for axes, group, some in zip(panels, groups, names, strict=True):
             marks |= _panel(axes, group, some, frame)
         marks |= _events(panels, frame)
         _offsets(panels, frame)
+        if frame.begin_us == frame.end_us:
+            canvas.show_times(panels[-1], frame.begin_us - _AROUND_US, frame.end_us + _AROUND_US)
         canvas.time_axis(figure, panels[-1], frame.tz, axis_label(frame.tz, frame.begin_us, frame.end_us))
         canvas.titles(figure, title, _key(marks), frame.theme)
         if beneath is not None:
-            canvas.table(beneath, HEAD, rows, WIDTHS)
+            canvas.table(beneath, rows, column_widths(rows))
     return figure
 
 
@@ -133,11 +136,17 @@ def _name(line: Line, drawn: Sequence[Line]) -> str:
     return line.full_name if len({other.label for other in drawn}) > 1 else line.name
 
 
+def span_us(lines: Sequence[Line]) -> tuple[int, int]:
+    """From the first reading to the last, or to the end of the last step."""
+    begin_us = min(int(line.columns.utc_us.min()) for line in lines)
+    end_us = max(int(line.columns.utc_us.max()) for line in lines)
+    begin_us = min(begin_us, *(int(line.runs[0].min()) for line in lines))
+    end_us = max(end_us, *(int(line.runs[1].max()) for line in lines))
+    return begin_us, end_us
+
+
 def _frame(drawn: Sequence[Line], width_in: float, theme: Theme, events: tuple[Event, ...], tz: tzinfo) -> Frame:
-    begin_us = min(int(line.columns.utc_us.min()) for line in drawn)
-    end_us = max(int(line.columns.utc_us.max()) for line in drawn)
-    begin_us = min(begin_us, *(int(line.runs[0].min()) for line in drawn))
-    end_us = max(end_us, *(int(line.runs[1].max()) for line in drawn))
+    begin_us, end_us = span_us(drawn)
     return Frame(begin_us, end_us, (end_us - begin_us) / columns_for(width_in), theme, events, tz)
 
 

@@ -43,7 +43,8 @@ def axis_label(tz: tzinfo, begin_us: int, end_us: int) -> str:
 
 
 def offset_changes(tz: tzinfo, begin_us: int, end_us: int) -> list[tuple[int, str]]:
-    """(instant, `UTC+01:00 to UTC+02:00`) where daylight saving begins or ends between two times; the first few only."""
+    """(instant, `UTC+01:00 to UTC+02:00`) where daylight saving begins or ends between two times; none where that is
+    more often than can be told apart."""
     step_us = max((end_us - begin_us) // 400, 1)
     instants = [*range(begin_us, end_us, step_us), end_us]
     found: list[tuple[int, str]] = []
@@ -51,7 +52,7 @@ def offset_changes(tz: tzinfo, begin_us: int, end_us: int) -> list[tuple[int, st
         before, after = (_offset(_EPOCH + timedelta(microseconds=us), tz) for us in (low, high))
         if before != after:
             found.append((_turn(tz, low, high, before), f"{before} to {after}"))
-    return found[:_MOST_CHANGES]
+    return found if len(found) <= _MOST_CHANGES else []
 
 
 def _turn(tz: tzinfo, low_us: int, high_us: int, before: str) -> int:
