@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from fieldlog.plot import Trace, save, timeseries, traces
+from fieldlog.plot.lines import lines_of
 from fieldlog.plot.reduce import Columns, present, reduce, runs, uncovered
 from fieldlog.plot.zone import axis_label, offset_changes, zone
 from fieldlog_protocol.errors import FieldlogError, UsageError
@@ -290,5 +292,13 @@ def test_importing_plots_does_not_import_matplotlib() -> None:
 
 
 def test_more_units_than_a_figure_has_room_for_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"25 different units.*--channels"):
+    with pytest.raises(UsageError, match=r"each unit, 25 of them.*--channels"):
         timeseries([trace([1.0, 2.0], unit=f"u{n}") for n in range(25)])
+
+
+def test_devices_with_more_panels_than_there_is_room_for_can_be_compared() -> None:
+    (one,) = lines_of([trace([1.0, 2.0])], 100)
+    many = [replace(one, label=f"logger {number}") for number in range(25)]
+    with pytest.raises(UsageError, match=r"each unit of each device, 25 of them.*--compare"):
+        timeseries(many, compare=False)
+    assert len(timeseries(many).axes) == 1

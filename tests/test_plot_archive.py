@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -305,6 +306,17 @@ def test_devices_are_compared_on_one_axis_or_apart(archive: Archive, tmp_path: P
         target = tmp_path / f"plot{len(words)}.png"
         assert plot(archive, "-d", "L-0", "-d", "L-255", "-o", str(target), *words) == 0
     assert (tmp_path / "plot0.png").read_bytes() != (tmp_path / "plot1.png").read_bytes()
+
+
+def test_a_title_names_the_first_of_many_devices(archive: Archive, tmp_path: Path) -> None:
+    for number in range(1, 5):
+        fill(archive, bytes([number]) + UID[1:])
+    devices = [word for number in range(5) for word in ("-d", f"L-{number}")]
+    target = tmp_path / "plot.svg"
+    assert plot(archive, *devices, "--compare", "-o", str(target)) == 0
+    title = re.search(r"<!-- (.*more devices.*) -->", target.read_text())
+    assert title is not None
+    assert title[1].startswith("L-0 · L-1 · L-2 · 2 more devices")
 
 
 def test_columns_are_fine_where_the_readings_are_few_hours_of_the_times_asked_for(

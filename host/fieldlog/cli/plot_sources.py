@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from fieldlog.cli.selection import Wanted
-from fieldlog.text import printable
+from fieldlog.text import count, printable
 from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fieldlog.plot import Event
     from fieldlog.tables import Chosen
 
+_MOST_NAMES = 3
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -75,7 +76,7 @@ class FromArchive:
 
     @property
     def title(self) -> str:
-        """The devices, and the sessions that have a label."""
+        """The devices, and the sessions that have a label; of many, the first ones."""
         names = dict.fromkeys(one.info.name for one in self.readings.sources)
         labels = {
             session.label: None
@@ -83,7 +84,7 @@ class FromArchive:
             for session in one.log.sessions()
             if session.label and self.readings.selection.wants(one.log.key, session.id, 0)
         }
-        return " · ".join((*names, *labels))
+        return " · ".join((*_first(list(names), "device"), *_first(list(labels), "label")))
 
     @property
     def problems(self) -> Sequence[str]:
@@ -117,6 +118,12 @@ class FromArchive:
         from fieldlog.pictures import events
 
         return events(self.readings)
+
+
+def _first(names: Sequence[str], kind: str) -> Sequence[str]:
+    """What a title has room for."""
+    left = len(names) - _MOST_NAMES
+    return names if left < 2 else (*names[:_MOST_NAMES], count(left, f"more {kind}"))
 
 
 def _from_files(wanted: Wanted, files: Sequence[Path], tz: dt.tzinfo) -> FromFiles:

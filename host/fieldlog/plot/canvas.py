@@ -169,7 +169,7 @@ def legend(axes: Axes, artists: Sequence[Artist], names: Names) -> None:
 def titles(figure: Figure, title: str, key: str, theme: Theme = LIGHT) -> None:
     """The title at the left, and at the right, small, what the marks mean: beneath it where both have no room."""
     width_in, height_in = figure.get_size_inches()
-    shown = clean(title)
+    shown = clean(title, int(width_in / _TITLE_IN))
     beneath = len(shown) * _TITLE_IN + len(key) * _KEY_IN > width_in
     lines = wrap(key, int(width_in / _KEY_IN)) if beneath else [key]
     if shown:

@@ -126,8 +126,9 @@ def _groups(drawn: Sequence[Line], *, compare: bool) -> list[list[Line]]:
         panels.setdefault(("" if compare else line.label, line.unit), []).append(line)
     if len(panels) > _MAX_PANELS:
         raise UsageError(
-            f"These readings have {len(panels)} different units, and a figure has room for {_MAX_PANELS} panels. "
-            "Nothing was plotted; choose some with --channels."
+            f"there is a panel for each {'unit' if compare else 'unit of each device'}, {len(panels)} of them, and a figure has "
+            f"room for {_MAX_PANELS}. Nothing was plotted; choose some with --channels"
+            + ("" if compare else " or --device, or draw devices on the same axes with --compare")
         )
     return list(panels.values())
 
