@@ -19,7 +19,7 @@ from fieldlog.archive.plan import Plan, times_of
 from fieldlog.clock_model import UNKNOWN_TIME
 from fieldlog.plot.course import Smoothing
 from fieldlog.plot.events import Event
-from fieldlog.plot.lines import Batch, Line, Overview
+from fieldlog.plot.lines import Batch, Line, Overview, span_us
 from fieldlog.plot.outlined import OutlinedSeries
 from fieldlog.plot.reduce import Grid, Limit
 from fieldlog.plot.smooth import smoothed
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
     from fieldlog.archive.readings import Readings
     from fieldlog.archive.store import Archive
+
+
+_ENOUGH = 0.8
+"""Which share of the times in which readings were looked for must have some. Row groups and files may reach far beyond what is
+wanted of them, and a few columns would then be all of the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +134,30 @@ def lines(
     way: Smoothing | None = None,
 ) -> tuple[list[Line], int]:
     """The lines of a picture that is `n_columns` wide, and how many readings they are made of; in a `way` smoothed."""
-    overview = Overview(Grid(found.first_us, found.last_us, n_columns), limits, spread=spread, with_label=with_label)
+    made_of = partial(_overview, found, n_columns, limits, spread=spread, with_label=with_label)
+    made, n_readings = made_of(found.first_us, found.last_us)
+    first_us, last_us = span_us(made) if made else (found.first_us, found.last_us)
+    if last_us - first_us < _ENOUGH * (found.last_us - found.first_us):
+        made, n_readings = made_of(first_us, last_us)
+    return (made if way is None else smoothed(made, found.series(), way, n_columns)), n_readings
+
+
+def _overview(
+    found: Found,
+    n_columns: int,
+    limits: Sequence[Limit],
+    first_us: int,
+    last_us: int,
+    *,
+    spread: bool,
+    with_label: bool,
+) -> tuple[list[Line], int]:
+    overview = Overview(Grid(first_us, last_us, n_columns), limits, spread=spread, with_label=with_label)
     n_readings = 0
     for batch in found.batches(overview):
         overview.add(batch)
         n_readings += batch.count
-    made = overview.lines()
-    return (made if way is None else smoothed(made, found.series(), way, n_columns)), n_readings
+    return overview.lines(), n_readings
 
 
 def events(readings: Readings) -> list[Event]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import tzinfo
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from fieldlog.plot import Event, Limit, Line, Smoothing
 
 _NO_DISPLAY = "Nothing was plotted; name a file with -o, such as -o readings.png"
-_ENOUGH = 0.8
-"""Which share of the times in which readings were looked for must have some for the columns to be fine enough."""
 _THRESHOLD = re.compile(r"(?P<channel>.+?)\s*(?P<side>[<>])\s*(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)")
 
 
@@ -153,21 +150,9 @@ def _lines(source: Source, wish: _Wish, *, page: bool) -> tuple[list[Line], int]
     from fieldlog import plot as plots
 
     n_columns = plots.page_columns(source.n_lines * (1 if wish.way is None else 2)) if page else plots.columns_for()
-    lines_of = partial(
-        pictures.lines,
-        n_columns=n_columns,
-        limits=wish.limits,
-        spread=wish.stats,
-        with_label=source.several,
-        way=wish.way,
+    return pictures.lines(
+        source.found(), n_columns, wish.limits, spread=wish.stats, with_label=source.several, way=wish.way
     )
-    found = source.found()
-    lines, number = lines_of(found)
-    first_us, last_us = plots.span_us(lines) if lines else (found.first_us, found.last_us)
-    # row groups and files may reach far beyond what is wanted of them: a few columns would then be all of the picture
-    if last_us - first_us >= _ENOUGH * (found.last_us - found.first_us):
-        return lines, number
-    return lines_of(replace(found, first_us=first_us, last_us=last_us))
 
 
 def _draw(source: Source, wish: _Wish) -> Drawn:

@@ -17,7 +17,7 @@ from fieldlog.plot.save import check_format, save
 from fieldlog.plot.scatter import scatter
 from fieldlog.plot.smooth import smoothing
 from fieldlog.plot.spectrum import Spectra, spectra, spectrum
-from fieldlog.plot.timeseries import columns_for, span_us, timeseries
+from fieldlog.plot.timeseries import columns_for, timeseries
 from fieldlog.plot.trace import Trace, traces
 from fieldlog.plot.zone import zone
 
@@ -46,7 +46,6 @@ __all__ = [
     "save_page",
     "scatter",
     "smoothing",
-    "span_us",
     "spectra",
     "spectrum",
     "timeseries",

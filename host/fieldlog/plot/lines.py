@@ -94,6 +94,15 @@ class _Stream:
     doubtful: list[tuple[int, Spans]]
 
 
+def span_us(lines: Sequence[Line]) -> tuple[int, int]:
+    """From the first reading to the last, or to the end of the last step."""
+    begin_us = min(int(line.columns.utc_us.min()) for line in lines)
+    end_us = max(int(line.columns.utc_us.max()) for line in lines)
+    begin_us = min(begin_us, *(int(line.runs[0].min()) for line in lines))
+    end_us = max(end_us, *(int(line.runs[1].max()) for line in lines))
+    return begin_us, end_us
+
+
 class Overview:
     """All lines of a picture. With `with_label` each has the label of its series, to tell devices apart."""
 

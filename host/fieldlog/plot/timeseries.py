@@ -12,7 +12,7 @@ import numpy as np
 from fieldlog.plot import canvas
 from fieldlog.plot.course import Smooth
 from fieldlog.plot.events import MEANINGS, Event, arrange_events
-from fieldlog.plot.lines import BETWEEN, OWN_CLOCK, Line
+from fieldlog.plot.lines import BETWEEN, OWN_CLOCK, Line, span_us
 from fieldlog.plot.names import Names, arrange
 from fieldlog.plot.reduce import Columns, Limit, Spans, uncovered
 from fieldlog.plot.smooth import lines_from, smoothing
@@ -135,15 +135,6 @@ def _groups(drawn: Sequence[Line], *, compare: bool) -> list[list[Line]]:
 
 def _name(line: Line, drawn: Sequence[Line]) -> str:
     return line.full_name if len({other.label for other in drawn}) > 1 else line.name
-
-
-def span_us(lines: Sequence[Line]) -> tuple[int, int]:
-    """From the first reading to the last, or to the end of the last step."""
-    begin_us = min(int(line.columns.utc_us.min()) for line in lines)
-    end_us = max(int(line.columns.utc_us.max()) for line in lines)
-    begin_us = min(begin_us, *(int(line.runs[0].min()) for line in lines))
-    end_us = max(end_us, *(int(line.runs[1].max()) for line in lines))
-    return begin_us, end_us
 
 
 def _frame(drawn: Sequence[Line], width_in: float, theme: Theme, events: tuple[Event, ...], tz: tzinfo) -> Frame:
