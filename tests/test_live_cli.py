@@ -138,7 +138,8 @@ def on_a_terminal(device: Simulator) -> Iterator[tuple[subprocess.Popen[bytes], 
     """The live view, once it shows readings on a terminal of its own: (it, the terminal's other end, what it wrote)."""
     master, slave = pty.openpty()
     environment = os.environ | {"TERM": "xterm-256color", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", f"{OWN_TERMINAL}; {CLI}", "live", "-d", device.url]
+    heed = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"  # whoever runs the tests may have it ignored
+    command = [sys.executable, "-c", f"{heed}; {OWN_TERMINAL}; {CLI}", "live", "-d", device.url]
     with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment) as view:
         os.close(slave)
         try:
