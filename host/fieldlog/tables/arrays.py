@@ -1,11 +1,14 @@
-"""From Arrow's columns to numpy's arrays. The door to pyarrow for tables that are read back."""
+"""From Arrow's columns to numpy's arrays, and its errors in words. The door to pyarrow for tables that are read back."""
 
 # pyarrow tells nothing of its types; the rules that complain of it are silenced here alone.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, tzinfo
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,19 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from fieldlog.clock_model import Quality
 from fieldlog.tables.table import NO_TIME, Bools, Floats, Micros
 from fieldlog.zone_offsets import offsets_us
+from fieldlog_protocol.errors import UsageError
 
 _QUALITIES = {quality.name.lower(): int(quality) for quality in Quality}
+
+
+@contextmanager
+def in_words(path: Path, wanted: str) -> Generator[None]:
+    """Turns pyarrow's errors into one sentence about the file at `path`; `wanted` says what it should be."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        said = " ".join(str(error).split())[:200]
+        raise UsageError(f"{path} cannot be read: {said}. {wanted}") from None
 
 
 def is_number(kind: Any) -> bool:

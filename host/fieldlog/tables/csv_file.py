@@ -5,8 +5,7 @@
 # pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import csv
 
-from fieldlog.tables.arrays import floats, qualities, texts, times
+from fieldlog.tables.arrays import floats, in_words, qualities, texts, times
 from fieldlog.tables.header import NULLS, WANTED, Long, header_of, unguarded
 from fieldlog.tables.table import NO_TIME, Floats, Micros, Name, Rows
-from fieldlog_protocol.errors import UsageError
 
 _BLOCK_BYTES = 1 << 22
 
@@ -115,17 +113,8 @@ class CsvTable:
             column_names=list(map(str, range(header.n_columns))), skip_rows=header.n_lines, block_size=_BLOCK_BYTES
         )
         parse = csv.ParseOptions(delimiter=header.delimiter)
-        with _in_words(self._path), csv.open_csv(self._path, read, parse, convert) as reader:
+        with in_words(self._path, WANTED), csv.open_csv(self._path, read, parse, convert) as reader:
             yield from reader
-
-
-@contextmanager
-def _in_words(path: Path) -> Generator[None]:
-    try:
-        yield
-    except pa.ArrowException as error:
-        said = " ".join(str(error).split())[:200]
-        raise UsageError(f"{path} cannot be read: {said}. {WANTED}") from None
 
 
 def _numbers(array: Any) -> Floats:

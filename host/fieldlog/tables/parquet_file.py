@@ -5,8 +5,7 @@
 # pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from fieldlog.archive.columns import RESERVED, Columns
 from fieldlog.archive.places import device_value, stream_value
-from fieldlog.tables.arrays import flags, floats, is_number, qualities, texts, times
+from fieldlog.tables.arrays import flags, floats, in_words, is_number, qualities, texts, times
 from fieldlog.tables.table import NO_TIME, Name, Rows
 from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_protocol.errors import UsageError
@@ -35,7 +34,7 @@ class ParquetTable:
         self._path = path
         self._label = label
         self._tz = tz
-        with _in_words(path), pq.ParquetFile(path) as file:
+        with in_words(path, WANTED), pq.ParquetFile(path) as file:
             self._schema = file.schema_arrow
         self._time = self._time_column()
         told: dict[str, Any] = msgspec.json.decode((self._schema.metadata or {}).get(b"fieldlog", b"{}"))
@@ -103,7 +102,7 @@ class ParquetTable:
         )
 
     def _batches(self, names: Sequence[str]) -> Iterator[Any]:
-        with _in_words(self._path), pq.ParquetFile(self._path) as file:
+        with in_words(self._path, WANTED), pq.ParquetFile(self._path) as file:
             yield from file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(names))
 
 
@@ -140,12 +139,3 @@ def _groups(batch: Any, places: Sequence[str]) -> Iterator[tuple[tuple[str, ...]
     begins = np.flatnonzero(changes).tolist()
     for begin, end in zip(begins, [*begins[1:], batch.num_rows], strict=True):
         yield tuple(words[number[begin]] for number, words in found), batch.slice(begin, end - begin)
-
-
-@contextmanager
-def _in_words(path: Path) -> Generator[None]:
-    try:
-        yield
-    except pa.ArrowException as error:
-        said = " ".join(str(error).split())[:200]
-        raise UsageError(f"{path} cannot be read: {said}. {WANTED}") from None
