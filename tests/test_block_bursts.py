@@ -17,9 +17,9 @@ from fieldlog_protocol.errors import FieldlogError, RefusedError
 from smp_peer import PARAMS, Answer, Peer, PtyPeer, Refuse, pty_peer
 
 
-def block(seq: int) -> bytes:
+def block(seq: int, size: int = 200) -> bytes:
     header = BlockHeader(format=block_format(Kind.EVENT), seq=seq, t0=0, boot_id=1)
-    return build_block(Block(header, 0, 0, bytes([seq % 256]) * 200))
+    return build_block(Block(header, 0, 0, bytes([seq % 256]) * size))
 
 
 LOG = [block(seq) for seq in range(120)]
@@ -66,7 +66,33 @@ async def test_one_request_brings_many_replies_and_nothing_is_asked_for_twice() 
         assert await read(port) == LOG
         pieces = [(body["o"] + i * body["n"], body["q"]) for body in asked(port) for i in range(body.get("m", 0) + 1)]
         assert len(set(pieces)) == len(pieces)
-        assert len(asked(port)) < len(pieces) / 2, "though the first rows are short"
+        assert len(asked(port)) < len(pieces) / 4, "though the first rows are short"
+
+
+def behind_the_end(port: PtyPeer, log: list[bytes]) -> list[dict[str, Any]]:
+    """The requests that begin where nothing is any more."""
+    return [body for body in asked(port) if body["o"] >= len(b"".join(log[body["q"] :]))]
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 120), (0, 600), (300, 600), (60, 120)])
+async def test_nothing_is_asked_for_behind_the_end_of_a_log(start: int, stop: int) -> None:
+    log = [block(seq) for seq in range(stop)]
+    with pty_peer(raw=True) as port:
+        serve(port.peer, log=log)
+        assert await read(port, start, stop) == log[start:]
+        assert behind_the_end(port, log) == []
+        assert sum("m" not in body for body in asked(port)) <= 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_the_end_of_a_log_of_unlike_blocks_takes_few_requests(seed: int) -> None:
+    sizes = Random(seed)
+    log = [block(seq, sizes.randrange(40, 1900 if seed % 2 else 200)) for seq in range(120)]
+    with pty_peer(raw=True) as port:
+        serve(port.peer, log=log)
+        assert await read(port, stop=len(log)) == log, f"seed {seed}"
+        assert len(behind_the_end(port, log)) <= 1, f"seed {seed}"
+        assert sum("m" not in body for body in asked(port)) <= 3, f"seed {seed}"
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 1), (0, 2), (3, 20), (100, 120), (119, 120)])
@@ -157,8 +183,7 @@ async def test_many_lost_at_once_are_asked_for_with_few_requests(came: int) -> N
         assert blocks == log
         alone = sum("m" not in body for body in asked(port))
         assert lost
-        # a dozen or so are asked for alone at the end of the log, whether any was lost or not
-        assert alone < lost[0] / 2, f"of {lost[0]} lost"
+        assert alone < 10, f"of {lost[0]} lost"
 
 
 async def test_a_device_that_once_did_not_go_on_is_still_asked_to() -> None:

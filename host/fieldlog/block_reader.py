@@ -180,24 +180,29 @@ class _Reader:
         self._together = min(self._client.together, 1 + _TOGETHER_BYTES // self._client.max_reply)
         bursts, alone = self._bursts.most, 2 * self._client.window + self._together - 1
         self._ahead = 1 if self._short else bursts + 1 if bursts > 1 else alone
-        while self._awaited < self._ahead and not self._ended:
+        while self._has_room():
             self._ask_on()
 
     def _answered(self) -> None:
         """Ask for one more at once: to make many requests in one go would take longer than the device does for one."""
         self._awaited -= 1
         most = self._ahead + self._together + self._bursts.most
-        if self._awaited < self._ahead and len(self._under_way) < most and not self._ended:
+        if len(self._under_way) < most and self._has_room():
             self._ask_on()
 
+    def _has_room(self) -> bool:
+        if self._ended or self._awaited >= self._ahead:
+            return False
+        # where the next request leaves only when all replies are there, it may as well wait for what they tell of the end
+        return not self._under_way or not self._client.one_at_a_time or self._to_come != 0
+
     def _ask_on(self) -> None:
-        room = self._bursts.size(self._client.max_reply)
-        count = 1 if self._short else self._bursts.count(room, self._to_come)
+        room, most = self._bursts.size(self._client.max_reply), self._bursts.most
         base, offset = self._base.seq, self._requested - self._base.at
         # what the ring overwrites meanwhile makes the first seq held grow, but hardly beyond twice the last
-        if count > 1:
-            size = chunk_size(room, base, offset + count * room, 2 * self._stop, following=count)
-        else:
+        size = chunk_size(room, base, offset + most * room, 2 * self._stop, following=most)
+        count = 1 if self._short else self._bursts.count(size, self._to_come)
+        if count == 1:
             size = chunk_size(self._client.max_reply, base, offset, 2 * self._stop)
         pieces = [logger.BlocksRequest(q=base, o=offset + index * size, n=size) for index in range(count)]
         self._under_way += zip(pieces, self._ask_row(pieces), strict=True)

@@ -31,7 +31,7 @@ class Bursts:
 
     def count(self, size: int, to_come: int | None) -> int:
         """Replies of at most `size` bytes to ask for now, where about `to_come` bytes are left."""
-        known = _UNKNOWN if to_come is None else 1 + to_come // size
+        known = _UNKNOWN if to_come is None else -(-to_come // size)
         return max(1, min(self.most, known, self._longest(size)))
 
     def _longest(self, size: int) -> int:
