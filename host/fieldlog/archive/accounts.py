@@ -46,6 +46,15 @@ def complete_sessions(
     ]
 
 
+def session_texts(told: Iterable[Session], events: Sequence[LoggedEvent]) -> dict[int, tuple[str, dict[str, str]]]:
+    """(label, metadata) of each session that has any, as `complete_sessions` tells them; no reading is looked at."""
+    starts = (logged.event for logged in _by_session(events)[0].values())
+    labels = {event.id: event.label for event in starts if isinstance(event, SessionStart)}
+    labels |= {session.id: session.label for session in told}
+    metadata = _metadata(events)
+    return {number: (labels.get(number, ""), metadata.get(number, {})) for number in labels.keys() | metadata.keys()}
+
+
 def _metadata(events: Sequence[LoggedEvent]) -> dict[int, dict[str, str]]:
     """Of each session the texts that were told last. What is no such thing tells nothing."""
     found: dict[int, dict[str, str]] = {}

@@ -28,7 +28,6 @@ from fieldlog.archive.manifest import Entry, Manifest, hold
 from fieldlog.archive.outline import outline
 from fieldlog.archive.outline_file import ColumnHead, Packed, Packer, group_head
 from fieldlog.archive.places import WINDOW, file_name, is_ours
-from fieldlog.archive.records import Session
 from fieldlog.archive.selection import Selection
 from fieldlog.archive.source import Source
 from fieldlog_protocol.blocks.schema import Stream
@@ -138,9 +137,9 @@ def parts(archive: Archive) -> Iterator[Part]:
         streams = {source: source.parts() for source in sources}
         columns = columns_of(streams)
     for source, found in streams.items():
-        sessions = {session.id: session for session in source.log.sessions()}
+        texts = source.log.session_texts()
         for session, stream_id in found:
-            about = _about(source, session, sessions.get(session))
+            about = _about(source, session, *texts.get(session, ("", {})))
             with in_words(archive.path):
                 windows = source.windows(session, stream_id, WINDOW)
             for seqs in windows:
@@ -162,7 +161,7 @@ def column_heads(columns: Columns, stream: Stream) -> tuple[ColumnHead, ...]:
     return tuple(ColumnHead(column.name, column.kind is Kind.TEXT) for column in found)
 
 
-def _about(source: Source, session: int, told: Session | None) -> dict[str, object]:
+def _about(source: Source, session: int, label: str, metadata: dict[str, str]) -> dict[str, object]:
     """What a file says of where its readings come from."""
     info = source.info
     return {
@@ -173,8 +172,8 @@ def _about(source: Source, session: int, told: Session | None) -> dict[str, obje
         "label": info.label,
         "product": info.product,
         "session": session,
-        "session_label": told.label if told else "",
-        "metadata": told.metadata if told else {},
+        "session_label": label,
+        "metadata": metadata,
     }
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fieldlog.archive.accounts import Recorded, complete_sessions
+from fieldlog.archive.accounts import Recorded, complete_sessions, session_texts
 from fieldlog.archive.block_rows import COLUMNS, is_as_stored
 from fieldlog.archive.database import damaged, in_words
 from fieldlog.archive.ranges import overlap, union
@@ -147,6 +147,10 @@ class LogView:
     def sessions(self) -> list[Session]:
         """As the device told them when it was asked, completed by what its log tells."""
         return complete_sessions(self.told_sessions(), self.events(), self.recorded())
+
+    def session_texts(self) -> dict[int, tuple[str, dict[str, str]]]:
+        """Label and metadata of each session that has any: no more than a few events is looked at, however long it is."""
+        return session_texts(self.told_sessions(), self.events())
 
     def told_sessions(self) -> list[Session]:
         """As the device told them when it was asked."""

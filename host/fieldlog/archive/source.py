@@ -141,6 +141,10 @@ class Source:
 
     def parts(self) -> list[tuple[int, int]]:
         """(session, stream) of all data, in order of session."""
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> list[tuple[int, int]]:
         found = self._db.execute(
             "SELECT DISTINCT session, stream FROM blocks WHERE log = ? AND kind = ? ORDER BY session, stream",
             (self.log.key, int(Kind.DATA)),
