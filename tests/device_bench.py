@@ -28,7 +28,7 @@ from fieldlog_sim.sim_time import SimTime
 
 START_US = 1_767_225_600_000_000  # 2026-01-01
 OTHER_PARTITIONS = 2 * 512 * KIB + 14 * 4 * KIB + 4 * MIB
-ROOMY = Buffers(2048, 4)
+ROOMY = Buffers(2048, 4, back_to_back=True)
 FAST_MOTION = (logger.StreamPeriod(s=1, us=10_000),)
 
 

@@ -71,10 +71,10 @@ def body(packets: list[Packet]) -> dict[str, object]:
 # buffers
 
 
-@pytest.mark.parametrize("framing", ["console", "udp"])
+@pytest.mark.parametrize("framing", ["console", "udp", "raw"])
 @pytest.mark.parametrize("count", [2, 3, 4, 8])
 def test_bursts_are_answered_in_order_as_far_as_there_are_buffers(framing: str, count: int) -> None:
-    wire = Wire(framing, Buffers(384, count))
+    wire = Wire(framing, Buffers(384, count, back_to_back=True))
     for extra in (-1, 0, 1, 5):
         answers = wire.ask(*(echo(f"{number}", number) for number in range(count + extra)))
         assert [answer.sequence for answer in answers] == list(range(min(count, count + extra)))

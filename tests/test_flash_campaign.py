@@ -15,6 +15,7 @@ from pathlib import Path
 import cbor2
 import pytest
 
+from device_bench import ROOMY
 from fieldlog.flash import Flashed, FlashOptions, Outcome
 from fieldlog_protocol.commands import Empty, image, os, settings
 from fieldlog_protocol.errors import FieldlogError, LinkError, VerificationError
@@ -23,6 +24,7 @@ from fieldlog_protocol.wire import Packet, decode_map
 from fieldlog_sim.boot_config import BootConfig
 from fieldlog_sim.boot_swap import BootMode
 from fieldlog_sim.faults import Faults
+from fieldlog_sim.port import Buffers
 from flash_bench import FAST, FlashBench, firmware, install, mark, restart, runs, slots, upload
 from live_bench import LiveBench, served
 from mortal_hosts import hosts
@@ -38,9 +40,9 @@ NAME = "device/name"
 PATIENT = FlashOptions(return_s=60)
 
 
-def with_a_past(boot: BootConfig, seed: int = 0) -> FlashBench:
+def with_a_past(boot: BootConfig, seed: int = 0, buffers: Buffers = ROOMY) -> FlashBench:
     """A device with readings and settings that an update must not cost."""
-    bench = FlashBench(boot, seed)
+    bench = FlashBench(boot, seed, buffers=buffers)
     for key, value in ((NAME, b"north"), ("log/max_age", struct.pack("<I", 600))):
         bench.ask(settings.WRITE, settings.SettingWriteRequest(name=key, val=value))
     bench.ask(settings.COMMIT, Empty())
@@ -231,28 +233,30 @@ class CutOnce(VirtualTransport):
 
 WINDOW = 6 * 2048
 """What may be under way when the link breaks."""
+_RAW = replace(FAST, framing="raw")
 LINKS = {
-    "console": FAST,
-    "raw": replace(FAST, framing="raw"),
-    "datagrams": replace(FAST, framing="datagrams"),
+    "console": (FAST, ROOMY),
+    "raw": (_RAW, ROOMY),
+    "raw, one at a time": (_RAW, replace(ROOMY, back_to_back=False)),
+    "datagrams": (replace(FAST, framing="datagrams"), ROOMY),
 }
 
 
-def pieces(kind: LinkKind) -> int:
+def pieces(kind: LinkKind, buffers: Buffers) -> int:
     """How many pieces come from the device in an update that nobody disturbs."""
-    bench = with_a_past(BootConfig())
+    bench = with_a_past(BootConfig(), buffers=buffers)
     transport = CutOnce(bench, replace(kind, deliveries=1_000_000))
     install(bench, LONG, PATIENT, transport=transport)
     assert transport._left is not None
     return 1_000_000 - transport._left
 
 
-def link_cuts(kind: LinkKind, cuts: Iterable[int]) -> int:
+def link_cuts(kind: LinkKind, buffers: Buffers, cuts: Iterable[int]) -> int:
     """Cut the link so late, once for a command that goes on by itself and once for one that is given again."""
     count = 0
     for cut in cuts:
         for patience_s in (30.0, 0.0):
-            bench = with_a_past(BootConfig())
+            bench = with_a_past(BootConfig(), buffers=buffers)
             past, counted = Past.of(bench), Counted(bench)
             options = replace(PATIENT, reconnect_s=patience_s)
             transport = CutOnce(bench, replace(kind, deliveries=cut))
@@ -271,17 +275,18 @@ def link_cuts(kind: LinkKind, cuts: Iterable[int]) -> int:
     return count
 
 
-def test_link_cuts() -> None:
-    total = pieces(FAST)
-    assert link_cuts(FAST, random.Random(4).sample(range(total), 6)) == 12
+@pytest.mark.parametrize(("name", "count"), [("console", 6), ("raw", 3)])
+def test_link_cuts(name: str, count: int) -> None:
+    total = pieces(*LINKS[name])
+    assert link_cuts(*LINKS[name], random.Random(4).sample(range(total), count)) == 2 * count
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("name", LINKS)
 def test_link_cut_at_every_message(name: str, record_property: Callable[[str, str], None]) -> None:
-    total = pieces(LINKS[name])
-    count = link_cuts(LINKS[name], range(total))
+    total = pieces(*LINKS[name])
+    count = link_cuts(*LINKS[name], range(total))
     record_property(
         "counted", f"flash, {name}: {count} links cut, at each of {total} pieces from the device, no failure"
     )

@@ -36,6 +36,17 @@ def test_raw_framing_carries_one_request_at_a_time() -> None:
     assert len(bench.ask_many(3)) == 1
 
 
+def test_on_raw_framing_the_window_counts_where_the_device_takes_requests_back_to_back() -> None:
+    bench = Bench(1, RawFraming())
+    bench.session.set_window(3, back_to_back=True)
+    under_way = bench.ask_many(8)
+    assert len(under_way) == 3
+    bench.session.set_window(3)
+    for at, request in enumerate(under_way):
+        bench.answer(request, 0.1)
+        assert len(bench.sent()) == (at == 2), "one at a time again, once the others are answered"
+
+
 def test_one_at_a_time_something_urgent_waits_until_what_is_under_way_must_be_through() -> None:
     """Right behind it, it would spoil it on a raw line; and without it a lost piece is only missed when its time is over."""
     bench = Bench(8, RawFraming())

@@ -91,7 +91,7 @@ def _options(words: argparse.Namespace) -> Options:
         framing=words.framing,
         baud=words.baud or None,
         latency_s=parse_duration_us(words.latency) / 1e6,
-        buffers=Buffers(*parse_buffers(words.buffers)),
+        buffers=Buffers(*parse_buffers(words.buffers), back_to_back=PROFILES[words.profile].has_logger),
         faults=Faults(
             seed=words.seed or 0,
             loss=words.loss,

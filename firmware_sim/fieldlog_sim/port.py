@@ -24,10 +24,12 @@ ZEPHYR_LINE = 127
 
 @dataclass(frozen=True, slots=True)
 class Buffers:
-    """Size of a message buffer and how many there are, as os params advertises them."""
+    """Size of a message buffer and how many there are, as os params advertises them. `back_to_back`: on raw serial each
+    message goes into one of its own, whatever comes behind it; a stock server discards what is not alone."""
 
     size: int = 384
     count: int = 4
+    back_to_back: bool = False
 
 
 class Server(Protocol):
@@ -79,8 +81,8 @@ def console_framing(buffers: Buffers) -> ConsoleFraming:
 
 
 def raw_framing(buffers: Buffers) -> RawFraming:
-    """The server's side of raw serial: bytes behind a message spoil it."""
-    return RawFraming(max_message=buffers.size, exact=True)
+    """The server's side of raw serial."""
+    return RawFraming(max_message=buffers.size, exact=not buffers.back_to_back)
 
 
 def datagram_framing(buffers: Buffers) -> DatagramFraming:

@@ -26,7 +26,7 @@ from fieldlog_sim.links.port import Link
 from fieldlog_sim.links.pty import PtyLink
 from fieldlog_sim.links.udp import UdpLink
 from fieldlog_sim.options import Options
-from fieldlog_sim.port import SmpPort, console_framing, datagram_framing, raw_framing
+from fieldlog_sim.port import Buffers, SmpPort, console_framing, datagram_framing, raw_framing
 from fieldlog_sim.sensors import Sensor, default_sensors
 from fieldlog_sim.sim_time import SimTime
 
@@ -260,7 +260,7 @@ async def _open_links(
     if options.udp is not None:
         host, port = options.udp
         udp = UdpLink(
-            _port(options, device, datagram_framing(options.buffers)),
+            _port(options.buffers, device, datagram_framing(options.buffers)),
             latency_s=options.latency_s,
             faults=options.faults,
             name=f"udp{index}",
@@ -270,7 +270,8 @@ async def _open_links(
         await udp.follow()
         links.append(udp)
     if site is not None:
-        end = _port(options, device, raw_framing(options.buffers))
+        alone = replace(options.buffers, back_to_back=False)
+        end = _port(alone, device, raw_framing(alone))
         links.append(await site.add(device, end, index, _bonds_file(options.state, index)))
     return links
 
@@ -282,7 +283,7 @@ def _bonds_file(folder: Path | None, index: int) -> Path | None:
 def _open_pty(options: Options, index: int, device: Device, path: LinkPath | None) -> Link:
     framing = raw_framing(options.buffers) if options.framing == "raw" else console_framing(options.buffers)
     link = PtyLink(
-        _port(options, device, framing),
+        _port(options.buffers, device, framing),
         path=path,
         baud=options.baud,
         latency_s=options.latency_s,
@@ -294,8 +295,8 @@ def _open_pty(options: Options, index: int, device: Device, path: LinkPath | Non
     return link
 
 
-def _port(options: Options, device: Device, framing: Framing) -> SmpPort:
-    return SmpPort(device, options.buffers, framing, time.monotonic())
+def _port(buffers: Buffers, device: Device, framing: Framing) -> SmpPort:
+    return SmpPort(device, buffers, framing, time.monotonic())
 
 
 def _announce(options: Options, index: int, device: Device, link: Link) -> None:

@@ -61,6 +61,8 @@ class Client:
         self._text = bytearray()
         self._seen = bytearray()
         self.params: os.ParamsResponse | None = None
+        self.back_to_back = False  # until the device says that it takes requests so: see `follow_closely`
+        self._most_under_way = 1
         self.max_request = ONE_LINE
         self.max_reply = ONE_LINE
 
@@ -80,6 +82,14 @@ class Client:
     def one_at_a_time(self) -> bool:
         """Whether one request may be under way at most, so that the line rests while the device waits for the next."""
         return self._session.window_limit == 1 and self.ordered
+
+    def follow_closely(self, on: bool) -> None:
+        """Whether requests follow each other at once on raw framing too, where the device takes them so.
+
+        It is for long things that are sent: what is read may come in rows of replies (`start_stream`), which need no more
+        than one request under way.
+        """
+        self._session.set_window(self._most_under_way, back_to_back=on and self.back_to_back)
 
     @property
     def together(self) -> int:
@@ -169,7 +179,9 @@ class Client:
         known = self.params
         size = self._options.buffer or (known.buf_size if known else 0)
         self.max_request, self.max_reply = message_sizes(self._transport, size)
-        self._session.set_window(self._options.window or (known.buf_count - 1 if known else 1))
+        self._most_under_way = self._options.window or (known.buf_count - 1 if known else 1)
+        self.back_to_back = False
+        self.follow_closely(False)
 
     async def _first_params(self) -> os.ParamsResponse:
         try:

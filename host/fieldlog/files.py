@@ -189,6 +189,8 @@ async def store(device: Device, data: bytes, name: str, *, progress: OnProgress 
     """Write a file on the device, anew if it exists, and check it by the device's hash."""
     if not data:
         raise UsageError("the file is empty, and SMP cannot create empty files. Nothing was sent")
+    if device.client.one_at_a_time:
+        await device.has_logger()  # loggers say how requests may follow each other
     try:
         await upload(device.client, _FileTarget(device.client, name, data), len(data), f"writing {name}", progress)
     except LinkError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +18,7 @@ from fieldlog.steady_link import Known, SteadyLink, say_nothing
 from fieldlog.transfer import OnProgress, ignore_progress, room, upload
 from fieldlog_protocol.commands import Empty, os
 from fieldlog_protocol.commands import image as commands
-from fieldlog_protocol.errors import LinkError, ProtocolError, RequestTimeout, VerificationError
+from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, RequestTimeout, VerificationError
 from fieldlog_protocol.session_events import THROUGH_S
 
 _FIRST_CHUNK_S = 40.0
@@ -105,6 +106,9 @@ class _ImageTarget:
     async def begin(self) -> None:
         """The first piece itself begins an upload; who wants it, at first or again, may be another device by now."""
         await self.link.check()
+        if self.sha is not None and self.link.device.client.one_at_a_time:
+            with suppress(RefusedError, ProtocolError):
+                await self.link.device.has_logger()  # loggers say how requests may follow each other
 
     @property
     def named(self) -> bool:

@@ -133,6 +133,7 @@ async def upload(
         while state.done < total:
             if state.done == 0 and not under_way:
                 await target.begin()
+                client.follow_closely(True)
             sender.fill()
             if not under_way[0][1].done():
                 await arrival(under_way, client.together)
@@ -152,6 +153,7 @@ async def upload(
             progress(state.done, total)
     finally:
         sender.forget()
+        client.follow_closely(False)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import msgspec
 
 from fieldlog_protocol.blocks.schema import Channel, Stream
 from fieldlog_protocol.commands import Command, Empty, Message, logger
-from fieldlog_protocol.commands.logger import LoggerError, TransactionStep
+from fieldlog_protocol.commands.logger import Capability, LoggerError, TransactionStep
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.wire import decode_body, encode_body
 from fieldlog_sim.device import Device
@@ -136,10 +136,15 @@ class _Pages:
             product=device.config.profile.product,
             hw=device.config.profile.hardware,
             fw=device.firmware_version,
-            caps=self._logger.capabilities,
+            caps=self._capabilities,
             block=device.block_size,
             ppm=device.clock.oscillator.tolerance_ppm,
         )
+
+    @property
+    def _capabilities(self) -> Capability:
+        back_to_back = self._device.config.buffers.back_to_back
+        return self._logger.capabilities | (Capability.BACK_TO_BACK if back_to_back else Capability(0))
 
     def _what(self) -> logger.InfoResponse:
         device, recorder, clock = self._device, self._logger, self._device.clock

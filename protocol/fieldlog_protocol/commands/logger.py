@@ -102,6 +102,8 @@ class Capability(IntFlag):
     IDENTIFY = 256
     TRANSACTION = 512
     METADATA = 1024
+    BACK_TO_BACK = 2048
+    """On a line without frames (raw serial) requests may follow each other at once: it tells them apart by their lengths."""
 
 
 class StartMode(IntEnum):

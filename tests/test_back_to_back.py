@@ -1,0 +1,104 @@
+"""Long things that are sent over raw serial: several requests under way where the device takes them, else one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from device_bench import ROOMY
+from fieldlog import files
+from fieldlog.client import Client
+from fieldlog.device import Device
+from fieldlog.flash import FlashOptions, Outcome
+from fieldlog.image_upload import send_image
+from fieldlog_protocol.wire import Packet
+from fieldlog_sim.faults import Faults
+from fieldlog_sim.port import Buffers
+from flash_bench import FlashBench, firmware, install, runs
+from virtual_link import LinkKind, VirtualTransport, run
+
+LINE = LinkKind("raw", baud=1_000_000, latency_s=0.05)
+IMAGE = firmware("2.0.0", 40_000)
+ALONE = replace(ROOMY, back_to_back=False)
+
+Work = Callable[[Device], Awaitable[object]]
+
+
+async def _image(device: Device) -> object:
+    return await send_image(device, IMAGE)
+
+
+async def _file(device: Device) -> object:
+    return await files.store(device, IMAGE, "/lfs/calibration.bin")
+
+
+WORKS: dict[str, Work] = {"an image": _image, "a file": _file}
+
+
+@dataclass
+class Sent:
+    """How it went: seconds of the link's time, repetitions, and what was allowed before it and after it."""
+
+    took_s: float
+    repeated: int
+    windows: tuple[int, int]
+
+
+def send(
+    work: Work, buffers: Buffers, kind: LinkKind = LINE, watch: Callable[[FlashBench], None] | None = None
+) -> Sent:
+    bench = FlashBench(buffers=buffers)
+    if watch is not None:
+        watch(bench)
+
+    async def sending() -> Sent:
+        client: Client = VirtualTransport(bench, kind).client()
+        await client.open()
+        try:
+            device, before, began = Device(client), client.window, bench.now
+            await work(device)
+            return Sent(bench.now - began, client.counters.repeated, (before, client.window))
+        finally:
+            await client.close()
+
+    return run(bench, sending())
+
+
+@pytest.mark.parametrize("what", WORKS)
+def test_a_device_that_takes_requests_back_to_back_is_not_kept_waiting(what: str) -> None:
+    close, alone = send(WORKS[what], ROOMY), send(WORKS[what], ALONE)
+    assert close.repeated == alone.repeated == 0
+    assert close.windows == alone.windows == (1, 1), "what is read comes in rows, with one request under way"
+    assert close.took_s < 0.55 * alone.took_s
+
+
+@pytest.mark.parametrize("what", WORKS)
+def test_a_device_that_does_not_say_so_is_asked_one_by_one(what: str) -> None:
+    """It discards what is not alone, so that any second request under way would cost a repetition."""
+    assert send(WORKS[what], ALONE, replace(LINE, latency_s=0.0)).repeated == 0
+
+
+def test_nor_is_a_device_that_knows_nothing_of_logs() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def without_logger(bench: FlashBench) -> None:
+        handle = bench.device.handle
+
+        def stock(packet: Packet, arrived: float, now: float) -> bytes | None:
+            asked.append((packet.group, packet.id))
+            return b"\xbf\x62rc\x08\xff" if packet.group >= 64 else handle(packet, arrived, now)
+
+        bench.device.handle = stock  # type: ignore[method-assign]
+
+    sent = send(_image, ALONE, watch=without_logger)
+    assert sent.repeated == 0
+    assert sum(group >= 64 for group, _ in asked) == 1, "it is asked once what it is"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_where_messages_are_lost_the_image_comes_whole(seed: int) -> None:
+    bench, lossy = FlashBench(buffers=ROOMY), replace(LINE, faults=Faults(seed=seed, loss=0.05))
+    assert install(bench, IMAGE, FlashOptions(reconnect_s=60, return_s=60), kind=lossy).outcome is Outcome.CONFIRMED
+    assert runs(bench) == ("2.0.0", True)
