@@ -34,6 +34,7 @@ class PaperLogger:
     session: int = 1
     schema_id: int = 0
     utc: int = 0
+    log_id: int = LOG_ID
     blocks: list[bytes] = field(default_factory=list[bytes])
 
     @property
@@ -41,7 +42,7 @@ class PaperLogger:
         return len(self.blocks)
 
     def schema(self) -> None:
-        described = Schema(UID, LOG_ID, "1.2.3", "paper", self.schema_id, self.streams)
+        described = Schema(UID, self.log_id, "1.2.3", "paper", self.schema_id, self.streams)
         for stream_id, payload in schema_blocks(described, self.block_size):
             header = self._header(Kind.SCHEMA, stream=stream_id)
             self.blocks.append(build_block(Block(header, 0, 0, payload)))

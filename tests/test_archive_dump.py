@@ -179,6 +179,29 @@ def test_several_logs_in_one_dump_are_told_apart(tmp_path: Path, seed: int) -> N
     assert done.strangers <= 64 * len(kept), f"seed {seed}"
 
 
+def in_turns(step: int, *logs: list[bytes]) -> list[bytes]:
+    """The pages of several logs, so many of each by turns."""
+    longest = max(map(len, logs))
+    return [wire for at in range(0, longest, step) for blocks in logs for wire in blocks[at : at + step]]
+
+
+@pytest.mark.parametrize("other", [OTHER, (UID, 8)], ids=["other uid", "other log"])
+@pytest.mark.parametrize("step", [1, 2, 16, 32])
+def test_pages_of_two_logs_by_turns_are_never_taken_for_the_others(
+    tmp_path: Path, step: int, other: tuple[bytes, int]
+) -> None:
+    theirs = of(other, SMALL_LATER)
+    for ahead in (0, 1, 5, 10, 37, 60, 100):
+        truth = {(UID, LOG_ID): SMALL, other: theirs[ahead:]}
+        dump = in_turns(step, *truth.values())
+        done = imported(tmp_path / f"{ahead}", b"".join(pad(wire, 256) for wire in dump))
+        with fieldlog.archive.open(tmp_path / f"{ahead}") as archive:
+            for identity, blocks in truth.items():
+                stored = [data for *_, data in archive.log(*identity).stored_blocks()]
+                assert set(stored) <= set(blocks), f"{ahead} ahead: a block of another log"
+        assert done.strangers + sum(log.blocks for log in done.logs) == len(dump)
+
+
 def test_blocks_that_nothing_says_the_log_of_are_never_guessed(tmp_path: Path) -> None:
     mine, theirs = SMALL, of(OTHER, SMALL_LATER)
     data = [parse_block(wire) for wire in mine[5:9]]

@@ -23,9 +23,9 @@ from fieldlog_protocol.blocks.metadata import encode_metadata, metadata_events
 DEPLOYED = {"site": "north wall", "operator": "Ada", "zone": "Europe/Vienna", "note": "x" * 300}
 
 
-def paper(*, metadata: dict[str, str] | None = None, start_s: int = 0) -> PaperLogger:
+def paper(*, metadata: dict[str, str] | None = None, start_s: int = 0, log_id: int = LOG_ID) -> PaperLogger:
     """Two sessions, of which the first is told of by the log alone; a clock that was set."""
-    logger = PaperLogger(block_size=256)
+    logger = PaperLogger(block_size=256, log_id=log_id)
     logger.schema()
     logger.events((0, Boot("power", "1.2.3")), (1, ClockSync(1, NEW_YEAR_US, 1000, "host")))
     logger.events((5, SessionStart(1, "attic")))
@@ -215,6 +215,27 @@ def test_importing_says_what_it_did(tmp_path: Path, said: Any, capsys: pytest.Ca
     assert invoke(words) == 0
     assert "0 of them new" in capsys.readouterr().out
     assert not (tmp_path / "a" / "readings").exists()
+
+
+def test_what_an_import_has_to_leave_out_it_says_and_how_to_get_it(
+    tmp_path: Path, said: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pages of two logs by turns: of which of them a block is, only descriptions say."""
+    logs = [paper(), paper(start_s=5, log_id=7)]
+    pages = [pad(wire, 256) for pair in zip(*(logger.blocks for logger in logs), strict=True) for wire in pair]
+    (tmp_path / "both.bin").write_bytes(b"".join(pages))
+    words = ["archive", "import", str(tmp_path / "both.bin"), "--archive", str(tmp_path / "a")]
+    code, done = said(*words)
+    assert (code, done["error"]["exit_code"], len(done["logs"])) == (5, 5, 2)
+    assert done["unknown_blocks"] + sum(log["blocks"] for log in done["logs"]) == len(pages)
+    assert done["unknown_blocks"] > len(pages) / 2
+    assert invoke(words) == 5
+    err = capsys.readouterr().err
+    assert f"{done['unknown_blocks']} blocks in {tmp_path / 'both.bin'} could be of more than one log" in err
+    assert "Cut the dump into one file for each logger" in err
+    for number, logger in enumerate(logs):
+        code, done = said("archive", "import", dump(tmp_path / f"{number}.bin", logger), "--archive", tmp_path / "a")
+        assert (code, done["logs"][0]["blocks"], done["unknown_blocks"]) == (0, len(logger.blocks), 0)
 
 
 @pytest.mark.parametrize(

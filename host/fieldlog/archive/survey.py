@@ -3,7 +3,9 @@
 Rule of this module: never guess. A device writes its blocks one behind the other, so what follows a description, seq by
 seq, is of the log that it names, up to the next description; where that one names another log, nothing says at which
 block the one ended and the other began. What lies apart from any description, because a block was torn or sealed late,
-is of the log that it lies amidst. Memory grows with the changes from log to log, not with the dump.
+is of the log that it lies amidst. Where pages of several logs lie in turns, a number that comes twice or a wide hole that
+is filled later gives them away; then descriptions alone are believed. Memory grows with the changes from log to log, not
+with the dump.
 """
 
 from __future__ import annotations
@@ -22,26 +24,59 @@ Sample = tuple[int, int]
 """seq and CRC of a block."""
 
 _REACH = 256  # between blocks of one log that lie side by side, one of them sealed late or some of them torn
+_BESIDE = 4  # runs of blocks that are compared with each other
+_OPEN = 4  # blocks at most that are open at a time, so that the holes they leave are sealed late
+_HOLES = 32  # of a log that are remembered
 _SAMPLES = 4
 _MAX_UID = 64
 
 
 @dataclass(slots=True)
+class _Order:
+    """How the numbers of one log go on: they rise, and once, where the ring does, they may begin lower; what was sealed
+    late fills a narrow hole. `top`: where they began lower."""
+
+    newest: int
+    top: int | None = None
+    holes: list[range] = field(default_factory=list[range])
+
+    def takes(self, run: _Run) -> bool:
+        """Whether this may be the next run of the log. Behind a wide hole only one that is known to be of it may."""
+        if any(run.first_seq in hole for hole in self.holes):
+            return True
+        hole = range(self.newest + 1, run.first_seq)
+        if len(hole) > _OPEN and run.whose is None:
+            return False
+        if 0 < len(hole) <= _OPEN:
+            self.holes = [*self.holes[1 - _HOLES :], hole]
+        if run.first_seq <= self.newest:
+            if self.top is not None:
+                return False
+            self.top = self.newest
+        self.newest = run.last_seq
+        return self.top is None or run.last_seq <= self.top
+
+
+@dataclass(slots=True)
 class _Run:
-    """Blocks that follow each other. `second`: where the one behind the first begins."""
+    """Blocks that follow each other. `named`: the first of them is a description; `sure`: one of the same log follows the
+    last, too; `second`: where the one behind the first begins."""
 
     offset: int
     first_seq: int
     last_seq: int
     whose: Identity | None = None
+    named: bool = False
+    sure: bool = False
     second: int | None = None
     doubtful: bool = False
     blocks: int = 0
     samples: list[Sample] = field(default_factory=list[Sample])
+    order: _Order = field(default_factory=lambda: _Order(0))
 
     def add(self, offset: int, seq: int, crc: int) -> None:
         self.blocks += 1
-        self.last_seq = seq
+        self.last_seq = self.order.newest = seq
         if self.blocks == 2:
             self.second = offset
         if len(self.samples) < _SAMPLES:
@@ -49,6 +84,14 @@ class _Run:
 
     def is_near(self, other: _Run) -> bool:
         return self.first_seq <= other.last_seq + _REACH and self.last_seq >= other.first_seq - _REACH
+
+    def repeats(self, other: _Run) -> bool:
+        """Whether both have blocks of the same number, and do not begin with the very same one, as copies do."""
+        both = self.first_seq <= other.last_seq and other.first_seq <= self.last_seq
+        return both and self.samples[0] != other.samples[0]
+
+    def doubt(self) -> None:
+        self.whose, self.doubtful = None, True
 
 
 class Survey:
@@ -80,45 +123,83 @@ class Survey:
         self.found[whose] = part
         if self._follows(seq):
             before = self._runs[-1]
-            if before.whose is None:
-                before.whose = whose
-            elif before.whose != whose:
-                self._doubt(before)
-        self._begin(_Run(offset, seq, seq, whose))
+            if before.whose not in (None, whose):
+                self._doubt(len(self._runs) - 1)
+            elif not before.doubtful:
+                before.whose, before.sure = whose, before.named
+        self._begin(_Run(offset, seq, seq, whose, named=True))
 
-    def _doubt(self, run: _Run) -> None:
-        """Of a run that goes over into another log's only the description that it begins with is certain."""
-        if run.second is None:
+    def _doubt(self, at: int) -> None:
+        """Of a run in which another log's blocks may be only the description that it begins with is certain."""
+        run = self._runs[at]
+        if not run.named:
+            run.doubt()
             return
-        rest = _Run(run.second, run.first_seq + 1, run.last_seq, doubtful=True)
-        rest.blocks, rest.samples = run.blocks - 1, run.samples[1:]
-        run.blocks, run.last_seq, run.second = 1, run.first_seq, None
-        self._runs.append(rest)
+        if at and not self._runs[at - 1].named and self._runs[at - 1].last_seq + 1 == run.first_seq:
+            self._runs[at - 1].doubt()
+        if run.second is not None:
+            rest = _Run(run.second, run.first_seq + 1, run.last_seq, doubtful=True)
+            rest.blocks, rest.samples = run.blocks - 1, run.samples[1:]
+            run.blocks, run.last_seq, run.second = 1, run.first_seq, None
+            run.order = _Order(run.first_seq)
+            self._runs.insert(at + 1, rest)
 
     def _begin(self, run: _Run) -> None:
-        self._join()
+        self._compare()
+        self._join(len(self._runs) - _BESIDE)
         self._runs.append(run)
 
-    def _join(self) -> None:
-        """The last run, those of the same log before it and those between that are near become one."""
-        last = self._runs[-1] if self._runs else None
-        if last is None or last.whose is None:
+    def _compare(self) -> None:
+        """Two runs that lie near each other and have the same numbers: somewhere in them one log becomes another."""
+        if not self._runs:
             return
-        at = len(self._runs) - 2
+        last = self._runs[-1]
+        for at in range(len(self._runs) - 2, max(-1, len(self._runs) - 1 - _BESIDE), -1):
+            if self._runs[at].sure or not last.repeats(self._runs[at]):
+                continue
+            if not last.named:
+                last.doubt()
+                self._doubt(at)
+            elif self._runs[at].whose is None:
+                self._runs[at].doubt()
+
+    def _join(self, index: int) -> int:
+        """This run, those of the same log before it and those between that are near become one; how many fewer there are,
+        as a negative number."""
+        if index <= 0:
+            return 0
+        last = self._runs[index]
+        if last.doubtful and self._runs[index - 1].doubtful:
+            self._runs[index - 1].blocks += last.blocks
+            del self._runs[index]
+            return -1
+        if last.whose is None:
+            return 0
+        at = index - 1
         while at >= 0 and self._runs[at].whose is None and not self._runs[at].doubtful and last.is_near(self._runs[at]):
             at -= 1
         if at < 0 or self._runs[at].whose != last.whose:
-            return
-        kept, joined = self._runs[at], self._runs[at + 1 :]
-        del self._runs[at + 1 :]
+            return 0
+        order = _order(self._runs[at : index + 1])
+        if order is None:
+            for other in self._runs[at + 1 : index]:
+                other.doubt()
+            return 0
+        kept, joined = self._runs[at], self._runs[at + 1 : index + 1]
+        kept.order = order
+        del self._runs[at + 1 : index + 1]
         kept.blocks += sum(other.blocks for other in joined)
         kept.first_seq = min(kept.first_seq, *(other.first_seq for other in joined))
         kept.last_seq = max(kept.last_seq, *(other.last_seq for other in joined))
+        return -len(joined)
 
     def settle(self, known: Callable[[list[Sample]], Identity | None]) -> None:
         """Find the log of the runs without a description; `known` tells whose some blocks are, if anybody knows."""
-        owned = [run for run in self._runs if run.whose is not None]
-        settled = [run.whose or self._only() or self._neighbour(run, owned) or known(run.samples) for run in self._runs]
+        self._compare()
+        index = max(0, len(self._runs) - _BESIDE)
+        while index < len(self._runs):
+            index += 1 + self._join(index)
+        settled = [run.whose or self._only() or (None if run.doubtful else known(run.samples)) for run in self._runs]
         for run, whose in zip(self._runs, settled, strict=True):
             run.whose = whose
             if whose is not None:
@@ -128,17 +209,16 @@ class Survey:
     def _only(self) -> Identity | None:
         return next(iter(self.found)) if len(self.found) == 1 else None
 
-    def _neighbour(self, run: _Run, owned: list[_Run]) -> Identity | None:
-        """The log whose blocks lie on both sides."""
-        at = bisect_right(owned, run.offset, key=lambda other: other.offset)
-        beside = [other for other in owned[max(0, at - 1) : at + 1] if run.is_near(other)]
-        if run.doubtful or len(beside) < 2 or beside[0].whose != beside[1].whose:
-            return None
-        return beside[0].whose
-
     def whose(self, offset: int) -> Identity | None:
         """The log of the block that begins at `offset`."""
         return self._runs[max(0, bisect_right(self._offsets, offset) - 1)].whose
+
+
+def _order(runs: list[_Run]) -> _Order | None:
+    """How the numbers of these go on, None if they cannot be one log's."""
+    first = runs[0].order
+    order = _Order(first.newest, first.top, first.holes)
+    return order if all(order.takes(run) for run in runs[1:]) else None
 
 
 def _description(wire: bytes) -> SchemaPart | None:

@@ -10,9 +10,11 @@ import click
 
 from fieldlog.cli.archive_tiers import derive
 from fieldlog.cli.common import archive_option, on_interrupt, output_options
+from fieldlog.cli.failure import described, exit_code
 from fieldlog.cli.output import Output
 from fieldlog.text import count
 from fieldlog_protocol.blocks.block import BLOCK_SIZES
+from fieldlog_protocol.errors import VerificationError
 
 if TYPE_CHECKING:
     from fieldlog.archive.dump import Imported, ImportedLog
@@ -115,18 +117,28 @@ def import_(output: Output, archive: Path, dump: Path, block_size: str | None, *
     ):
         done = import_dump(store, dump, block_size=size, progress=progress)
     warnings = () if no_parquet else derive(output, archive)
-    output.result(_imported_json(archive, dump, done), lambda: _show_imported(output, archive, done))
+    fault = _left_out(archive, dump, done)
+    data = _imported_json(archive, dump, done) | ({} if fault is None else {"error": described(fault)})
+    output.result(data, lambda: _show_imported(output, archive, done))
     for log in done.logs:
         _warn_of_conflicts(output, log.info.name, log.conflicts)
-    if done.strangers:
-        output.warn(
-            f"{count(done.strangers, 'block')} could be of more than one log in the dump and were left out. Cut the dump "
-            "into one file for each logger, and import each"
-        )
     if done.newer:
         output.warn(f"{count(done.newer, 'block')} of a newer format were left out: update fieldlog, and import again")
     for warning in warnings:
         output.warn(warning)
+    if fault is not None:
+        output.complain(str(fault))
+        raise click.exceptions.Exit(exit_code(fault))
+
+
+def _left_out(archive: Path, dump: Path, done: Imported) -> VerificationError | None:
+    if not done.strangers:
+        return None
+    return VerificationError(
+        f"{count(done.strangers, 'block')} in {dump} could be of more than one log, and were left out; what is certain is "
+        f"in {archive}. Cut the dump into one file for each logger, or read each logger's memory out by itself, and import "
+        "each"
+    )
 
 
 def _imported_json(archive: Path, dump: Path, done: Imported) -> dict[str, object]:
