@@ -102,3 +102,10 @@ def test_where_messages_are_lost_the_image_comes_whole(seed: int) -> None:
     bench, lossy = FlashBench(buffers=ROOMY), replace(LINE, faults=Faults(seed=seed, loss=0.05))
     assert install(bench, IMAGE, FlashOptions(reconnect_s=60, return_s=60), kind=lossy).outcome is Outcome.CONFIRMED
     assert runs(bench) == ("2.0.0", True)
+
+
+@pytest.mark.parametrize("seed", [*range(6), 28])
+def test_where_messages_are_damaged_no_damage_reaches_the_slot(seed: int) -> None:
+    """One at a time and without check values, three of these uploads end with another image than was sent."""
+    sent = send(_image, ROOMY, replace(LINE, faults=Faults(seed=seed, loss=0.02, corrupt=0.04)))
+    assert sent.repeated

@@ -82,7 +82,7 @@ def console_framing(buffers: Buffers) -> ConsoleFraming:
 
 def raw_framing(buffers: Buffers) -> RawFraming:
     """The server's side of raw serial."""
-    return RawFraming(max_message=buffers.size, exact=not buffers.back_to_back)
+    return RawFraming(max_message=buffers.size, exact=not buffers.back_to_back, back_to_back=buffers.back_to_back)
 
 
 def datagram_framing(buffers: Buffers) -> DatagramFraming:

@@ -21,7 +21,8 @@ from fieldlog.transports.base import Keeping, Transport, Tunable, Tuning, piece_
 from fieldlog_protocol.commands import Command, Empty, Message, os
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError, RequestTimeout
-from fieldlog_protocol.framing import Framing
+from fieldlog_protocol.framing import Framing, RawFraming
+from fieldlog_protocol.seal import SEAL_SIZE
 from fieldlog_protocol.session import Counters, Session
 from fieldlog_protocol.session_events import Answered, Ask, Expired
 from fieldlog_protocol.wire import HEADER_SIZE, decode_reply, encode_body
@@ -52,6 +53,7 @@ class Client:
         first = framing()
         self._checked, self._joinable = first.checked, first.joinable
         self._piece = 0
+        self._framing = first
         self._session = Session(first, timeouts=self._options.timeouts)
         self._replies: dict[int, Reply[Any]] = {}
         self._streams = Streams()
@@ -63,7 +65,7 @@ class Client:
         self.params: os.ParamsResponse | None = None
         self.back_to_back = False  # until the device says that it takes requests so: see `follow_closely`
         self._most_under_way = 1
-        self.max_request = ONE_LINE
+        self.max_request = self._longest_request = ONE_LINE
         self.max_reply = ONE_LINE
 
     # the link
@@ -87,9 +89,13 @@ class Client:
         """Whether requests follow each other at once on raw framing too, where the device takes them so.
 
         It is for long things that are sent: what is read may come in rows of replies (`start_stream`), which need no more
-        than one request under way.
+        than one request under way. Each request then has less room, as it bears a check value.
         """
-        self._session.set_window(self._most_under_way, back_to_back=on and self.back_to_back)
+        framing = self._framing
+        if isinstance(framing, RawFraming):
+            framing.back_to_back = on and self.back_to_back
+            self.max_request = self._longest_request - (SEAL_SIZE if framing.back_to_back else 0)
+            self._session.set_window(self._most_under_way)
 
     @property
     def together(self) -> int:
@@ -166,6 +172,7 @@ class Client:
         framing = self._make_framing()
         self._checked, self._joinable = framing.checked, framing.joinable
         self._piece = piece_of(self._transport)
+        self._framing = framing
         self._session = Session(framing, timeouts=self._options.timeouts, version=version)
 
     def _keep_text(self) -> None:
@@ -179,9 +186,10 @@ class Client:
         known = self.params
         size = self._options.buffer or (known.buf_size if known else 0)
         self.max_request, self.max_reply = message_sizes(self._transport, size)
+        self._longest_request = self.max_request
         self._most_under_way = self._options.window or (known.buf_count - 1 if known else 1)
+        self._session.set_window(self._most_under_way)
         self.back_to_back = False
-        self.follow_closely(False)
 
     async def _first_params(self) -> os.ParamsResponse:
         try:

@@ -247,6 +247,8 @@ class _FileTarget:
 
     def _within(self, offset: int) -> int:
         if not 0 <= offset <= len(self.data):
+            if not self.client.checked:
+                raise Lost("the reply was damaged on the line")
             raise ProtocolError(
                 f"the device says that {self.name} has {offset} bytes by now, of {len(self.data)} to be sent. "
                 "Its content is not to be trusted: store it again"

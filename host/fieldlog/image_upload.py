@@ -15,7 +15,7 @@ from functools import partial
 from fieldlog.client import Reply
 from fieldlog.device import Device
 from fieldlog.steady_link import Known, SteadyLink, say_nothing
-from fieldlog.transfer import OnProgress, ignore_progress, room, upload
+from fieldlog.transfer import Lost, OnProgress, ignore_progress, room, upload
 from fieldlog_protocol.commands import Empty, os
 from fieldlog_protocol.commands import image as commands
 from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, RequestTimeout, VerificationError
@@ -150,6 +150,8 @@ class _ImageTarget:
             self._answered += 1
             self._slowest_s = max(self._slowest_s, reply.took_s)
         if answer.off > len(self.data):
+            if not self.link.device.client.checked:
+                raise Lost("the reply was damaged on the line")
             raise ProtocolError(
                 f"the device wants byte {answer.off} of an image of {len(self.data)}. It still runs what it ran; erase "
                 "the slot with `fieldlog image erase` and flash again"

@@ -134,6 +134,7 @@ async def upload(
             if state.done == 0 and not under_way:
                 await target.begin()
                 client.follow_closely(True)
+                state.limit = min(state.limit, client.max_request)
             sender.fill()
             if not under_way[0][1].done():
                 await arrival(under_way, client.together)

@@ -156,9 +156,9 @@ class Session:
     def _is_in_air(self, pending: _Pending) -> bool:
         return any(self._in_air.get(attempt.key[0]) is attempt for attempt in pending.attempts)
 
-    def set_window(self, window: int, *, back_to_back: bool = False) -> None:
-        """How many requests may be under way; the framing may allow fewer, unless the device takes them `back_to_back`."""
-        limit = None if back_to_back else self._framing.in_flight_limit
+    def set_window(self, window: int) -> None:
+        """How many requests may be under way; the framing may allow fewer."""
+        limit = self._framing.in_flight_limit
         self._window_limit = max(1, min(window, _MOST_IN_FLIGHT if limit is None else limit))
         self._window = self._window_limit
 

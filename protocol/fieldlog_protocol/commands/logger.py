@@ -103,7 +103,7 @@ class Capability(IntFlag):
     TRANSACTION = 512
     METADATA = 1024
     BACK_TO_BACK = 2048
-    """On a line without frames (raw serial) requests may follow each other at once: it tells them apart by their lengths."""
+    """On raw serial, requests that bear a check value (`fieldlog_protocol.seal`) may follow each other at once."""
 
 
 class StartMode(IntEnum):

@@ -17,16 +17,19 @@ from fieldlog_protocol.framing.raw import RawFraming
 class Framing(Protocol):
     """What a session needs of a framing.
 
-    `in_flight_limit`: how many requests may be under way on this framing at all, None for no limit of its own.
     `checked`: whether a check value keeps damaged messages out. `ordered`: whether replies keep the order of their requests.
     `joinable`: whether several frames may be handed to the link as one. `dropped`: frames given up so far.
     """
 
-    in_flight_limit: int | None
     checked: bool
     ordered: bool
     joinable: bool
     dropped: int
+
+    @property
+    def in_flight_limit(self) -> int | None:
+        """How many requests may be under way on this framing at all, None for no limit of its own."""
+        ...
 
     def encode(self, message: bytes) -> bytes:
         """The bytes that carry one message over the link."""

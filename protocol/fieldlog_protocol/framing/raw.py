@@ -1,11 +1,13 @@
 """Raw serial: bare messages, delimited only by the length in their header (SMP.md section 4).
 
 There is no marker and no CRC, so one torn header would swallow what follows. Silence heals it: bytes that arrive more
-than `idle_s` after the last ones begin a new message.
+than `idle_s` after the last ones begin a new message. A device may take requests back to back; those bear a check value of
+their own, since what one of them lost it would take from the next.
 """
 
 from __future__ import annotations
 
+from fieldlog_protocol.seal import is_damaged, sealed
 from fieldlog_protocol.wire import HEADER_SIZE, MAX_MESSAGE, message_length
 
 _MAX_OP = 3
@@ -15,14 +17,22 @@ class RawFraming:
     """Encoder and incremental decoder.
 
     `exact`: as Zephyr's raw UART does it, a message with bytes behind it in the same delivery is discarded whole.
+    `back_to_back`: requests are sealed, any number of them may be under way, and those whose seal is broken are dropped.
     """
 
-    in_flight_limit: int | None = 1
     checked = False
     ordered = True
     joinable = True
 
-    def __init__(self, max_message: int = MAX_MESSAGE, idle_s: float = 0.2, *, exact: bool = False) -> None:
+    def __init__(
+        self,
+        max_message: int = MAX_MESSAGE,
+        idle_s: float = 0.2,
+        *,
+        exact: bool = False,
+        back_to_back: bool = False,
+    ) -> None:
+        self.back_to_back = back_to_back
         self.dropped = 0
         self._max_message = max_message
         self._idle_s = idle_s
@@ -31,8 +41,13 @@ class RawFraming:
         self._deaf = False
         self._last = float("-inf")
 
+    @property
+    def in_flight_limit(self) -> int | None:
+        return None if self.back_to_back else 1
+
     def encode(self, message: bytes) -> bytes:
-        return message
+        is_request = not message[0] & 1
+        return sealed(message) if self.back_to_back and is_request else message
 
     @property
     def partial(self) -> int:
@@ -50,7 +65,7 @@ class RawFraming:
         if self._deaf:
             return []
         if not self._buffer and self._is_one_message(data):
-            return [data]
+            return self._whole([data])
         self._buffer += data
         messages: list[bytes] = []
         while not self._deaf and (message := self._next()) is not None:
@@ -60,7 +75,14 @@ class RawFraming:
             self._buffer.clear()
             self._deaf = False
             return []
-        return messages
+        return self._whole(messages)
+
+    def _whole(self, messages: list[bytes]) -> list[bytes]:
+        if not self.back_to_back:
+            return messages
+        whole = [message for message in messages if not is_damaged(message)]
+        self.dropped += len(messages) - len(whole)
+        return whole
 
     def _is_one_message(self, data: bytes) -> bool:
         """As nearly every delivery on a line with one request under way is: it need not go through the buffer."""
