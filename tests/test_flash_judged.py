@@ -40,6 +40,7 @@ def pair(first: bytes = NEW, second: bytes = OTHER) -> FirmwarePackage:
         (os.ECHO, lambda: {"r": "nonsense"}, "echoes another text"),
         (logger.INFO, lambda: refuse(1, Group.LOGGER), "refused 'logger info'"),
         (logger.INFO, lambda: {"parts": 1, "v": 1}, "lacks 'uid'"),
+        (logger.INFO, lambda: {"parts": 1, "v": 1, "uid": b"", "log": 1}, "lacks 'uid'"),
         (logger.INFO, lambda: b"\xff\xfe", "'logger info' makes no sense"),
         (logger.INFO, lambda: None, "not to the request for its logger"),
         (logger.SELF_TEST_START, lambda: refuse(1, Group.LOGGER), "refused 'logger start self test'"),

@@ -91,7 +91,7 @@ def merge(parts: Sequence[InfoResponse]) -> LoggerInfo:
     return LoggerInfo(
         protocol_version=whole.v or 1,
         schema_hash=whole.schema or b"",
-        uid=_needed(whole.uid, "uid"),
+        uid=_needed(whole.uid or None, "uid"),
         log_id=_needed(whole.log, "log"),
         serial=whole.serial or "",
         name=whole.name or "",

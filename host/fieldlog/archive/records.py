@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from fieldlog_protocol.blocks.events import Event
 
+LONGEST_UID = 64
+"""Bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogInfo:

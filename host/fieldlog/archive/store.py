@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from fieldlog.archive.database import connect, in_words, locate, transaction
 from fieldlog.archive.log import Log, now_us
-from fieldlog.archive.records import LogInfo
+from fieldlog.archive.records import LONGEST_UID, LogInfo
 from fieldlog.archive.selection import Selection
 from fieldlog_protocol.errors import FieldlogError, UsageError
 
@@ -87,7 +87,12 @@ class Archive:
             log.flush()
 
     def log(self, uid: bytes, log_id: int) -> Log:
-        """The log of a device since its store was formatted, made when it is new."""
+        """The log of a device since its store was formatted, made when it is new. UsageError when no log is so called."""
+        if not 0 < len(uid) <= LONGEST_UID or not 0 <= log_id < 1 << 32:
+            raise UsageError(
+                f"there is no log {log_id} of a device {uid.hex()!r}: a uid has 1 to {LONGEST_UID} bytes, and a log id lies "
+                "between 0 and 4294967295. Nothing was stored"
+            )
         found = self._key(uid.hex(), log_id)
         if found is None:
             with in_words(self.path), transaction(self._db):

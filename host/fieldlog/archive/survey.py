@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fieldlog.archive.records import LONGEST_UID
 from fieldlog_protocol.blocks.block import HEADER, TRAILER, Kind
 from fieldlog_protocol.blocks.schema import SchemaPart, parse_schema_part
 from fieldlog_protocol.errors import BlockError
@@ -28,7 +29,6 @@ _BESIDE = 4  # runs of blocks that are compared with each other
 _OPEN = 4  # blocks at most that are open at a time, so that the holes they leave are sealed late
 _HOLES = 32  # of a log that are remembered
 _SAMPLES = 4
-_MAX_UID = 64
 
 
 @dataclass(slots=True)
@@ -228,4 +228,4 @@ def _description(wire: bytes) -> SchemaPart | None:
         part = parse_schema_part(wire[HEADER.size : -TRAILER.size])
     except BlockError:
         return None
-    return part if 0 < len(part.uid) <= _MAX_UID and 0 <= part.log_id < 2**32 else None
+    return part if 0 < len(part.uid) <= LONGEST_UID and 0 <= part.log_id < 2**32 else None
