@@ -196,7 +196,7 @@ def test_a_damaged_block_is_refused_and_nothing_of_the_call_is_taken(tmp_path: P
 @pytest.mark.parametrize(("uid", "log_id"), [(b"", 7), (bytes(65), 7), (UID, -1), (UID, 1 << 32)])
 def test_a_log_that_cannot_be_told_from_others_is_refused(tmp_path: Path, uid: bytes, log_id: int) -> None:
     with fieldlog.archive.open(tmp_path) as archive:
-        with pytest.raises(UsageError, match="a uid has 1 to 64 bytes.*Nothing was stored"):
+        with pytest.raises(UsageError, match=r"a uid has 1 to 64 bytes.*Nothing was stored"):
             archive.log(uid, log_id)
         assert archive.logs() == []
 
