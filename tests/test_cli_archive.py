@@ -283,6 +283,34 @@ def test_what_has_no_end_is_no_dump(
     assert not Path("new").exists()
 
 
+@pytest.mark.parametrize(
+    ("held", "says", "waits"),
+    [
+        (9, "1 Parquet file, not up to date and not compared", "180 readings"),
+        (12, "2 Parquet files, 600 readings in them agree; 1 not up to date and not compared", "60 readings"),
+        (15, "2 Parquet files, 660 readings in them agree", None),
+    ],
+)
+def test_a_check_tells_of_files_that_are_behind(
+    held: int, says: str, waits: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = paper()
+    whole = list(logger.blocks)
+    logger.blocks[:] = whole[:held]
+    fill(tmp_path, logger)
+    assert invoke(["archive", "rebuild", "--archive", str(tmp_path)]) == 0
+    logger.blocks[:] = whole if held > 9 else whole[:12]
+    fill(tmp_path, logger)
+    capsys.readouterr()
+    assert invoke(["archive", "check", "--archive", str(tmp_path)]) == 0
+    _, compared, *next_step = capsys.readouterr().out.splitlines()
+    assert compared == says
+    assert (not next_step) == (waits is None)
+    if waits is not None:
+        assert f"not written yet: {waits} of 1 Parquet file" in next_step[0]
+        assert "`fieldlog archive rebuild --changed` writes them" in next_step[0]
+
+
 def test_a_check_that_finds_something_is_one_object(tmp_path: Path, said: Any) -> None:
     fill(tmp_path, paper())
     assert invoke(["archive", "rebuild", "--archive", str(tmp_path)]) == 0

@@ -150,10 +150,16 @@ def _show(output: Output, found: _Found) -> None:
 
 
 def _compared(parquet: Agreement) -> str:
-    files, rows = count(parquet.files, "Parquet file"), count(parquet.rows, "reading")
-    if not parquet.uncompared:
-        return f"{files}, {rows} in them agree"
-    return f"{files}, {rows} in them agree; {parquet.uncompared} cannot be compared, since blocks are damaged"
+    """In words: of a file that lacks what came since nothing is compared."""
+    said: list[str] = []
+    if parquet.rows or not (parquet.behind or parquet.uncompared):
+        said.append(f"{count(parquet.rows, 'reading')} in them agree")
+    if parquet.behind:
+        which = "" if parquet.behind == parquet.files else f"{parquet.behind} "
+        said.append(f"{which}not up to date and not compared")
+    if parquet.uncompared:
+        said.append(f"{parquet.uncompared} cannot be compared, since blocks are damaged")
+    return f"{count(parquet.files, 'Parquet file')}, {'; '.join(said)}"
 
 
 def _not_yet(parquet: Agreement) -> str:
