@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -65,7 +67,7 @@ def test_options_of_the_simulator_become_its_command_line() -> None:
     ("text", "says"),
     [
         ("", "empty"),
-        ("ttyACM0", "names no device"),
+        ("no-such-port", "names no device"),
         ("http://x", "names no device"),
         ("serial:", "names no port"),
         ("usb:xyz", "usb:VID:PID"),
@@ -91,6 +93,22 @@ def test_options_of_the_simulator_become_its_command_line() -> None:
 def test_a_wrong_url_is_told_what_is_right(text: str, says: str) -> None:
     with pytest.raises(UsageError, match=re.escape(says)):
         parse(text)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="ports of POSIX")
+def test_a_port_in_this_folder_is_told_how_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dev1").symlink_to("/dev/tty")
+    (tmp_path / "dev2").write_text("no port")
+    for text, says in (
+        ("dev1", "'dev1' is a port, and no device URL: write ./dev1"),
+        ("dev1?baud=9600", "write ./dev1?baud=9600"),
+        ("dev2", "'dev2' names no device: give a port such as /dev/ttyACM0"),
+        ("tty", "write /dev/tty"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(says)):
+            parse(text)
+    assert parse("./dev1").target == "./dev1"
 
 
 @given(

@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
@@ -109,7 +111,17 @@ def _bare(text: str) -> DeviceUrl:
     """A port without a scheme: a path or a Windows name."""
     if text.startswith(("/", "./", "~", "\\\\")) or re.fullmatch(r"(?i)com\d+(\?.*)?", text):
         return _serial(text, text)
+    meant = next((path for path in (f"./{text}", f"/dev/{text}") if _is_port(path.partition("?")[0])), None)
+    if meant is not None:
+        raise UsageError(f"{text!r} is a port, and no device URL: write {meant}")
     raise UsageError(f"{text!r} names no device: give a port such as /dev/ttyACM0 or COM3, or a URL with {_SCHEMES}")
+
+
+def _is_port(path: str) -> bool:
+    try:
+        return stat.S_ISCHR(Path(path).stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _serial(text: str, rest: str) -> DeviceUrl:
