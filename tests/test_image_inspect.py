@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,6 +166,25 @@ def test_a_file_that_is_no_firmware_and_a_key_that_is_none_are_refused(tmp_path:
     assert (refused.code, "no PEM text" in refused.err) == (2, True)
     ran = inspect(Path(__file__), "--json")
     assert (ran.code, ran.json["error"]["kind"]) == (5, "ImageError")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes and devices of POSIX")
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero", "/dev/null"])
+@pytest.mark.parametrize("command", [("image", "inspect"), ("flash", "--device", "udp:127.0.0.1:9")])
+@pytest.mark.timeout(20)
+def test_what_is_no_file_is_no_firmware_and_is_not_waited_for(
+    name: str, command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inspect: Inspect
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    assert invoke([*command, name]) == 5
+    said = inspect(name)
+    assert (said.code, said.out) == (5, "")
+    assert f"no firmware: {name} is a pipe, a device or a folder. Give a file" in said.err
+    (tmp_path / "image.bin").write_bytes(build_image(b"body", ImageVersion(1, 0, 0, 0)))
+    said = inspect("image.bin", "--key", name)
+    assert (said.code, said.out) == (2, "")
+    assert f"{name}: a pipe, a device or a folder is no key file" in said.err
 
 
 def test_what_a_file_says_never_reaches_the_terminal_as_it_is(tmp_path: Path, inspect: Inspect) -> None:

@@ -68,6 +68,10 @@ class FirmwarePackage:
 
 def load_package(path: Path) -> FirmwarePackage:
     """Read a firmware file; raises ImageError if it is not one, and OSError if it cannot be read."""
+    if path.exists() and not path.is_file():  # a pipe may never give a byte, and a device never end
+        raise ImageError(
+            f"no firmware: {path} is a pipe, a device or a folder. Give a file; copy a pipe's content into one"
+        )
     with path.open("rb") as file:
         data = file.read(_LARGEST_PACKAGE + 1)
     if len(data) > _LARGEST_PACKAGE:

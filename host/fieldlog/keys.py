@@ -14,6 +14,8 @@ _KEYS = re.compile(rb"-----BEGIN [A-Z ]*KEY-----")
 
 def load_key(path: Path) -> PublicKey:
     """The public half of the key in a PEM file; raises UsageError, which names the file, and OSError."""
+    if path.exists() and not path.is_file():  # a pipe may never give a byte, and a device never end
+        raise UsageError(f"{path}: a pipe, a device or a folder is no key file. Save the key in a file first")
     with path.open("rb") as file:
         pem = file.read(_LONGEST)
     if len(_KEYS.findall(pem)) > 1:
