@@ -247,6 +247,40 @@ async def test_what_one_wrong_answer_hides_comes_with_the_next_pull(
     assert held(archive) == set(LOG)
 
 
+def damaged(seq: int, looks: int) -> Callable[[str, dict[str, Any]], None]:
+    """Of this block a bit comes wrong at so many looks."""
+    left = [seq] * looks
+    middle = LOG[seq][20:60]
+
+    def lie(asked: str, answer: dict[str, Any]) -> None:
+        if asked == "blocks" and left and middle in answer["d"]:
+            left.pop()
+            answer["d"] = answer["d"].replace(middle, middle[:30] + bytes([middle[30] ^ 4]) + middle[31:])
+
+    return lie
+
+
+@pytest.mark.parametrize("looks", [1, 3, 4])
+async def test_a_block_that_the_line_spoils_at_each_look_is_looked_at_once_more_at_the_end(
+    looks: int, archive: Archive
+) -> None:
+    with pty_peer(raw=True) as port:
+        device = Logger(port)
+        device.lies = damaged(20, looks)
+        result = await read_out(port, archive, raw=True)
+        assert held(archive) == set(LOG)
+        assert (result.lost, result.blocks) == ([range(HOLE, HOLE + 1)], len(LOG))
+
+
+async def test_a_block_that_stays_damaged_is_left_for_the_next_pull(archive: Archive) -> None:
+    with pty_peer(raw=True) as port:
+        device = Logger(port)
+        device.lies = damaged(20, 100)
+        result = await read_out(port, archive, raw=True)
+        assert held(archive) == {*LOG} - {20}
+        assert result.unsent == [range(HOLE, HOLE + 1), range(20, 21)]
+
+
 @pytest.mark.parametrize("first_held", [25, 2**31])
 async def test_one_wrong_account_of_what_the_ring_overwrote_costs_nothing(
     port: PtyPeer, device: Logger, archive: Archive, first_held: int

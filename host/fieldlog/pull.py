@@ -209,11 +209,11 @@ async def _fetch(device: Device, log: Log, result: PullResult, progress: Progres
     if absent:
         await require_same(device, info)
         told = await _first_held(device, info)
-        if (
-            first_held > told
-        ):  # no ring goes back: one of the answers was garbled, and made the reading leave out blocks
+        # no ring goes back: one of the answers was garbled, and made the reading leave out blocks; and where nothing
+        # keeps out what the line spoils, it may have spoiled the same block at each look
+        if first_held > told or not device.client.checked:
             await _read(device, log, result, difference(absent, [range(told)]), progress)
-            absent, first_held = _absent(log, info, wanted), told
+            absent, first_held = _absent(log, info, wanted), min(first_held, told)
         _note_lost(log, result, absent, first_held)
     still_open = [range(seq, seq + 1) for seq in info.open_seqs]
     result.lost += log.add_gaps(difference([range(info.first_seq)], still_open), OVERWRITTEN)
