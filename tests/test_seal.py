@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import binascii
+from typing import Any
 
 import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldlog_protocol.commands import Op, image
+from fieldlog_protocol.commands import TABLE, Command, Op, image
 from fieldlog_protocol.errors import ProtocolError
 from fieldlog_protocol.framing import RawFraming
 from fieldlog_protocol.seal import SEAL_SIZE, is_damaged, sealed
@@ -36,11 +37,30 @@ def test_who_does_not_know_it_reads_the_request_as_ever() -> None:
     assert list(cbor2.loads(found.payload)) == ["crc", "off", "data"]
 
 
-@given(at=st.integers(0, 8 * len(SEALED) - 1))
-def test_every_bit_that_flips_is_noticed_or_takes_the_key_away(at: int) -> None:
+BITS_OF_KEY = range(8 * 9, 8 * 14)
+VALUES: tuple[object, ...] = (0, 23, 255, 1 << 15, "x", b"x", [1], {}, True)
+OTHER_BITS = [at for at in range(8 * len(SEALED)) if at not in BITS_OF_KEY]
+
+
+@given(
+    in_key=st.sets(st.sampled_from(BITS_OF_KEY), max_size=1),
+    elsewhere=st.sets(st.sampled_from(OTHER_BITS), max_size=3),
+)
+def test_bits_that_flip_are_noticed_those_of_the_key_too(in_key: set[int], elsewhere: set[int]) -> None:
+    """Else one that takes the key away would let all others pass."""
     damaged = bytearray(SEALED)
-    damaged[at // 8] ^= 1 << at % 8
-    assert is_damaged(bytes(damaged)) != (9 <= at // 8 < 14)
+    for at in in_key | elsewhere:
+        damaged[at // 8] ^= 1 << at % 8
+    assert is_damaged(bytes(damaged)) == bool(in_key | elsewhere)
+
+
+@pytest.mark.parametrize("command", TABLE, ids=lambda command: command.name)
+def test_no_request_is_taken_for_one_whose_key_was_damaged(command: Command[Any, Any]) -> None:
+    """As others send it, with any key in front."""
+    for name in command.request.__struct_encode_fields__:
+        for value in VALUES:
+            body = cbor2.dumps({name: value, "x": bytes(20)})
+            assert not is_damaged(Packet(command.op, 1, command.group, command.id, 1, body).encode())
 
 
 @pytest.mark.parametrize("message", [b"", PLAIN[:8], PLAIN, PLAIN[:8] + b"\xbf\xff", PLAIN[:8] + b"\xb7", SEALED[:17]])
