@@ -13,7 +13,9 @@ from fieldlog.client import Client
 from fieldlog.device import Device
 from fieldlog.flash import FlashOptions, Outcome
 from fieldlog.image_upload import send_image
-from fieldlog_protocol.wire import Packet
+from fieldlog.steady_link import recognisable
+from fieldlog_protocol.commands import Group, image, logger
+from fieldlog_protocol.wire import Packet, decode_map, encode_body
 from fieldlog_sim.faults import Faults
 from fieldlog_sim.port import Buffers
 from flash_bench import FlashBench, firmware, install, runs
@@ -109,3 +111,59 @@ def test_where_messages_are_damaged_no_damage_reaches_the_slot(seed: int) -> Non
     """One at a time and without check values, three of these uploads end with another image than was sent."""
     sent = send(_image, ROOMY, replace(LINE, faults=Faults(seed=seed, loss=0.02, corrupt=0.04)))
     assert sent.repeated
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_where_messages_are_damaged_a_file_comes_whole(seed: int) -> None:
+    """No write is repeated by the session, so what a damaged reply said must be asked for again."""
+    send(_file, ROOMY, replace(LINE, faults=Faults(seed=seed, loss=0.02, corrupt=0.04)))
+
+
+def test_a_logger_whose_buffers_are_too_small_to_say_so_takes_files_all_the_same() -> None:
+    assert send(_file, replace(ROOMY, size=104)).repeated == 0
+
+
+@pytest.mark.parametrize("size", [101, 102, 110, 111])
+def test_an_image_is_good_whether_or_not_there_is_room_for_its_hash(size: int) -> None:
+    """The check value in the first piece may take the room."""
+
+    def saying_so(bench: FlashBench) -> None:
+        said = FlashBench().ask_raw(*logger.INFO.key, encode_body(logger.InfoRequest()))
+        answering(bench, lambda packet: said if packet.group == Group.LOGGER else None)
+
+    send(_image, replace(ROOMY, size=size), watch=saying_so)
+
+
+def test_firmware_that_no_longer_takes_them_is_asked_one_by_one() -> None:
+    """A device may start its former firmware while an image is sent to it, and the link outlasts that."""
+    pieces: list[tuple[int | None, bool]] = []
+
+    def restarting(bench: FlashBench) -> None:
+        def note(packet: Packet) -> None:
+            if (packet.op, packet.group, packet.id) == image.UPLOAD.key:
+                asked = decode_map(packet.payload)
+                pieces.append((asked.get("off"), "crc" in asked))
+                if len(pieces) == 6:
+                    bench.device.config = replace(bench.device.config, buffers=ALONE)
+                    bench.power_cycle()
+
+        answering(bench, note)
+
+    async def known(device: Device) -> object:
+        return await send_image(device, IMAGE, known=await recognisable(device))
+
+    send(known, ROOMY, watch=restarting)
+    again = [number for number, (offset, _) in enumerate(pieces) if offset == 0][-1]
+    assert again > 5
+    assert all(sealed for _, sealed in pieces[:again])
+    assert not any(sealed for _, sealed in pieces[again:])
+
+
+def answering(bench: FlashBench, answer: Callable[[Packet], bytes | None]) -> None:
+    """Answer in the place of the device, where `answer` has one."""
+    handle = bench.device.handle
+
+    def instead(packet: Packet, arrived: float, now: float) -> bytes | None:
+        return answer(packet) or handle(packet, arrived, now)
+
+    bench.device.handle = instead  # type: ignore[method-assign]

@@ -197,7 +197,8 @@ class Device:
             self._has_logger = False
             raise NoLogger(self.name) from error
         self._has_logger = True
-        self.client.back_to_back |= bool((answer.caps or 0) & logger.Capability.BACK_TO_BACK)
+        if answer.caps is not None:  # else it is another part of what a logger says of itself
+            self.client.back_to_back = bool(answer.caps & logger.Capability.BACK_TO_BACK)
         return answer
 
     async def identify(self, seconds: int | None = None) -> None:

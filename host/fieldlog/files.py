@@ -15,7 +15,7 @@ from fieldlog.client import Client, Reply
 from fieldlog.device import Device
 from fieldlog.download import Beginning, look, read, read_on, read_piece
 from fieldlog.partial import Partial
-from fieldlog.transfer import Lost, OnProgress, ignore_progress, upload
+from fieldlog.transfer import Lost, OnProgress, ignore_progress, see_how_requests_follow, upload
 from fieldlog.whole_file import check_target
 from fieldlog_protocol.commands import Empty, Group, fs
 from fieldlog_protocol.error_texts import Rc
@@ -189,8 +189,7 @@ async def store(device: Device, data: bytes, name: str, *, progress: OnProgress 
     """Write a file on the device, anew if it exists, and check it by the device's hash."""
     if not data:
         raise UsageError("the file is empty, and SMP cannot create empty files. Nothing was sent")
-    if device.client.one_at_a_time:
-        await device.has_logger()  # loggers say how requests may follow each other
+    await see_how_requests_follow(device)
     try:
         await upload(device.client, _FileTarget(device.client, name, data), len(data), f"writing {name}", progress)
     except LinkError as error:
@@ -235,20 +234,29 @@ class _FileTarget:
         return self.client.start(fs.WRITE, fs.FileWriteRequest(name=self.name, off=offset, data=piece, len=total))
 
     async def wanted(self, reply: Reply[fs.FileWriteResponse]) -> int:
+        """The session does not repeat what was damaged on a line without check values: here it counts as lost."""
         try:
-            return self._within((await reply).off)
+            return self._within(await self._named(reply))
+        except ProtocolError as error:
+            if self.client.checked:
+                raise
+            raise Lost("the reply was damaged on the line") from error
+
+    async def _named(self, reply: Reply[fs.FileWriteResponse]) -> int:
+        try:
+            return (await reply).off
         except RefusedError as error:
             length = error.details.get("len")
             if (error.group, error.code) == (Group.FS, fs.OFFSET_NOT_VALID) and isinstance(length, int):
-                return self._within(length)
+                return length
             if error.group is None and error.code == Rc.NO_MEMORY:
                 raise Lost("the device had no buffer for it") from error
+            if error.group is None and error.code == Rc.INVALID and not self.client.checked:
+                raise Lost("the request was damaged on the line") from error
             raise
 
     def _within(self, offset: int) -> int:
         if not 0 <= offset <= len(self.data):
-            if not self.client.checked:
-                raise Lost("the reply was damaged on the line")
             raise ProtocolError(
                 f"the device says that {self.name} has {offset} bytes by now, of {len(self.data)} to be sent. "
                 "Its content is not to be trusted: store it again"

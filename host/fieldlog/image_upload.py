@@ -8,17 +8,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from fieldlog.client import Reply
 from fieldlog.device import Device
 from fieldlog.steady_link import Known, SteadyLink, say_nothing
-from fieldlog.transfer import Lost, OnProgress, ignore_progress, room, upload
+from fieldlog.transfer import Lost, OnProgress, ignore_progress, room, see_how_requests_follow, upload
 from fieldlog_protocol.commands import Empty, os
 from fieldlog_protocol.commands import image as commands
-from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, RequestTimeout, VerificationError
+from fieldlog_protocol.errors import LinkError, ProtocolError, RequestTimeout, VerificationError
 from fieldlog_protocol.session_events import THROUGH_S
 
 _FIRST_CHUNK_S = 40.0
@@ -78,7 +77,7 @@ async def send_image(
                     f"{device.name} answers, but not to the upload any more, at byte {furthest} of {len(data)}. Restart the "
                     "device, then repeat the command"
                 ) from error
-    if target.match is False and target.named:
+    if target.match is False and target.was_named:
         raise VerificationError(
             "the device says that what it received differs from the image file. It still runs what it ran; "
             "erase the slot with `fieldlog image erase` and flash again"
@@ -96,6 +95,7 @@ class _ImageTarget:
     sha: bytes | None
     tell: Callable[[str], None]
     match: bool | None = None
+    was_named: bool = False
     furthest: int = 0
     sent: int = 0
     _reached: int = 0
@@ -106,9 +106,8 @@ class _ImageTarget:
     async def begin(self) -> None:
         """The first piece itself begins an upload; who wants it, at first or again, may be another device by now."""
         await self.link.check()
-        if self.sha is not None and self.link.device.client.one_at_a_time:
-            with suppress(RefusedError, ProtocolError):
-                await self.link.device.has_logger()  # loggers say how requests may follow each other
+        if self.sha is not None:
+            await see_how_requests_follow(self.link.device)
 
     @property
     def named(self) -> bool:
@@ -191,7 +190,8 @@ class _ImageTarget:
     def _request(self, offset: int, piece: bytes) -> commands.ImageUploadRequest:
         if offset:
             return commands.ImageUploadRequest(off=offset, data=piece)
-        return self._first(piece, self.sha if self.named else None)
+        self.was_named = self.named
+        return self._first(piece, self.sha if self.was_named else None)
 
     def _first(self, piece: bytes, sha: bytes | None) -> commands.ImageUploadRequest:
         return commands.ImageUploadRequest(image=self.number or None, len=len(self.data), off=0, sha=sha, data=piece)
