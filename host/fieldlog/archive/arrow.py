@@ -98,7 +98,7 @@ class Layout:
             _array(series.utc_us, _TIME, series.utc_us == UNKNOWN_TIME),
             *(values.get(i, pa.nulls(n, _TYPES[column.kind])) for i, column in enumerate(self.columns.all)),
             _array(series.error_us, pa.int64(), series.error_us == UNBOUNDED),
-            _named(_array(series.quality.astype(np.int8), pa.int8()), _QUALITIES),
+            _named(_array(series.quality.view(np.int8), pa.int8()), _QUALITIES),
             _array(series.starts, pa.bool_()),
             _array(series.boot_id, pa.uint16()),
             _array(series.tick, pa.int64()),
@@ -122,7 +122,7 @@ def _repeated(values: tuple[str, ...], value: str, n: int) -> Array:
 
 
 def _field(column: Column) -> Any:
-    return pa.field(column.name, _TYPES[column.kind], metadata={"unit": column.unit})
+    return pa.field(column.name, _TYPES[column.kind], nullable=column.optional, metadata={"unit": column.unit})
 
 
 def _array(values: npt.NDArray[Any], type: Any, missing: npt.NDArray[np.bool_] | None = None) -> Array:
@@ -145,7 +145,7 @@ def _named(indices: Array, names: Sequence[str]) -> Array:
 
 
 def _values(column: Column, channel: Channel, raw: npt.NDArray[Any]) -> Array:
-    missing = _missing(channel, raw)
+    missing = _missing(channel, raw) if column.optional else None
     if column.kind is Kind.TEXT:
         return _texts(channel, raw, missing)
     if column.kind is Kind.BOOL:
@@ -167,12 +167,12 @@ def _missing(channel: Channel, raw: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 def _whole(channel: Channel, raw: npt.NDArray[Any], kind: Kind) -> npt.NDArray[Any]:
     dtype = np.int32 if kind is Kind.INT32 else np.int64
     if (channel.multiplier, channel.offset, channel.exponent) == (1, 0, 0):
-        return raw.astype(dtype)
+        return raw.astype(dtype, copy=False)
     scaled: npt.NDArray[Any] = (raw.astype(np.int64) * channel.multiplier + channel.offset) * 10**channel.exponent
     return scaled.astype(dtype)
 
 
-def _texts(channel: Channel, raw: npt.NDArray[Any], missing: npt.NDArray[np.bool_]) -> Array:
+def _texts(channel: Channel, raw: npt.NDArray[Any], missing: npt.NDArray[np.bool_] | None) -> Array:
     """The names of an enum's values, and the number where one has no name."""
     names = [*channel.choices, *map(str, range(len(channel.choices), 256))]
     return _named(_array(raw.astype(np.int32), pa.int32(), missing), names).cast(pa.string())
@@ -249,7 +249,7 @@ def file_options(columns: Columns) -> dict[str, Any]:
     """
     encodings = dict(_TIMES)
     dictionaries = ["quality"]
-    thorough, dense = ["boot", "log"], list[str]()
+    thorough, dense = list[str](), list[str]()
     for column in columns.all:
         if column.kind is Kind.TEXT or (column.kind is Kind.FLOAT and not column.binary):
             dictionaries.append(column.name)
@@ -261,7 +261,8 @@ def file_options(columns: Columns) -> dict[str, Any]:
     return {
         "compression": dict.fromkeys((*dictionaries, *encodings), "snappy")
         | dict.fromkeys(thorough, "zstd")
-        | dict.fromkeys(dense, "none"),
+        | dict.fromkeys(dense, "none")
+        | dict.fromkeys(_ALIKE, "lz4"),
         "compression_level": dict.fromkeys(thorough, 1),
         "write_statistics": ["time"],  # what readers skip row groups and pages by
         "use_dictionary": dictionaries,
@@ -272,7 +273,8 @@ def file_options(columns: Columns) -> dict[str, Any]:
 
 
 _VALUES_AT_ONCE = 1 << 14  # of a column are handed to its encoder; pyarrow's own 1024 take a twentieth more time
-_TIMES = {"time": _DELTA, "error_us": _DELTA, "tick": _DELTA, "boot": _PLAIN, "log": _PLAIN, "starts": _RUNS}
+_TIMES = {"time": _DELTA, "error_us": _DELTA, "tick": _DELTA, "boot": _PLAIN, "log": _PLAIN, "starts": _PLAIN}
+_ALIKE = ("boot", "log")  # hardly ever change: lz4 makes as good as nothing of them, in the shortest time
 _ENCODINGS = {Kind.INT32: _DELTA, Kind.INT64: _DELTA, Kind.FLOAT: _SPLIT, Kind.BOOL: _RUNS}
 
 

@@ -46,12 +46,14 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`binary`: the values are multiples of a power of two, so that many of their bits are zero."""
+    """`binary`: the values are multiples of a power of two, so that many of their bits are zero. `optional`: one may be
+    missing, of some channel or since a stream has no such channel."""
 
     name: str
     unit: str
     kind: Kind
     binary: bool
+    optional: bool
 
 
 class _Key(NamedTuple):
@@ -68,13 +70,14 @@ class Columns:
 
     def __init__(self, streams: Iterable[Stream], wanted: Collection[str] | None = None) -> None:
         found: dict[_Key, list[Channel]] = {}
-        for stream in streams:
+        described = list(streams)
+        for stream in described:
             for key, channel in zip(_keys(stream.channels), stream.channels, strict=True):
                 found.setdefault(key, []).append(channel)
         named = dict(zip(found, _names(found), strict=True))
         chosen = {key: channels for key, channels in found.items() if wanted is None or key.name in wanted}
         self._places = {key: place for place, key in enumerate(chosen)}
-        self.all = tuple(_column(named[key], key.unit, channels) for key, channels in chosen.items())
+        self.all = tuple(_column(named[key], key.unit, channels, len(described)) for key, channels in chosen.items())
 
     def places(self, stream: Stream, channels: Collection[Channel]) -> list[int]:
         """The number of the column of each of `channels`, which are some of the stream's."""
@@ -127,8 +130,12 @@ def _names(keys: Iterable[_Key]) -> list[str]:
     return names
 
 
-def _column(name: str, unit: str, channels: Sequence[Channel]) -> Column:
-    return Column(name, unit, max(map(_kind, channels)), all(map(_is_binary, channels)))
+def _column(name: str, unit: str, channels: Sequence[Channel], streams: int) -> Column:
+    """A stream has no column twice."""
+    optional = len(channels) < streams or any(
+        channel.type.is_float or channel.missing is not None for channel in channels
+    )
+    return Column(name, unit, max(map(_kind, channels)), all(map(_is_binary, channels)), optional)
 
 
 def _is_binary(channel: Channel) -> bool:
