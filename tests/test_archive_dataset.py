@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -29,6 +30,8 @@ from fieldlog.archive.dataset import Update, files_in, folder_of, manifest_of, u
 from fieldlog.archive.file_writer import file_hash
 from fieldlog.clock_sync import Sync
 from fieldlog_protocol.blocks.block import TICK_HZ, Block, build_block, parse_block
+from fieldlog_protocol.blocks.events import SessionStart
+from fieldlog_protocol.blocks.metadata import encode_metadata, metadata_events
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
 
 SYNCS = [Sync(1, 0, NEW_YEAR_US, 0), Sync(1, 1000 * HOUR, NEW_YEAR_US + 1000 * 3_600_000_000, 0)]
@@ -134,6 +137,49 @@ def test_a_value_has_exactly_its_decimals(filled: Archive) -> None:
     column = pl.read_parquet(folder(filled)).filter(pl.col("session") == 2)["temperature"]
     _, raw, _ = climate(50, start_s=5000)
     assert [repr(value) for value in column] == [repr(int(value) / 100) for value in raw]
+
+
+def test_a_column_may_be_null_where_a_value_can_be_missing_or_a_stream_has_no_such_channel(archive: Archive) -> None:
+    channels = Channel("level", "m", ChannelType.I16), Channel("flow", "l/s", ChannelType.F32)
+    plain = Stream(2, "plain", 1_000_000, channels)
+    logger = PaperLogger(streams=(plain, CLIMATE))
+    logger.schema()
+    logger.data(plain, np.arange(100) * TICK_HZ, range(100), range(100))
+    log = archive.log(UID, LOG_ID)
+    log.add_blocks(logger.blocks)
+    update_dataset(archive)
+    (name,) = files_in(folder(archive))
+    schema = pq.read_schema(folder(archive) / name)
+    assert [schema.field(column).nullable for column in ("time", "level", "flow", "tick")] == [True, False, True, False]
+    logger.data(CLIMATE, *climate(100, start_s=100))
+    log.add_blocks(logger.blocks)
+    update_dataset(archive)
+    fields = [pq.read_schema(folder(archive) / name).field("level") for name in files_in(folder(archive))]
+    assert [field.nullable for field in fields] == [True, True]
+    assert pl.read_parquet(folder(archive) / "**/*.parquet")["level"].null_count() == 100
+    assert compare(archive) == agreement.Agreement(files=2, rows=200)
+
+
+def test_files_tell_the_same_of_a_session_as_the_log_does(archive: Archive) -> None:
+    logger = PaperLogger()
+    logger.schema()
+    for session, label in ((1, "attic"), (2, ""), (3, "told by the device"), (4, "")):
+        logger.session = session
+        if label:
+            logger.events((5, SessionStart(session, label)))
+        if session != 2:
+            for event in metadata_events(encode_metadata({"site": f"wall {session}"}), 200):
+                logger.events((5, event))
+        logger.data(CLIMATE, *climate(60, start_s=1000 * session))
+    log = archive.log(UID, LOG_ID)
+    log.add_blocks(logger.blocks)
+    log.add_sessions([Session(3, "roof", 1, 0, None, 0, None, 7, "")])
+    update_dataset(archive)
+    schemas = [pq.read_schema(folder(archive) / name) for name in files_in(folder(archive))]
+    found = [json.loads(schema.metadata[b"fieldlog"]) for schema in schemas]
+    told = [(one["session"], one["session_label"], one["metadata"]) for one in found]
+    assert told == [(session.id, session.label, session.metadata) for session in log.sessions()]
+    assert [label for _, label, _ in told] == ["attic", "", "roof", ""]
 
 
 def test_the_schema_tells_units_and_where_the_readings_come_from(archive: Archive) -> None:
@@ -563,6 +609,18 @@ def test_a_flipped_bit_anywhere_in_a_file_is_found(filled: Archive) -> None:
         assert [text for text in wrong(filled) if "is damaged" in text], f"byte {at}"
     path.write_bytes(whole)
     assert wrong(filled) == []
+
+
+def test_a_hash_that_an_older_version_noted_tells_damage_as_well(filled: Archive) -> None:
+    name = files_in(folder(filled))[0]
+    path = folder(filled) / name
+    whole = path.read_bytes()
+    noted = hashlib.blake2b(whole, digest_size=16).digest()
+    with manifest.hold(manifest_of(filled.path)) as held:
+        held.put(name, held.entries[name]._replace(hash=noted))
+    assert wrong(filled) == []
+    path.write_bytes(whole[:100] + bytes([whole[100] ^ 4]) + whole[101:])
+    assert [text for text in wrong(filled) if "is damaged" in text]
 
 
 def test_other_readings_under_a_manifest_that_believes_them_are_found(filled: Archive) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from fieldlog.archive.arrow import Batch, Layout
+    from fieldlog.archive.arrow import Layout
     from fieldlog.archive.plan import Plan
     from fieldlog.archive.readings import Decoded, Readings
     from fieldlog.archive.series import Series
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Part of every file's origin: a program that derives differently writes all of them anew."""
 _MOST_PROBLEMS = 5
-_DECODING = 1  # threads, beside the one that writes, and takes almost as long
+_TURN_S = 1e-3
+_DECODING = 1  # threads, beside the one that writes, and takes almost as long; a second one was no faster
 OnRows = Callable[[int, int], None]
 
 
@@ -66,11 +68,20 @@ class Part:
     """One file as the archive would have it now."""
 
     name: str
-    origin: bytes
     readings: Readings
     plans: list[Plan]
     columns: Columns
     told: str
+
+    @cached_property
+    def origin(self) -> bytes:
+        """A hash of what it shows. Made when it is asked for: meanwhile blocks can be decoded."""
+        found = hashlib.blake2b(repr((self.told, self.columns.all)).encode(), digest_size=16)
+        for plan in self.plans:
+            with in_words(self.readings.path):
+                crcs = plan.source.checks(plan.rows)
+            found.update(_trace(plan, crcs))
+        return found.digest()
 
     @property
     def frames(self) -> int:
@@ -115,10 +126,10 @@ def update_dataset(archive: Archive, *, everything: bool = False, progress: OnRo
     folder = folder_of(archive.path)
     with _in_words(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with hold(manifest_of(archive.path)) as manifest, _aside(folder) as aside:
+    with hold(manifest_of(archive.path)) as manifest, _aside(folder) as aside, _in_short_turns():
         manifest.stamp(None)
         stamp, frames = archive.stamp(), _frames(archive)
-        done = _Updater(folder, aside, manifest, progress).run(parts(archive), frames, everything=everything)
+        done = _Updater(folder, aside, manifest, progress, frames).run(parts(archive), everything=everything)
         if sum(entry.rows for entry in manifest.entries.values()) == frames:
             manifest.stamp(stamp)  # else some blocks cannot be shown, or more came in the meantime
         return done
@@ -184,17 +195,13 @@ def _part(path: Path, source: Source, selection: Selection, columns: Columns, ab
     readings = Readings(path, [source], selection)
     with in_words(path):
         plans = list(readings.plans())
-        checks = [source.checks(plan.rows) for plan in plans]
     if not plans:
         return None
     described = list(dict.fromkeys(plan.stream for plan in plans))
     told = msgspec.json.encode({**about, "streams": described}).decode()
-    origin = hashlib.blake2b(repr((told, columns.all)).encode(), digest_size=16)
-    for plan, crcs in zip(plans, checks, strict=True):
-        origin.update(_trace(plan, crcs))
     info = source.info
     name = file_name(info.uid, info.log_id, plans[0].session, described[0], selection.seqs)
-    return Part(name, origin.digest(), readings, plans, columns, told)
+    return Part(name, readings, plans, columns, told)
 
 
 def _trace(plan: Plan, crcs: npt.NDArray[np.int64]) -> bytes:
@@ -230,17 +237,18 @@ def _times_inside(plan: Plan) -> list[Times]:
 class _Updater:
     """One update under way: files are planned here, decoded ahead, and written by a thread of their own."""
 
-    def __init__(self, folder: Path, aside: Path, manifest: Manifest, progress: OnRows | None) -> None:
+    def __init__(self, folder: Path, aside: Path, manifest: Manifest, progress: OnRows | None, frames: int) -> None:
         self._folder = folder
         self._aside = aside
         self._manifest = manifest
         self._progress = progress
         self._names: set[str] = set()
-        self._frames = 0
+        self._frames = frames
+        self._seen = 0
         self._done = Update()
 
-    def run(self, wanted: Iterator[Part], total: int, *, everything: bool) -> Update:
-        stale = (part for part in self._seen(wanted, total) if everything or not self._is_current(part))
+    def run(self, wanted: Iterator[Part], *, everything: bool) -> Update:
+        stale = self._stale(wanted, everything=everything)
         with _in_words(self._folder), FileWriter(self._folder, self._aside) as writer:
             self._write(stale, writer)
         self._done = replace(self._done, kept=len(self._names) - self._done.written)
@@ -248,13 +256,18 @@ class _Updater:
             self._remove_all_but(self._names)
         return replace(self._done, problems=_few(self._done.problems))
 
-    def _seen(self, wanted: Iterator[Part], total: int) -> Iterator[Part]:
+    def _stale(self, wanted: Iterator[Part], *, everything: bool) -> Iterator[Part]:
         for part in wanted:
             self._names.add(part.name)
-            yield part
-            self._frames += part.frames
-            if self._progress is not None:
-                self._progress(self._frames, total)
+            if everything or not self._is_current(part):
+                yield part
+            else:
+                self._tell(part)
+
+    def _tell(self, part: Part) -> None:
+        self._seen += part.frames
+        if self._progress is not None:
+            self._progress(self._seen, self._frames)
 
     def _is_current(self, part: Part) -> bool:
         entry = self._manifest.entries.get(part.name)
@@ -266,13 +279,15 @@ class _Updater:
         """All files in one flow: while one is written to its end, blocks of the next are decoded."""
         before: tuple[Part, Packer, Future[Entry]] | None = None
         for part, found in groupby(ahead(_jobs(stale), _DECODING), key=itemgetter(0)):
-            file, packer = writer.file(part.name, part.origin, part.layout), Packer()
-            for series, made in part.readings.settled_with((decoded, made) for _, decoded, made in found):
-                file.add(_settled(part, series, made))
+            file, packer = writer.file(part.name, part.layout), Packer()
+            for series in part.readings.settled(decoded for _, decoded in found):
+                file.add(part.layout.batch(series))
                 packer.add(group_head(series.utc_us), outline(series))
+            ended = part, packer, file.end(part.origin)
+            self._tell(part)
             if before is not None:
                 self._written(*before)
-            before = part, packer, file.end()
+            before = ended
         if before is not None:
             self._written(*before)
 
@@ -291,34 +306,20 @@ class _Updater:
         self._done = replace(self._done, removed=len(strays))
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A batch as it is to be written. `anew`: what was taken for granted of its first reading, see `Readings.settled`."""
-
-    batch: Batch
-    anew: bool
-
-
-def _jobs(parts: Iterable[Part]) -> Iterator[Callable[[], tuple[Part, Decoded, _Prepared | None]]]:
-    for part in parts:
-        for job in part.readings.jobs(part.plans):
-            yield partial(_done, part, job)
+def _jobs(parts: Iterator[Part]) -> Iterator[Callable[[], tuple[Part, Decoded]]]:
+    """While the first blocks of a file are decoded its origin is made and the next file planned, so that none waits for it."""
+    part = next(parts, None)
+    while part is not None:
+        jobs = part.readings.jobs(part.plans)
+        yield from (partial(_done, part, job) for job in islice(jobs, _DECODING + 1))
+        _ = part.origin
+        following = next(parts, None)
+        yield from (partial(_done, part, job) for job in jobs)
+        part = following
 
 
-def _done(part: Part, job: Callable[[], Decoded]) -> tuple[Part, Decoded, _Prepared | None]:
-    decoded = job()
-    series = decoded.series
-    return part, decoded, None if series is None or not len(series) else _prepared(part, series)
-
-
-def _prepared(part: Part, series: Series) -> _Prepared:
-    return _Prepared(part.layout.batch(series), bool(series.starts[0]))
-
-
-def _settled(part: Part, series: Series, made: _Prepared | None) -> Batch:
-    """What was prepared before the batch in front was known, or else the same anew."""
-    found = made if made is not None and made.anew == series.starts[0] else _prepared(part, series)
-    return found.batch
+def _done(part: Part, job: Callable[[], Decoded]) -> tuple[Part, Decoded]:
+    return part, job()
 
 
 def _few(problems: tuple[str, ...]) -> tuple[str, ...]:
@@ -351,6 +352,17 @@ def _aside(folder: Path) -> Generator[Path]:
         yield aside
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _in_short_turns() -> Generator[None]:
+    """Threads that want the interpreter get it sooner: what waits here are numpy's and pyarrow's calls, which soon let go."""
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual_s)
 
 
 @contextmanager

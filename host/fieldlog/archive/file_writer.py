@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from fieldlog.archive.arrow import Batch, Layout, ParquetWriter
 
 _MOST_WAITING = 1
+_HASH_BYTES = 4
+_FORMER_HASH_BYTES = 16
+_PIECE = 1 << 18
 
 
 class _Threads(NamedTuple):
@@ -50,11 +54,11 @@ class FileWriter:
         if self._file is not None:
             self._file.give_up()
 
-    def file(self, name: str, origin: bytes, layout: Layout) -> _File:
+    def file(self, name: str, layout: Layout) -> _File:
         """The next file, when the one before was ended."""
         self._files += 1
         aside = self._aside / f"{self._files}.parquet"
-        self._file = _File(aside, self._folder / name, origin, layout, self._threads)
+        self._file = _File(aside, self._folder / name, layout, self._threads)
         return self._file
 
 
@@ -65,13 +69,11 @@ class _File:
         self,
         aside: Path,
         target: Path,
-        origin: bytes,
         layout: Layout,
         threads: _Threads,
     ) -> None:
         self._aside = aside
         self._target = target
-        self._origin = origin
         self._layout = layout
         self._threads = threads
         self._waiting: deque[Future[None]] = deque()
@@ -83,10 +85,10 @@ class _File:
         while len(self._waiting) > _MOST_WAITING:
             self._waiting.popleft().result()
 
-    def end(self) -> Future[Entry]:
-        """What the manifest is to say of the file, as soon as the file bears its name."""
+    def end(self, origin: bytes) -> Future[Entry]:
+        """What the manifest is to say of a file with this origin, as soon as it bears its name."""
         self._waiting.append(self._threads.writing.submit(self._close))
-        return self._threads.ending.submit(self._put, list(self._waiting))
+        return self._threads.ending.submit(self._put, origin, list(self._waiting))
 
     def give_up(self) -> None:
         with suppress(OSError):
@@ -103,20 +105,26 @@ class _File:
         if self._parquet is not None:
             self._parquet.close()
 
-    def _put(self, before: list[Future[None]]) -> Entry:
+    def _put(self, origin: bytes, before: list[Future[None]]) -> Entry:
         for written in before:
             written.result()
         if self._parquet is None:
             self._target.unlink(missing_ok=True)
-            return Entry(self._origin, 0, 0, b"")
+            return Entry(origin, 0, 0, b"")
         with self._aside.open("rb+") as file:
             os.fsync(file.fileno())
         hashed, size = file_hash(self._aside), self._aside.stat().st_size
         self._target.parent.mkdir(parents=True, exist_ok=True)
         self._aside.replace(self._target)
-        return Entry(self._origin, self._parquet.rows, size, hashed)
+        return Entry(origin, self._parquet.rows, size, hashed)
 
 
-def file_hash(path: Path) -> bytes:
+def file_hash(path: Path, length: int = _HASH_BYTES) -> bytes:
+    """A CRC-32, as blocks have one, which takes a fifth of the time; or the BLAKE2b that older versions noted."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+        if length == _FORMER_HASH_BYTES:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_FORMER_HASH_BYTES)).digest()
+        crc = 0
+        while piece := file.read(_PIECE):
+            crc = zlib.crc32(piece, crc)
+    return crc.to_bytes(_HASH_BYTES, "little")

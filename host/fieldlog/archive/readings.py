@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,6 @@ from fieldlog_protocol.errors import BlockError, UsageError
 if TYPE_CHECKING:
     from fieldlog.archive.arrow import Layout
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
@@ -48,7 +46,7 @@ class Readings:
     """A selection of readings. Iterate for whole series; `batches` for pieces of them in bounded memory; both at will."""
 
     def __init__(self, path: Path, sources: Sequence[Source], selection: Selection) -> None:
-        self._path = path
+        self.path = path
         self.selection = selection
         self.sources = sources
         self._planner = Planner(path, sources, selection)
@@ -87,26 +85,22 @@ class Readings:
     def jobs(self, plans: Iterable[Plan]) -> Iterator[Callable[[], Decoded]]:
         """For each plan the decoding of its blocks, which are fetched now; any thread may do it."""
         for plan in plans:
-            with in_words(self._path):
+            with in_words(self.path):
                 data = plan.source.data(plan.rows)
             yield partial(self._decode, plan, data)
 
     def settled(self, decoded: Iterable[Decoded]) -> Iterator[Series]:
         """The series of what was decoded, which is all of the selection, in order; none is empty."""
-        return (series for series, _ in self.settled_with((found, None) for found in decoded))
-
-    def settled_with(self, decoded: Iterable[tuple[Decoded, T]]) -> Iterator[tuple[Series, T]]:
-        """The same, each with what came with it."""
         self._unreadable.clear()
         last: Decoded | None = None
-        for found, other in decoded:
+        for found in decoded:
             plan, series = found.plan, found.series
             self._unreadable |= {(plan.source.info.name, seq): text for seq, text in found.unreadable.items()}
             if series is not None and last is not None and plan.follows(last.plan) and last.ended_unread:
                 series.starts[:1] = True
             last = found
             if series is not None and len(series):
-                yield series, other
+                yield series
 
     def record_batches(self) -> Any:
         """A pyarrow.RecordBatchReader: batch after batch in bounded memory, each decoded when it is asked for."""

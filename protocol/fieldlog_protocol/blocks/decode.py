@@ -28,7 +28,7 @@ Records = npt.NDArray[np.void]
 
 _CHECKED = 0x2144DF1C
 """The CRC-32 of whatever ends with its own CRC-32: a block without padding is checked in one call."""
-_BATCH_BLOCKS = 256
+_BATCH_BLOCKS = 512
 _BATCH_VALUES = 1 << 22  # blocks of very different length share one table, as wide as the longest
 _MAX_TICK = 2**62
 
