@@ -99,6 +99,15 @@ def test_nor_is_a_device_that_knows_nothing_of_logs() -> None:
     assert sum(group >= 64 for group, _ in asked) == 1, "it is asked once what it is"
 
 
+@pytest.mark.parametrize(("framing", "what"), [("raw", "an image"), ("raw", "a file"), ("console", "an image")])
+def test_on_a_slow_line_pieces_wait_for_those_before_them_and_are_not_sent_twice(framing: str, what: str) -> None:
+    """Each takes two seconds on the line, and the last of those under way ten."""
+    slow = LinkKind(framing, baud=9600, latency_s=0.05)
+    sent = send(WORKS[what], replace(ROOMY, count=8), slow)
+    assert sent.repeated == 0
+    assert sent.took_s < 1.9 * len(IMAGE) * 10 / 9600
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_where_messages_are_lost_the_image_comes_whole(seed: int) -> None:
     bench, lossy = FlashBench(buffers=ROOMY), replace(LINE, faults=Faults(seed=seed, loss=0.05))

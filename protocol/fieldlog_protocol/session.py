@@ -28,6 +28,8 @@ _MOST_OVERTAKEN = 12
 _MEMORY = 8
 """About so many outcomes tell what share of the requests is lost now."""
 _NO_CHANCE = 0.4
+_TURNS = 2
+"""For so many turns the oldest request under way waits behind the answer to the one before."""
 
 
 @dataclass(slots=True)
@@ -89,6 +91,7 @@ class Session:
         self._answers_in_row = 0
         self._share_lost = 0.0
         self._answered_at = self._late_at = float("-inf")
+        self._turn_s = 0.0  # that an answer took since its request was the oldest under way: its time on the line
         self._partial = 0
         self._tolerance = 1 if framing.ordered else _REORDER_TOLERANCE
         self._window_limit = 1
@@ -243,7 +246,7 @@ class Session:
         for attempt in expired:
             late_at = min(self._late_at, attempt.sent_at + self._timeouts.most_s)  # some devices never stop
             since = max(attempt.sent_at, self._answered_at, late_at)
-            more_s = self._round_trip.timeout_s
+            more_s = max(self._round_trip.timeout_s, min(_TURNS * self._turn_s, self._timeouts.most_s))
             if comes_in:
                 more_s = min(now - since + more_s, self._timeouts.most_s)
             attempt.expires_at = max(attempt.expires_at, since + more_s)
@@ -335,6 +338,7 @@ class Session:
             not ask.service_s and pending.replies_left == ask.replies - 1
         ):  # else it is the device's work, not the link's
             self._round_trip.add(waited_s)
+        self._turn_s = max(self._turn_s / 2, now - max(attempt.sent_at, self._answered_at))
         self.counters.answered += 1
         self._answered_at = now
         self._silent_expiries = 0
