@@ -198,7 +198,11 @@ def _scaled_exactly(channel: Channel, column: npt.NDArray[Any]) -> npt.NDArray[n
     """One rounding only, in the division: a product with 0.01 would round twice."""
     import numpy as np
 
-    numerator = column.astype(np.float64) * float(channel.multiplier) + float(channel.offset)
+    numerator: npt.NDArray[np.float64] = column.astype(np.float64)
+    if channel.multiplier != 1:
+        numerator *= float(channel.multiplier)
+    if channel.offset:
+        numerator += float(channel.offset)
     if channel.exponent < 0:
         numerator /= float(10**-channel.exponent)
     elif channel.exponent > 0:
