@@ -37,10 +37,11 @@ def test_raw_framing_carries_one_request_at_a_time() -> None:
 
 
 def test_on_raw_framing_the_window_counts_where_the_device_takes_requests_back_to_back() -> None:
-    bench = Bench(1, RawFraming())
-    bench.session.set_window(3, back_to_back=True)
+    framing = RawFraming(back_to_back=True)
+    bench = Bench(3, framing)
     under_way = bench.ask_many(8)
     assert len(under_way) == 3
+    framing.back_to_back = False
     bench.session.set_window(3)
     for at, request in enumerate(under_way):
         bench.answer(request, 0.1)
