@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from fieldlog.device import Device
 from fieldlog.firmware_package import FirmwarePackage, PackagedImage
 from fieldlog.flash import FlashOptions, Outcome
+from fieldlog.flash_probe import Snapshot, look
 from fieldlog_protocol.commands import Command, Empty, Group, image, logger, os, settings
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import LinkError, RefusedError, VerificationError
@@ -19,7 +21,7 @@ from fieldlog_sim.faults import Faults
 from fieldlog_sim.port import Buffers
 from flash_bench import FAST, FlashBench, Told, firmware, install, mark, planned, restart, runs, slots, upload
 from flash_lies import Answer, lying, lying_when_new, refuse, runs_new
-from virtual_link import LinkKind
+from virtual_link import LinkKind, VirtualTransport, run
 
 NEW, OTHER = firmware("2.0.0"), firmware("1.5.0")
 BAD = frozenset({ImageVersion(2)})
@@ -64,6 +66,57 @@ def test_what_the_former_firmware_refused_too_is_no_reason(command: Command[Any,
     bench = FlashBench()
     lying(bench, command, lambda _, asked: refuse(1, Group.LOGGER))
     assert install(bench, NEW).outcome is Outcome.CONFIRMED
+
+
+@pytest.mark.parametrize("command", [os.ECHO, logger.INFO, settings.READ])
+def test_what_is_answered_at_a_second_attempt_is_no_trouble(command: Command[Any, Any]) -> None:
+    bench, asked_again = FlashBench(), 3
+    timeouts: list[float] = []
+
+    def late(_: dict[str, Any], asked: Any) -> Answer:
+        return None if len(timeouts) < 1 else asked()
+
+    async def work() -> Snapshot:
+        client = VirtualTransport(bench, FAST).client()
+        await client.open()
+        device = Device(client)
+        params = device.params
+
+        async def noted() -> os.ParamsResponse:
+            timeouts.append(bench.now)
+            return await params()
+
+        device.params = noted  # type: ignore[method-assign]
+        try:
+            return await look(device)
+        finally:
+            await client.close()
+
+    lying(bench, command, late)
+    found = run(bench, work())
+    assert 0 < len(timeouts) < asked_again, "the first attempt met with silence"
+    assert found.troubles == {}
+    assert found.settings
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        (settings.READ, lambda: refuse(3, Group.SETTINGS)),
+        (logger.INFO, lambda: refuse(Rc.NOT_SUPPORTED)),
+        (logger.SELF_TEST_START, lambda: refuse(1, Group.LOGGER)),
+    ],
+)
+def test_one_refusal_on_a_line_without_check_values_is_no_reason(command: Command[Any, Any], answer: Any) -> None:
+    bench, left = FlashBench(), [1]
+
+    def once(_: dict[str, Any], asked: Any) -> Answer:
+        left[0] -= runs_new(bench)
+        return answer() if runs_new(bench) and left[0] == 0 else asked()
+
+    lying(bench, command, once)
+    assert install(bench, NEW, kind=LinkKind("raw", baud=None)).outcome is Outcome.CONFIRMED
+    assert left[0] < 0
 
 
 @pytest.mark.parametrize("answer", [lambda: refuse(Rc.BUSY), lambda: b"\xff\xfe\x01"], ids=["busy", "garbled"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fieldlog.flash import FlashOptions
+from fieldlog.flash import FlashOptions, Outcome
 from fieldlog_protocol.commands import image, os
 from fieldlog_protocol.errors import LinkError
 from flash_bench import FlashBench, Told, firmware, install, runs
@@ -88,3 +88,17 @@ def test_what_the_device_holds_already_is_told() -> None:
         install(bench, HUGE, FlashOptions(reconnect_s=0), transport=cut)
     install(bench, HUGE, told=told)
     assert any(re.fullmatch(r"the device holds [1-9]\d? % of it already: going on there", step) for step in told.steps)
+
+
+def test_an_answer_that_is_misread_in_the_middle_is_not_taken_for_what_the_device_held() -> None:
+    bench, told, asked = FlashBench(), Told(), list[int]()
+
+    def flip_once(request: dict[str, Any], asked_for: Any) -> Answer:
+        asked.append(request["off"])
+        answer: dict[str, Any] = asked_for()
+        return answer | ({"off": len(HUGE) - 8} if len(asked) == 4 else {})
+
+    lying(bench, image.UPLOAD, flip_once)
+    assert install(bench, HUGE, told=told, kind=LinkKind("raw", baud=None)).outcome is Outcome.CONFIRMED
+    assert len(asked) > 4
+    assert not [step for step in told.steps if "already" in step]

@@ -194,7 +194,8 @@ class Device:
             # old servers say rc 1 or 5 of groups that they do not know
             if error.group == Group.LOGGER or error.code not in (Rc.NOT_SUPPORTED, Rc.NO_ENTRY, Rc.UNKNOWN):
                 raise
-            self._has_logger = False
+            if self.client.checked:  # else it may have been asked for another group by the time it was asked
+                self._has_logger = False
             raise NoLogger(self.name) from error
         self._has_logger = True
         if answer.caps is not None:  # else it is another part of what a logger says of itself

@@ -19,7 +19,7 @@ from fieldlog.logger_info import LoggerInfo, NoLogger
 from fieldlog.self_test import self_test
 from fieldlog_protocol.commands.logger import Capability, State
 from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import FieldlogError, ProtocolError, RefusedError, RequestTimeout
+from fieldlog_protocol.errors import ProtocolError, RefusedError, RequestTimeout
 
 T = TypeVar("T")
 
@@ -82,18 +82,24 @@ class _Asked:
         """What `work` finds; `unknown`, and a trouble, where the device answers but not to this."""
         for left in reversed(range(_TRIES)):
             try:
-                return await work()
+                found = await work()
             except RequestTimeout:
                 await self._see_it_answers()
                 self.troubles[name] = f"it answers, but not to the request for its {name}"
             except (RefusedError, ProtocolError) as error:
                 self.troubles[name] = str(error)
-                if not _passing(error) or not left:
+                if not left or not self._may_pass(error):
                     return unknown
                 await asyncio.sleep(_BUSY_S)
             else:
                 self.troubles.pop(name, None)
+                return found
         return unknown
+
+    def _may_pass(self, error: RefusedError | ProtocolError) -> bool:
+        """On a line without check values what is refused may be another request than was sent."""
+        garbled = isinstance(error, ProtocolError) or not self.device.client.checked
+        return garbled or (isinstance(error, RefusedError) and error.code == Rc.BUSY)
 
     async def _see_it_answers(self) -> None:
         """Raises LinkError where nothing is answered any more: that is for the link to mend."""
@@ -101,10 +107,6 @@ class _Asked:
             await self.device.params()
         except (RefusedError, ProtocolError):
             return
-
-
-def _passing(error: FieldlogError) -> bool:
-    return isinstance(error, ProtocolError) or (isinstance(error, RefusedError) and error.code == Rc.BUSY)
 
 
 async def _echo(device: Device) -> None:
@@ -142,7 +144,17 @@ async def _entries(device: Device) -> list[Entry]:
 
 
 async def judge(device: Device, before: Snapshot | None) -> Judgement:
-    """What is wrong with the firmware that runs; nothing when it works. Raises LinkError if it does not answer at all."""
+    """What is wrong with the firmware that runs; nothing when it works. Raises LinkError if it does not answer at all.
+
+    What a line without check values makes of its answers is looked at a second time before it is held against it.
+    """
+    found = await _judged(device, before)
+    if device.client.checked or not (found.faults or found.settings):
+        return found
+    return await _judged(device, before)
+
+
+async def _judged(device: Device, before: Snapshot | None) -> Judgement:
     now = await look(device)
     if before is None:
         return Judgement((*_troubles({}, now), *_failures(frozenset(), now), *_fault(now)))

@@ -98,6 +98,7 @@ class _ImageTarget:
     was_named: bool = False
     furthest: int = 0
     sent: int = 0
+    _fresh: bool = True
     _reached: int = 0
     _first_s: float = _FIRST_CHUNK_S
     _answered: int = 0
@@ -106,6 +107,7 @@ class _ImageTarget:
     async def begin(self) -> None:
         """The first piece itself begins an upload; who wants it, at first or again, may be another device by now."""
         await self.link.check()
+        self._fresh = True
         if self.sha is not None:
             await see_how_requests_follow(self.link.device)
 
@@ -155,9 +157,10 @@ class _ImageTarget:
                 f"the device wants byte {answer.off} of an image of {len(self.data)}. It still runs what it ran; erase "
                 "the slot with `fieldlog image erase` and flash again"
             )
-        if answer.off > self._reached:
+        if self._fresh and answer.off > self._reached:
             held = 100 * answer.off // len(self.data)
             self.tell(f"the device holds {held} % of it already" + (": going on there" if held < 100 else ""))
+        self._fresh = False
         self._reached = max(self._reached, answer.off)
         self.match = answer.match
         self.furthest = max(self.furthest, answer.off)
