@@ -99,6 +99,6 @@ def test_an_answer_that_is_misread_in_the_middle_is_not_taken_for_what_the_devic
         return answer | ({"off": len(HUGE) - 8} if len(asked) == 4 else {})
 
     lying(bench, image.UPLOAD, flip_once)
-    assert install(bench, HUGE, told=told, kind=LinkKind("raw", baud=None)).outcome is Outcome.CONFIRMED
+    assert install(bench, HUGE, told=told, kind=LinkKind("raw", latency_s=0.05)).outcome is Outcome.CONFIRMED
     assert len(asked) > 4
     assert not [step for step in told.steps if "already" in step]
