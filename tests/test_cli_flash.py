@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import image_tool
+from fieldlog.cli import flash as flash_command
 from fieldlog.cli.main import invoke
+from fieldlog.cli.output import Output
+from fieldlog.flash_plan import FlashOptions
 from flash_bench import firmware
 from simulator import Simulator, simulator
 
@@ -140,6 +145,64 @@ def test_firmware_that_is_not_well(cli: Cli, tmp_path: Path) -> None:
         assert (code, "still runs 1.0.0" in err, "took it back" in err) == (5, True, True)
 
 
+NOT_RESUMED = "session that was stopped is not resumed: `fieldlog log arm` begins another"
+
+
+def test_a_session_that_was_stopped_is_told_at_the_end(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "fw.bin").write_bytes(firmware("2.0.0"))
+    with simulator("--history", "1h") as recording:
+        code, out, err = cli.flash(recording, tmp_path / "fw.bin", "--stop-logging")
+        assert (code, out) == (0, "2.0.0 runs and is confirmed\n")
+        assert f"the {NOT_RESUMED}" in err.splitlines()
+        code, _, err = cli.flash(recording, tmp_path / "fw.bin", "--stop-logging")
+        assert (code, NOT_RESUMED in err) == (0, False)
+    with simulator("--history", "1h", "--firmware-fault", "selftest", "2.0.0") as faulty:
+        code, out, err = cli.flash(faulty, tmp_path / "fw.bin", "--stop-logging", "--json")
+        ended = json.loads(out)
+        assert (code, ended["outcome"], ended["tried"]) == (5, "reverted", "2.0.0")
+        assert ended["error"]["message"].endswith(f". The {NOT_RESUMED}")
+        assert f". The {NOT_RESUMED}\n" in err
+
+
+@pytest.mark.parametrize("arguments", [("--history", "1h"), ()])
+def test_a_session_that_was_stopped_is_told_when_the_upload_is_interrupted(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "fw.bin").write_bytes(firmware("2.0.0", 20_000))
+    with simulator("--baud", "9600", *arguments) as slow:
+        command = [sys.executable, "-m", "fieldlog.cli", "flash", str(tmp_path / "fw.bin"), "--stop-logging"]
+        environment = os.environ | {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+        child = subprocess.Popen([*command, "-d", slow.url], stderr=subprocess.PIPE, text=True, env=environment)
+        assert child.stderr is not None
+        while not (line := child.stderr.readline()).startswith("uploading"):
+            assert line, "it ended before it was interrupted"
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert "interrupted: nothing was installed, the device runs what it ran. Repeat the command" in err
+    assert (f". The {NOT_RESUMED}\n" in err) == bool(arguments)
+
+
+def test_a_session_that_was_stopped_is_told_when_the_link_is_lost(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fw.bin").write_bytes(firmware("2.0.0"))
+    note = Output.note
+    with simulator("--history", "1h") as recording:
+
+        def unplugged(output: Output, text: str) -> None:
+            note(output, text)
+            if text.startswith("uploading"):
+                recording.process.kill()
+
+        monkeypatch.setattr(Output, "note", unplugged)
+        monkeypatch.setattr(flash_command, "FlashOptions", partial(FlashOptions, reconnect_s=0.2))
+        code, _, err = cli.flash(recording, tmp_path / "fw.bin", "--stop-logging")
+    assert code == 3
+    assert "Nothing was installed: the device runs what it ran. " in err.splitlines()[-1]
+    assert err.endswith(f". The {NOT_RESUMED}\n")
+
+
 def test_what_the_next_restart_does_is_told(cli: Cli, device: Simulator, tmp_path: Path) -> None:
     (tmp_path / "fw.bin").write_bytes(firmware("2.0.0"))
     code, _, err = cli(device, "image", "erase", "--slot", "0")
@@ -155,7 +218,7 @@ def test_what_the_next_restart_does_is_told(cli: Cli, device: Simulator, tmp_pat
     assert (code, err) == (0, "")
 
 
-def test_a_boot_loader_that_answers_is_called_one(cli: Cli) -> None:
+def test_a_boot_loader_that_answers_is_called_one(cli: Cli, tmp_path: Path) -> None:
     with simulator("--recovery", "--seed", "5") as waiting:
         code, out, err = cli(waiting, "info")
         assert (code, "none: the boot loader's recovery answers" in out, "`fieldlog reset` starts" in err) == (
@@ -167,4 +230,7 @@ def test_a_boot_loader_that_answers_is_called_one(cli: Cli) -> None:
         for words in (("image", "confirm"), ("image", "erase")):
             code, _, err = cli(waiting, *words)
             assert (code, "a boot loader in its recovery answers so" in err) == (4, True)
+        code, _, err = cli(waiting, "pull", "--archive", tmp_path / "archive")
+        assert (code, "cannot be read now, as no firmware runs: the boot loader answers" in err) == (4, True)
+        assert ("logger group" in err, "`fieldlog reset` starts what it holds" in err) == (False, True)
         assert cli(waiting, "reset")[0] == 0

@@ -226,6 +226,20 @@ async def test_two_devices_of_one_serial_number_are_told_apart_by_uid(archive: A
     assert named.copies(5) == [block(5, "mine")]
 
 
+async def test_where_nothing_is_named_each_device_is_listed_once(archive: Archive) -> None:
+    for uid, log_id, serial in ((UID, 7, "S1"), (UID, 8, "S1"), (OTHER_UID, 9, "S2")):
+        await read_out(Logger(log(), uid=uid, log_id=log_id, serial=serial), archive)
+    assert len(archive.logs()) == 3
+    with pytest.raises(UsageError, match=r"^the archive holds 2 devices: ") as caught:
+        archive.readings()
+    said = str(caught.value)
+    assert [said.count(uid.hex()) for uid in (UID, OTHER_UID)] == [1, 1]
+    assert "S2). Choose with --device NAME: a uid, a serial number or a label" in said
+    with pytest.raises(UsageError, match="holds no device 'S3'") as caught:
+        archive.select("S3")
+    assert str(caught.value).count(UID.hex()) == 1
+
+
 async def test_a_log_that_another_device_has_written_is_told(archive: Archive) -> None:
     await read_out(Logger(log()), archive)
     result = await read_out(Logger(log(), uid=OTHER_UID, serial="S2"), archive)

@@ -121,14 +121,21 @@ class Archive:
         uids = dict.fromkeys(log.info().uid for log in named)
         if len(uids) == 1:
             return named
-        listed = "; ".join(_described(log.info()) for log in (named or logs)) or "none"
+        described = {
+            log.info().uid: _described(log.info()) for log in (named or logs)
+        }  # a device may have several logs
+        listed = "; ".join(described.values()) or "none"
         if not uids:
             what = "the archive holds no device" if device is None else f"the archive holds no device {device!r}"
             next_step = "Pull it first, or name one of these"
             if any(session.label == device for log in logs for session in log.sessions()):
                 next_step = f"A session is called {device!r}: name it as the session (--session)"
             raise UsageError(f"{what}. Devices in it: {listed}. {next_step}")
-        raise UsageError(f"that fits {len(uids)} devices: {listed}. Name one by its uid")
+        if device is None:
+            raise UsageError(
+                f"the archive holds {len(uids)} devices: {listed}. Choose with --device NAME: a uid, a serial number or a label"
+            )
+        raise UsageError(f"{device!r} fits {len(uids)} devices: {listed}. Name one by its uid")
 
     def readings(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ from fieldlog.pinned_keys import default_pins
 from fieldlog.steady_link import SteadyLink
 from fieldlog.url import choose
 from fieldlog_protocol.commands.os import BOOTLOADER_MODES
-from fieldlog_protocol.errors import ImageError, UsageError
+from fieldlog_protocol.errors import FieldlogError, ImageError, UsageError
 
 _SAYINGS = {
     Outcome.ALREADY: "{version} runs already and is confirmed: nothing to do",
     Outcome.CONFIRMED: "{version} runs and is confirmed",
     Outcome.TESTING: "{version} runs on trial: `fieldlog image confirm` keeps it, a restart brings {before} back",
 }
+_STOPPED = "the session that was stopped is not resumed: `fieldlog log arm` begins another"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -39,10 +41,13 @@ class _Watch:
 
     common: Common
     may_start: bool = False
+    stopped: bool = False
+    """Whether it ended a session, which nothing takes up again."""
 
     def tell(self, step: str) -> None:
         """The images are on the device when they are marked; a restart that comes before is of something else."""
         self.may_start = self.may_start or step.startswith(("marked", "restarting", "the image runs"))
+        self.stopped = self.stopped or (step.startswith("session ") and step.endswith(" stopped"))
         self.common.output.note(step)
 
     def progress(self, show: OnProgress) -> OnProgress:
@@ -54,11 +59,29 @@ class _Watch:
 
     def state(self) -> str:
         if self.may_start:
-            return (
+            return self.ended(
                 "the new firmware is on the device and may have been started already. Repeat the command: it does what "
                 "is left to do"
             )
-        return "nothing was installed, the device runs what it ran. Repeat the command: it goes on where it stopped"
+        return self.ended(
+            "nothing was installed, the device runs what it ran. Repeat the command: it goes on where it stopped"
+        )
+
+    def ended(self, text: str) -> str:
+        """What is said at an end before time, with what became of the session."""
+        return f"{text.removesuffix('.')}. {_STOPPED.capitalize()}" if self.stopped else text
+
+    @contextmanager
+    def told(self) -> Generator[None]:
+        """At either end it is said that a session was stopped. An error stays what it is, with all that it carries."""
+        try:
+            yield
+        except FieldlogError as error:
+            if self.stopped:
+                error.args = (self.ended(str(error)),)
+            raise
+        if self.stopped:
+            self.common.output.note(_STOPPED)
 
 
 @click.command()
@@ -168,7 +191,7 @@ def _install(common: Common, name: str, package: FirmwarePackage, wanted: FlashO
                 return plan, await carry_out(device, plan, wanted, tell=watch.tell, progress=watch.progress(show))
 
     try:
-        with on_interrupt(watch.state):
+        with on_interrupt(watch.state), watch.told():
             plan, done = run(work())
     except TakenBack as error:
         _show_taken_back(common.output, error)
@@ -185,15 +208,18 @@ def _show_taken_back(output: Output, error: TakenBack) -> None:
 
 
 def _recover(common: Common, name: str, package: FirmwarePackage, wanted: FlashOptions) -> None:
+    watch = _Watch(common)
+
     async def work() -> tuple[FlashPlan, Flashed]:
         async with common.connect(lasting(choose(common.url))) as device:
             link = SteadyLink(device, wanted.reconnect_s)
             plan = await link.ask(lambda: make_plan(device, package, wanted, recovery=True))
             _tell_notes(common.output, plan)
             with common.output.progress(f"uploading {name}") as show:
-                return plan, await carry_out_recovery(device, plan, wanted, tell=common.output.note, progress=show)
+                return plan, await carry_out_recovery(device, plan, wanted, tell=watch.tell, progress=show)
 
-    with on_interrupt("the device may hold half an image and wait in its boot loader. Repeat the command"):
+    state = "the device may hold half an image and wait in its boot loader. Repeat the command"
+    with on_interrupt(lambda: watch.ended(state)), watch.told():
         plan, done = run(work())
     _show_done(common.output, plan, done)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from fieldlog.cli.failure import FAILED, described, exit_code, sentence
 from fieldlog.cli.many import Sources, meant, source_options
 from fieldlog.cli.output import OnBoard, json_line
 from fieldlog.device import Device
+from fieldlog.image_words import next_restart, runs_no_firmware
 from fieldlog.logger_info import NoLogger
 from fieldlog.pull import PullResult
 from fieldlog.pull_many import Readout, Stage, pull_many
@@ -91,8 +92,15 @@ class _Watch:
     board: OnBoard = lambda _what, _done, _total, _note: None
     readouts: list[Readout] = field(default_factory=list[Readout])
 
-    def connect(self, url: DeviceUrl) -> AbstractAsyncContextManager[Device]:
-        return self.common.connect(url)
+    @asynccontextmanager
+    async def connect(self, url: DeviceUrl) -> AsyncGenerator[Device]:
+        async with self.common.connect(url) as device:
+            try:
+                yield device
+            except NoLogger as error:
+                if why := await _without_firmware(device):
+                    error.args = (f"{device.name} cannot be read now, as {why}",)
+                raise
 
     def told(self, readout: Readout) -> None:
         if readout.stage is Stage.WAITING:
@@ -233,6 +241,15 @@ def _with_state(readout: Readout) -> FieldlogError | OSError | None:
     if isinstance(error, LinkError):
         return type(error)(f"{str(error).partition('. ')[0]}. {arrived}")
     return type(error)(f"{error}. {arrived}") if isinstance(error, ProtocolError) else error
+
+
+async def _without_firmware(device: Device) -> str | None:
+    """A sentence about a boot loader that answers: it has no log, and the firmware that it starts may have one."""
+    with suppress(RefusedError, LinkError, ProtocolError):
+        slots = await device.images()
+        if slots and runs_no_firmware(slots):
+            return next_restart(slots)[0]
+    return None
 
 
 def _of(readout: Readout, said: str) -> str:
