@@ -258,7 +258,7 @@ def test_devices_are_found_by_uid_serial_or_label_and_never_guessed(archive: Arc
     archive.log(bytes(8), 1).describe(serial="S1", label="cellar")
     assert len(only(archive, device="attic")) == 5000
     for name in (None, "S1"):
-        with pytest.raises(UsageError, match="by its uid"):
+        with pytest.raises(UsageError, match="--device NAME"):
             archive.readings(device=name)
 
 
