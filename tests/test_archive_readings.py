@@ -257,8 +257,8 @@ def test_devices_are_found_by_uid_serial_or_label_and_never_guessed(archive: Arc
         assert len(only(archive, device=name)) == 5000
     archive.log(bytes(8), 1).describe(serial="S1", label="cellar")
     assert len(only(archive, device="attic")) == 5000
-    for name in (None, "S1"):
-        with pytest.raises(UsageError, match="--device NAME"):
+    for name, sentence in ((None, "the archive holds 2 devices.*--device NAME"), ("S1", "fits 2 devices.*by its uid")):
+        with pytest.raises(UsageError, match=sentence):
             archive.readings(device=name)
 
 
