@@ -176,3 +176,20 @@ def answering(bench: FlashBench, answer: Callable[[Packet], bytes | None]) -> No
         return answer(packet) or handle(packet, arrived, now)
 
     bench.device.handle = instead  # type: ignore[method-assign]
+
+
+def test_nothing_is_left_on_a_slow_line_for_whoever_comes_next() -> None:
+    """The last piece waits behind others for so long that a probe is sent; its answer comes behind the last one."""
+    bench, slow = FlashBench(buffers=ROOMY), replace(LINE, baud=115_200, latency_s=0.001)
+    transport = VirtualTransport(bench, slow)
+
+    async def sending() -> int:
+        client = transport.client()
+        await client.open()
+        try:
+            await send_image(Device(client), IMAGE)
+            return client.counters.sent - client.counters.answered
+        finally:
+            await client.close()
+
+    assert run(bench, sending()) == 0

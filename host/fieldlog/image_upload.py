@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from fieldlog.client import Reply
@@ -65,6 +65,7 @@ async def send_image(
     while True:
         try:
             await upload(device.client, target, len(data), "the upload", progress, align=_WRITE_UNIT)
+            await target.quiet()
             break
         except LinkError as error:
             breaks = 0 if target.furthest > furthest else breaks + 1
@@ -99,6 +100,7 @@ class _ImageTarget:
     furthest: int = 0
     sent: int = 0
     _fresh: bool = True
+    _probes: list[Reply[os.ParamsResponse]] = field(default_factory=list[Reply[os.ParamsResponse]])
     _reached: int = 0
     _first_s: float = _FIRST_CHUNK_S
     _answered: int = 0
@@ -166,12 +168,19 @@ class _ImageTarget:
         self.furthest = max(self.furthest, answer.off)
         return answer.off
 
+    async def quiet(self) -> None:
+        """No answer to a probe is left on the line, where whoever comes next would take it for one to his own."""
+        waiting = [probe for probe in self._probes if not probe.done()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=_PROBE_S)
+
     def _probe(self, reply: Reply[commands.ImageUploadResponse], later_s: tuple[float, ...]) -> None:
         """Requests are answered in order: where one is that was asked behind it, the piece was lost."""
         if reply.done():
             return
         client = self.link.device.client
         probe = client.start(os.PARAMS, Empty(), tries=1, urgent=True)
+        self._probes.append(probe)
         probe.add_done_callback(partial(self._probed, reply, later_s))
         if client.one_at_a_time:
             late = RequestTimeout("the probe found no place on the line")
