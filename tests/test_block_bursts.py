@@ -88,12 +88,16 @@ async def test_nothing_is_asked_for_behind_the_end_of_a_log(start: int, stop: in
 async def test_the_end_of_a_log_of_unlike_blocks_takes_few_requests(seed: int) -> None:
     sizes = Random(seed)
     log = [block(seq, sizes.randrange(40, 1900 if seed % 2 else 200)) for seq in range(120)]
-    with pty_peer(raw=True) as port:
-        serve(port.peer, log=log)
-        assert await read(port, stop=len(log)) == log, f"seed {seed}"
-        # how long a row is depends on the time that the ones before took; ten were behind the end, and a dozen alone
-        assert len(behind_the_end(port, log)) <= 3, f"seed {seed}"
-        assert sum("m" not in body for body in asked(port)) <= 5, f"seed {seed}"
+    counted: list[tuple[int, int]] = []
+    for _ in range(
+        3
+    ):  # how long a row is depends on the time that the ones before took: a busy machine may shorten some
+        with pty_peer(raw=True) as port:
+            serve(port.peer, log=log)
+            assert await read(port, stop=len(log)) == log, f"seed {seed}"
+            counted.append((len(behind_the_end(port, log)), sum("m" not in body for body in asked(port))))
+    assert min(behind for behind, _ in counted) <= 1, f"seed {seed}: {counted}"
+    assert min(alone for _, alone in counted) <= 3, f"seed {seed}: {counted}"
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 1), (0, 2), (3, 20), (100, 120), (119, 120)])

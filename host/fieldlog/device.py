@@ -18,7 +18,7 @@ from fieldlog.transports.base import Tuning
 from fieldlog_protocol.commands import Command, Empty, Group, basic, enum, image, logger, os, settings, shell, stat
 from fieldlog_protocol.commands.base import Req, Rsp
 from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import RefusedError
+from fieldlog_protocol.errors import ProtocolError, RefusedError
 
 _USUAL_PARTS = 2
 """So many parts of a logger's description are asked for at once; a device may have fewer, or more."""
@@ -159,6 +159,13 @@ class Device:
             with suppress(NoLogger):
                 await self._said(self._ask_part(0))
         return bool(self._has_logger)
+
+    async def see_how_requests_follow(self) -> None:
+        """Before much is sent: loggers say whether they take requests back to back. Who says nothing of it that makes sense
+        is asked one by one."""
+        if self.client.one_at_a_time:
+            with suppress(RefusedError, ProtocolError):
+                await self.has_logger()
 
     async def need_logger(self) -> None:
         """Raise NoLogger, which says what works instead, unless the device has the FL group."""

@@ -15,7 +15,7 @@ from fieldlog.client import Client, Reply
 from fieldlog.device import Device
 from fieldlog.download import Beginning, look, read, read_on, read_piece
 from fieldlog.partial import Partial
-from fieldlog.transfer import Lost, OnProgress, ignore_progress, see_how_requests_follow, upload
+from fieldlog.transfer import Lost, OnProgress, ignore_progress, upload
 from fieldlog.whole_file import check_target
 from fieldlog_protocol.commands import Empty, Group, fs
 from fieldlog_protocol.error_texts import Rc
@@ -189,7 +189,7 @@ async def store(device: Device, data: bytes, name: str, *, progress: OnProgress 
     """Write a file on the device, anew if it exists, and check it by the device's hash."""
     if not data:
         raise UsageError("the file is empty, and SMP cannot create empty files. Nothing was sent")
-    await see_how_requests_follow(device)
+    await device.see_how_requests_follow()
     try:
         await upload(device.client, _FileTarget(device.client, name, data), len(data), f"writing {name}", progress)
     except LinkError as error:

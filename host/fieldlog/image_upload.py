@@ -14,7 +14,7 @@ from functools import partial
 from fieldlog.client import Reply
 from fieldlog.device import Device
 from fieldlog.steady_link import Known, SteadyLink, say_nothing
-from fieldlog.transfer import Lost, OnProgress, ignore_progress, room, see_how_requests_follow, upload
+from fieldlog.transfer import Lost, OnProgress, ignore_progress, room, upload
 from fieldlog_protocol.commands import Empty, os
 from fieldlog_protocol.commands import image as commands
 from fieldlog_protocol.errors import LinkError, ProtocolError, RequestTimeout, VerificationError
@@ -111,7 +111,7 @@ class _ImageTarget:
         await self.link.check()
         self._fresh = True
         if self.sha is not None:
-            await see_how_requests_follow(self.link.device)
+            await self.link.device.see_how_requests_follow()
 
     @property
     def named(self) -> bool:

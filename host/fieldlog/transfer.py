@@ -9,16 +9,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 from fieldlog.client import Client
-from fieldlog.device import Device
 from fieldlog.reply import Reply, arrival
 from fieldlog_protocol.commands import Message
-from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, RequestTimeout
+from fieldlog_protocol.errors import LinkError, ProtocolError, RequestTimeout
 from fieldlog_protocol.wire import HEADER_SIZE, encode_body
 
 OnProgress = Callable[[int, int], None]
@@ -113,13 +111,6 @@ class _State:
             )
         self.done = self.sent = offset
         self.furthest = max(self.furthest, offset)
-
-
-async def see_how_requests_follow(device: Device) -> None:
-    """Loggers say whether they take requests back to back; who says nothing of it that makes sense is asked one by one."""
-    if device.client.one_at_a_time:
-        with suppress(RefusedError, ProtocolError):
-            await device.has_logger()
 
 
 async def upload(
