@@ -37,15 +37,13 @@ class Between:
 
     def fill(self, x: Floats, utc: Ints, error: Ints) -> None:
         length_us = self.last_us - self.first_us
-        bow = self.last_us - x
         x -= self.first_us
-        bow *= x
-        bow /= length_us
-        daily = np.minimum(2 * bow, _DAY_US / math.pi)
-        daily *= self.daily_ppm
-        bow *= self.seasonal_ppm
+        bow = length_us - x
+        bow *= x  # times `length_us`, by which all that it is multiplied with is divided
+        daily = bow * (2e-6 * self.daily_ppm / length_us)
+        np.minimum(daily, _DAY_US / math.pi * 1e-6 * self.daily_ppm, out=daily)
+        bow *= 1e-6 * self.seasonal_ppm / length_us
         bow += daily
-        bow /= 1e6
         np.multiply(x, (self.error_us[1] - self.error_us[0]) / length_us, out=daily)
         daily += self.error_us[0]
         bow += daily

@@ -21,7 +21,7 @@ _PIECE = 31 << 20
 
 def ahead(jobs: Iterable[Callable[[], Out]], threads: int = _THREADS) -> Iterator[Out]:
     """What the jobs return, in order. The jobs themselves are made in the thread that takes the results."""
-    _keep_freed_memory()
+    keep_freed_memory()
     pending: deque[Future[Out]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
@@ -37,7 +37,7 @@ def ahead(jobs: Iterable[Callable[[], Out]], threads: int = _THREADS) -> Iterato
 
 
 @cache
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """A quarter of the time that decoding takes would go into getting the same pages from the system again and again.
 
     glibc gives freed memory back at once, if it is more than twice the largest piece that was ever freed; of this one,

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from pyarrow.fs import LocalFileSystem  # type: ignore[import-untyped]
 
 from fieldlog.archive.columns import Column, Columns, Kind
 from fieldlog.archive.places import device_value, stream_value
@@ -96,7 +97,10 @@ class Layout:
         n = len(series)
         arrays = [
             _array(series.utc_us, _TIME, series.utc_us == UNKNOWN_TIME),
-            *(values.get(i, pa.nulls(n, _TYPES[column.kind])) for i, column in enumerate(self.columns.all)),
+            *(
+                values[place] if place in values else pa.nulls(n, _TYPES[column.kind])
+                for place, column in enumerate(self.columns.all)
+            ),
             _array(series.error_us, pa.int64(), series.error_us == UNBOUNDED),
             _named(_array(series.quality.view(np.int8), pa.int8()), _QUALITIES),
             _array(series.starts, pa.bool_()),
@@ -137,11 +141,11 @@ def _bits(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
 
 
 def _named(indices: Array, names: Sequence[str]) -> Array:
-    """A dictionary array of strings."""
+    """A dictionary array of strings, of indices that are all within."""
     data = [name.encode() for name in names]
     ends = np.cumsum([0, *map(len, data)]).astype(np.int32)
     words = pa.StringArray.from_buffers(len(data), pa.py_buffer(ends), pa.py_buffer(b"".join(data)))
-    return pa.DictionaryArray.from_arrays(indices, words)
+    return pa.DictionaryArray.from_arrays(indices, words, safe=False)
 
 
 def _values(column: Column, channel: Channel, raw: npt.NDArray[Any]) -> Array:
@@ -229,7 +233,9 @@ class ParquetWriter:
 
     def __init__(self, path: Path, layout: Layout) -> None:
         pool = pa.system_memory_pool()  # a twentieth quicker than pyarrow's own, which keeps 20 MB more
-        self._writer = pq.ParquetWriter(path, layout.schema, memory_pool=pool, **file_options(layout.columns))
+        # a page is written in two pieces, most of them far smaller than what the system takes well
+        self._file = LocalFileSystem().open_output_stream(str(path), compression=None, buffer_size=_BUFFERED_BYTES)
+        self._writer = pq.ParquetWriter(self._file, layout.schema, memory_pool=pool, **file_options(layout.columns))
         self.rows = 0
 
     def write(self, batch: Batch) -> None:
@@ -237,7 +243,10 @@ class ParquetWriter:
         self.rows += len(batch)
 
     def close(self) -> None:
-        self._writer.close()
+        try:
+            self._writer.close()
+        finally:
+            self._file.close()
 
 
 def file_options(columns: Columns) -> dict[str, Any]:
@@ -272,6 +281,7 @@ def file_options(columns: Columns) -> dict[str, Any]:
     }
 
 
+_BUFFERED_BYTES = 1 << 18
 _VALUES_AT_ONCE = 1 << 14  # of a column are handed to its encoder; pyarrow's own 1024 take a twentieth more time
 _TIMES = {"time": _DELTA, "error_us": _DELTA, "tick": _DELTA, "boot": _PLAIN, "log": _PLAIN, "starts": _PLAIN}
 _ALIKE = ("boot", "log")  # hardly ever change: lz4 makes as good as nothing of them, in the shortest time

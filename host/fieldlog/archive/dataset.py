@@ -9,19 +9,20 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from itertools import groupby, islice
+from functools import cached_property
+from itertools import groupby, islice, repeat
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from fieldlog.archive.ahead import ahead
+from fieldlog.archive.ahead import keep_freed_memory
 from fieldlog.archive.columns import Columns, Kind
 from fieldlog.archive.database import FILE_NAME, ArchiveError, in_words
 from fieldlog.archive.file_writer import FileWriter
@@ -48,7 +49,7 @@ FORMAT = 1
 """Part of every file's origin: a program that derives differently writes all of them anew."""
 _MOST_PROBLEMS = 5
 _TURN_S = 1e-3
-_DECODING = 1  # threads, beside the one that writes, and takes almost as long; a second one was no faster
+_MOST_ENDING = 3  # files that wait for the disk, so that a slow one is not filled ahead of what the manifest knows
 OnRows = Callable[[int, int], None]
 
 
@@ -123,6 +124,7 @@ def update_dataset(archive: Archive, *, everything: bool = False, progress: OnRo
     ArchiveError, and no half file, when the disk refuses or another process is at it for too long.
     """
     archive.flush()
+    keep_freed_memory()
     folder = folder_of(archive.path)
     with _in_words(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -234,8 +236,16 @@ def _times_inside(plan: Plan) -> list[Times]:
     return found
 
 
+class _Ended(NamedTuple):
+    """A file all of whose readings were handed over."""
+
+    part: Part
+    packer: Packer
+    entry: Future[Entry]
+
+
 class _Updater:
-    """One update under way: files are planned here, decoded ahead, and written by a thread of their own."""
+    """One update under way: files are planned and decoded here, and written by a thread of their own."""
 
     def __init__(self, folder: Path, aside: Path, manifest: Manifest, progress: OnRows | None, frames: int) -> None:
         self._folder = folder
@@ -276,26 +286,29 @@ class _Updater:
         return self._manifest.is_outlined(part.name)
 
     def _write(self, stale: Iterator[Part], writer: FileWriter) -> None:
-        """All files in one flow: while one is written to its end, blocks of the next are decoded."""
-        before: tuple[Part, Packer, Future[Entry]] | None = None
-        for part, found in groupby(ahead(_jobs(stale), _DECODING), key=itemgetter(0)):
+        """All files in one flow: while some readings are written, the next are decoded here, which takes about as long."""
+        ended: deque[_Ended] = deque()
+        for part, found in groupby(_jobs(stale), key=itemgetter(0)):
             file, packer = writer.file(part.name, part.layout), Packer()
-            for series in part.readings.settled(decoded for _, decoded in found):
+            for series in part.readings.settled(job() for _, job in found):
                 file.add(part.layout.batch(series))
                 packer.add(group_head(series.utc_us), outline(series))
-            ended = part, packer, file.end(part.origin)
+                self._settle(ended, _MOST_ENDING)
+            ended.append(_Ended(part, packer, file.end(part.origin)))
             self._tell(part)
-            if before is not None:
-                self._written(*before)
-            before = ended
-        if before is not None:
-            self._written(*before)
+        self._settle(ended, 0)
 
-    def _written(self, part: Part, packer: Packer, entry: Future[Entry]) -> None:
+    def _settle(self, ended: deque[_Ended], most: int) -> None:
+        """Notes the files that bear their names, and waits for all of them but `most`."""
+        while ended and (len(ended) > most or ended[0].entry.done()):
+            self._written(ended.popleft())
+
+    def _written(self, ended: _Ended) -> None:
+        part, entry = ended.part, ended.entry.result()
         done, self._done = self._done, replace(self._done, written=self._done.written + 1)
-        self._manifest.put(part.name, entry.result(), part.packed(packer))
+        self._manifest.put(part.name, entry, part.packed(ended.packer))
         problems = dict.fromkeys([*done.problems, *part.readings.left_out])
-        self._done = replace(self._done, rows=done.rows + entry.result().rows, problems=tuple(problems))
+        self._done = replace(self._done, rows=done.rows + entry.rows, problems=tuple(problems))
 
     def _remove_all_but(self, names: set[str]) -> None:
         strays = [name for name in files_in(self._folder) if name not in names and not (self._folder / name).is_dir()]
@@ -306,20 +319,17 @@ class _Updater:
         self._done = replace(self._done, removed=len(strays))
 
 
-def _jobs(parts: Iterator[Part]) -> Iterator[Callable[[], tuple[Part, Decoded]]]:
-    """While the first blocks of a file are decoded its origin is made and the next file planned, so that none waits for it."""
+def _jobs(parts: Iterator[Part]) -> Iterator[tuple[Part, Callable[[], Decoded]]]:
+    """While the first readings of a file are written its origin is made and the next file planned, so that none waits for it."""
     part = next(parts, None)
     while part is not None:
-        jobs = part.readings.jobs(part.plans)
-        yield from (partial(_done, part, job) for job in islice(jobs, _DECODING + 1))
+        jobs = zip(repeat(part), part.readings.jobs(part.plans), strict=False)
+        yield from islice(jobs, 1)
         _ = part.origin
+        yield from islice(jobs, 1)
         following = next(parts, None)
-        yield from (partial(_done, part, job) for job in jobs)
+        yield from jobs
         part = following
-
-
-def _done(part: Part, job: Callable[[], Decoded]) -> tuple[Part, Decoded]:
-    return part, job()
 
 
 def _few(problems: tuple[str, ...]) -> tuple[str, ...]:
