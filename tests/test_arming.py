@@ -91,6 +91,36 @@ def test_what_is_no_threshold(text: str, said: str) -> None:
         parse_threshold(text, STREAMS, below=False)
 
 
+@pytest.mark.parametrize(
+    ("own", "typed"),
+    [
+        ("g", "g"),
+        ("[g]", "g"),
+        ("[g]", "[g]"),
+        ("degC", "degC"),
+        ("degC", "Cel"),
+        ("Cel", "℃"),
+        ("ppm", "[ppm]"),
+        ("[ppm]", "ppm"),
+        ("m/s2", "m.s-2"),
+        ("m/s2", "m/s²"),
+        ("uT", "µT"),
+        ("counts", "counts"),
+        ("{count}", ""),
+    ],
+)
+def test_a_threshold_in_the_unit_of_its_channel_however_it_is_spelt(own: str, typed: str) -> None:
+    stream = StreamInfo(2, "shock", 10_000, (Channel("x", own, ChannelType.I16, exponent=-2),))
+    assert parse_threshold(f"x=1.5 {typed}", [stream], below=False) == Threshold(2, 0, 150, False)
+
+
+@pytest.mark.parametrize(("own", "typed"), [("g", "[g]"), ("m[g]", "g"), ("Cel", "K"), ("A", "mA"), ("", "V")])
+def test_a_threshold_in_another_unit_is_refused(own: str, typed: str) -> None:
+    stream = StreamInfo(2, "shock", 10_000, (Channel("x", own, ChannelType.I16, exponent=-2),))
+    with pytest.raises(UsageError, match=f"not the unit of x: give the threshold in {re.escape(own or 'no unit')}"):
+        parse_threshold(f"x=1.5 {typed}", [stream], below=False)
+
+
 CHANNELS = st.builds(
     Channel,
     st.just("x"),

@@ -13,12 +13,15 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import pairwise
 
 from fieldlog.config.schema import nearest
+from fieldlog.config.units import code, unit_name, unit_of
 from fieldlog.recording import StreamInfo
 from fieldlog_protocol.blocks.schema import Channel
 from fieldlog_protocol.errors import UsageError
 
 _FORM = re.compile(r"(?P<channel>.+?)\s*=\s*(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*(?P<unit>.*)")
-_SHOWN_AS = {"°C": "Cel", "g": "[g]", "degC": "Cel"}
+_POWERS = str.maketrans("²³", "23")
+_GRAVITY = "g", "[g]"
+"""As people write it, who do not mean grams, and its UCUM code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,22 @@ def parse_threshold(text: str, streams: Sequence[StreamInfo], *, below: bool) ->
         raise UsageError(f"{text!r} is no threshold: write CHANNEL=VALUE UNIT, such as 'temperature=30 Cel'")
     stream, position = _find(match["channel"], streams)
     channel = stream.channels[position]
-    unit = _SHOWN_AS.get(match["unit"], match["unit"])
-    if unit and unit != channel.unit:
+    if not _is_unit_of(channel, match["unit"]):
         raise UsageError(
             f"{match['unit']!r} is not the unit of {channel.name}: give the threshold in {channel.unit or 'no unit'}"
         )
     level, raw_below = raw_level(channel, Decimal(match["value"]), below=below)
     return Threshold(stream.id, position, level, raw_below)
+
+
+def _is_unit_of(channel: Channel, typed: str) -> bool:
+    """Whether a threshold in the typed unit is one in the channel's own, however either spells it."""
+    own = channel.unit
+    typed = typed.translate(_POWERS)
+    if typed in ("", own, unit_name(own)) or code(typed) == code(own) or (typed, own) == _GRAVITY:
+        return True
+    meant = unit_of(typed)
+    return meant is not None and meant == unit_of(own)
 
 
 def _find(name: str, streams: Sequence[StreamInfo]) -> tuple[StreamInfo, int]:
