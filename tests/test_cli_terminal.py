@@ -313,6 +313,7 @@ def test_silence_hints_at_the_other_framing(
     sentence = explain_silence("/dev/ttyX", 6.0, seen, damaged, framing())
     assert hint in sentence
     assert other not in sentence
+    assert ("?baud=" in sentence) is bool(hint)
     assert framing is not DatagramFraming or "speed" not in sentence
 
 

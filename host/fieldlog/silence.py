@@ -59,7 +59,11 @@ def explain_silence(name: str, waited_s: float, seen: bytes, damaged: int, frami
 
 
 def _what_to_check(other: str) -> str:
-    hint = f". A device that takes another framing stays silent too: try {other}" if other else ""
+    hint = (
+        f". A device of another baud rate or framing stays silent too: try {other}, or ?baud= with its own"
+        if other
+        else ""
+    )
     return (
         "Check that the device has power, that this is the right port, and that its firmware speaks SMP here; a device "
         f"in its boot loader may need a reset{hint}"
