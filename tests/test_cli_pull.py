@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +24,16 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+_HEEDING = """
+import signal
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+from fieldlog.cli.main import main
+main()
+"""
+"""The program, where whoever runs the tests may have SIGHUP ignored."""
+
+
 def held() -> int:
     """How many blocks have been stored."""
     try:
@@ -34,7 +45,7 @@ def held() -> int:
 
 def cut(slow: Simulator, how: Callable[[subprocess.Popen[str]], None], *words: str) -> tuple[int, str, str]:
     """A pull that something happens to when blocks of it have arrived: exit code, what it said."""
-    command = [sys.executable, "-m", "fieldlog.cli", "pull", "--device", slow.url, *words]
+    command = [sys.executable, "-c", _HEEDING, "pull", "--device", slow.url, *words]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     before = held()
     while held() <= before:
@@ -57,6 +68,35 @@ def test_an_interrupted_pull_ends_with_an_object_too() -> None:
     assert (code, error["kind"], error["exit_code"]) == (130, "Interrupted", 130)
     assert error["message"] == err.strip()
     assert err.startswith("interrupted: what has arrived is in the archive")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such signals")
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_pull_that_is_ended_by_a_signal_ends_as_by_ctrl_c(number: signal.Signals, expected: int) -> None:
+    with simulator("--history", "20d", "--baud", "230400") as slow:
+        code, out, err = cut(slow, lambda child: child.send_signal(number), "--json")
+    (line,) = out.splitlines()
+    error = json.loads(line)["error"]
+    assert (code, error["kind"], error["exit_code"]) == (expected, "Interrupted", expected)
+    assert error["message"] == err.strip()
+    assert err.startswith(f"interrupted by {number.name}: what has arrived is in the archive")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such signals")
+@pytest.mark.parametrize("background", [False, True])
+def test_of_several_devices_a_signal_leaves_a_table_too(background: bool) -> None:
+    """In the background of a script as well, where shells have Ctrl-C ignored."""
+    ignored = signal.signal(signal.SIGINT, signal.SIG_IGN if background else signal.default_int_handler)
+    try:
+        with simulator("--history", "20d", "--baud", "230400", "--seed", "8") as one, simulator("--seed", "9") as two:
+            code, out, err = cut(one, lambda child: child.send_signal(signal.SIGTERM), "--device", two.url)
+    finally:
+        signal.signal(signal.SIGINT, ignored)
+    assert code == 143
+    assert err.splitlines()[-1].startswith("interrupted by SIGTERM: what has arrived is in the archive")
+    outcomes = {line.split()[0]: line.split()[-1] for line in out.splitlines()[1:]}
+    assert outcomes.keys() == {one.port, two.port}
+    assert outcomes[one.port] == "interrupted"
 
 
 def rows(folder: Path) -> int:

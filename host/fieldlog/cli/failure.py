@@ -18,6 +18,7 @@ from fieldlog_protocol.errors import (
 )
 
 if TYPE_CHECKING:
+    from fieldlog.cli.signals import Ended
     from fieldlog.config.model import Problem, Problems
 
 FAILED = 1
@@ -61,14 +62,15 @@ def report(as_json: bool, error: Exception) -> None:
         click.echo(f"See `{error.ctx.command_path} --help`.", err=True)
 
 
-def report_interrupt(as_json: bool, state: str) -> None:
-    """Say that Ctrl-C ended the command and what `state` it left, as of any other end before time."""
-    text = f"interrupted: {state}" if state else "interrupted"
+def report_interrupt(as_json: bool, state: str, ended: Ended) -> None:
+    """Say that Ctrl-C or a signal ended the command and what `state` it left, as of any other end before time."""
+    what = f"interrupted by {ended.name}" if ended.name else "interrupted"
+    text = f"{what}: {state}" if state else what
     click.echo(printable(text), err=True)
     if as_json:
         from fieldlog.cli.output import json_line
 
-        error = {"kind": "Interrupted", "message": text, "exit_code": INTERRUPTED}
+        error = {"kind": "Interrupted", "message": text, "exit_code": ended.code(INTERRUPTED)}
         click.echo(json_line({"error": error}))
 
 

@@ -1,7 +1,7 @@
 """`fieldlog`: the group of all commands, each loaded when it is called, and the one place where errors become exit codes.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 no device or link lost, 4 the device refused, 5 verification failed,
-130 interrupted.
+130 interrupted, 143 and 129 likewise by SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import suppress
 import click
 
 from fieldlog.cli.failure import FAILED, INTERRUPTED, exit_code, report, report_interrupt
+from fieldlog.cli.signals import Ended
 from fieldlog.text import printable_lines
 from fieldlog_protocol import __version__
 from fieldlog_protocol.errors import FieldlogError
@@ -106,13 +107,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")
-    sys.exit(invoke(words))
+    ended = Ended()
+    ended.heed()
+    sys.exit(invoke(words, ended))
 
 
-def invoke(words: Sequence[str]) -> int:
-    """Run a command line; the exit code."""
+def invoke(words: Sequence[str], ended: Ended | None = None) -> int:
+    """Run a command line; the exit code. `ended` knows of the signals that interrupted it."""
+    ended = ended or Ended()
+    code = _told(words, ended)
+    return ended.code(code) if code == INTERRUPTED else code
+
+
+def _told(words: Sequence[str], ended: Ended) -> int:
+    """And what went wrong is told, as far as the output takes it."""
     try:
-        code = _invoke(words)
+        code = _invoke(words, ended)
         sys.stdout.flush()
     except BrokenPipeError:
         _drop_output()
@@ -121,18 +131,18 @@ def invoke(words: Sequence[str]) -> int:
         _drop_output()
         with suppress(OSError):  # stderr may be what failed
             report("--json" in words, error)
-        return exit_code(error)
+        return INTERRUPTED if ended.number else exit_code(error)  # a terminal that is gone takes no words
     return code
 
 
-def _invoke(words: Sequence[str]) -> int:
+def _invoke(words: Sequence[str], ended: Ended) -> int:
     try:
         with cli.make_context("fieldlog", list(words)) as context:  # click's own main would hide errors of the output
             cli.invoke(context)
     except click.exceptions.Exit as done:
         return done.exit_code
     except (KeyboardInterrupt, click.Abort) as interrupt:
-        report_interrupt("--json" in words, str(interrupt) or _WHEN_INTERRUPTED.get(words[0], ""))
+        report_interrupt("--json" in words, str(interrupt) or _WHEN_INTERRUPTED.get(words[0], ""), ended)
         return INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

@@ -1,42 +1,94 @@
-"""SIGTERM and SIGHUP for commands that have a terminal or a link to leave in order."""
+"""SIGTERM and SIGHUP: what ends a command from outside ends it as Ctrl-C does, and is told by the exit code.
+
+Rule: one that is ignored, as under nohup, stays so. Windows has neither.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import FrameType
 
 _NAMES = ("SIGTERM", "SIGHUP")
+_BASE = 128
+
+
+def _heeded() -> list[int]:
+    numbers = [getattr(signal, name) for name in _NAMES if os.name == "posix"]
+    return [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+
+
+@dataclass(slots=True)
+class Ended:
+    """Which signal ended the program; None where none did."""
+
+    number: int | None = None
+    _terminals: list[int] = field(default_factory=list[int])
+
+    def heed(self) -> None:
+        """From now on the signals interrupt."""
+        self._terminals = [number for number in (1, 2) if os.isatty(number)]
+        for number in _heeded():
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._interrupt)
+
+    @property
+    def name(self) -> str | None:
+        return None if self.number is None else signal.Signals(self.number).name
+
+    def code(self, interrupted: int) -> int:
+        """The exit code, as shells count it; `interrupted` where it was no signal of these."""
+        return interrupted if self.number is None else _BASE + self.number
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        """As Ctrl-C does at this moment, also where Ctrl-C itself is ignored, as behind a shell's &."""
+        self.number = self.number or number
+        self._leave_lost_terminals()
+        ctrl_c = signal.getsignal(signal.SIGINT)
+        if callable(ctrl_c):
+            ctrl_c(signal.SIGINT, frame)
+        else:
+            raise KeyboardInterrupt
+
+    def _leave_lost_terminals(self) -> None:
+        """What there is to do before the end must not fail because nobody sees it any more."""
+        for number in self._terminals:
+            if not os.isatty(number):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, number)
+                os.close(nowhere)
 
 
 @dataclass(slots=True)
 class Signalled:
-    """Which signal ended the work; None where none did."""
+    """Which signal ended the work; None where none did. For commands with an end of their own."""
 
     number: int | None = None
 
     @contextmanager
     def cancels(self) -> Generator[None]:
-        """In a task: the first of the signals cancels it. One that is ignored, as under nohup, stays so."""
+        """In a task: the first of the signals cancels it."""
+        import asyncio
+
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        numbers = [getattr(signal, name) for name in _NAMES if os.name == "posix"]
-        numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+        former = {number: signal.getsignal(number) for number in _heeded()}
 
         def note(number: int) -> None:
             self.number = number
             if task is not None:
                 task.cancel()
 
-        for number in numbers:
+        for number in former:
             loop.add_signal_handler(number, note, number)
         try:
             yield
         finally:
-            for number in numbers:
+            for number, handler in former.items():
                 loop.remove_signal_handler(number)
+                signal.signal(number, handler)
 
     def die(self) -> None:
         """By the signal after all, so that whoever sent it sees that."""
