@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldlog_protocol.blocks.block import TICK_HZ, Block, BlockHeader, Flag, Kind, block_format, build_block
+from fieldlog_protocol.blocks.block import TICK_HZ, Block, BlockHeader, Encoding, Flag, Kind, block_format, build_block
 from fieldlog_protocol.blocks.encoder import BlockEncoder
 from fieldlog_protocol.blocks.events import Event, TimedEvent, encode_events
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Schema, Stream, schema_blocks
@@ -59,9 +59,10 @@ class PaperLogger:
         *columns: Any,
         flags: int = 0,
         dropped: int = 0,
+        encoding: Encoding | None = None,
     ) -> None:
         """As many blocks as it takes; the first carries the flags, one begun for a bend in time carries GAP."""
-        encoder = BlockEncoder(stream, self.block_size)
+        encoder = BlockEncoder(stream, self.block_size, encoding)
         left = np.asarray(ticks, dtype=np.int64)
         rest = [np.asarray(c, dtype=ch.type.dtype) for c, ch in zip(columns, stream.channels, strict=True)]
         while len(left):

@@ -83,7 +83,8 @@ def test_a_long_table_has_a_row_for_each_value_that_is_there() -> None:
     assert [row[0] for row in at_one] == ["temperature", "relative humidity", "open"]
     assert len(table) == 1 + 2 * 48 + 2 - 1
     assert exported("--long", "--units", "none")[0] == ["time", "channel", "value"]
-    assert exported("--long", "--clock")[1][-2:] == ["interpolated", "0.000010"]
+    # the sync's 10 us, and the block's: 2.5 ticks and 50 ppm of a second
+    assert exported("--long", "--clock")[1][-2:] == ["interpolated", "0.000137"]
 
 
 def test_excel_gets_a_mark_plain_times_and_utc_beside_them() -> None:

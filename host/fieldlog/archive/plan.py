@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,7 @@ Bools = npt.NDArray[np.bool_]
 
 BATCH_FRAMES = 1 << 18
 BATCH_VALUES = 1 << 20
-MAX_STEP_PERIODS = 1.5
-"""Readings further apart are not joined."""
+_MAX_STEP_PERIODS = 1.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,6 +135,11 @@ class Planner:
         return inside(self._selection, first, last)
 
 
+def longest_step_ticks(stream: Stream) -> float:
+    """Readings of a stream with a period that are further apart are not joined: whole ticks make a step up to one longer."""
+    return max(stream.period_ticks * _MAX_STEP_PERIODS, ceil(stream.period_ticks))
+
+
 def chosen_channels(stream: Stream, selection: Selection) -> list[int]:
     """The numbers of the stream's channels that are wanted."""
     names = selection.channels
@@ -168,7 +173,7 @@ def _joined(source: Source, stream: Stream, rows: Rows) -> Bools:
     step = rows.t0[1:] - rows.end[:-1]
     joined: Bools = (rows.boot_id[1:] == rows.boot_id[:-1]) & (step >= 0)
     if stream.period_us:
-        joined &= step <= stream.period_ticks * MAX_STEP_PERIODS
+        joined &= step <= longest_step_ticks(stream)
     else:
         joined &= (rows.flags[1:] & Flag.GAP) == 0
         joined &= ~source.lost_between(rows.seq[:-1], rows.seq[1:])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,14 @@ from fieldlog.archive.ahead import ahead
 from fieldlog.archive.columns import Columns
 from fieldlog.archive.database import in_words
 from fieldlog.archive.places import device_value, stream_value
-from fieldlog.archive.plan import MAX_STEP_PERIODS, Bools, Plan, Planner, chosen_channels, inside, times_of
+from fieldlog.archive.plan import Bools, Ints, Plan, Planner, chosen_channels, inside, longest_step_ticks, times_of
 from fieldlog.archive.selection import Selection
 from fieldlog.archive.series import Series, join
 from fieldlog.archive.source import Source
+from fieldlog.clock_model import UNBOUNDED
+from fieldlog.clock_sync import US_PER_TICK
 from fieldlog.text import count, printable
+from fieldlog_protocol.blocks.codecs import instant_error_ticks
 from fieldlog_protocol.blocks.decode import Frames, decode_frames
 from fieldlog_protocol.blocks.schema import Stream
 from fieldlog_protocol.errors import BlockError, UsageError
@@ -228,7 +232,7 @@ class Readings:
             session=plan.session,
             channels=tuple(stream.channels[i] for i in chosen),
             utc_us=times.utc_us,
-            error_us=times.error_us,
+            error_us=_widened(times.error_us, stream, frames),
             quality=times.quality,
             boot_id=boots,
             tick=frames.ticks,
@@ -240,10 +244,20 @@ class Readings:
         return series.where(inside(self.selection, times.utc_us, times.utc_us))
 
 
+def _widened(error_us: Ints, stream: Stream, frames: Frames) -> Ints:
+    """The error of the clock, and of the instants themselves: blocks do not tell every tick exactly."""
+    encodings = frames.headers["encoding"]
+    of_block = np.zeros(len(encodings), np.int64)
+    for encoding in np.unique(encodings).tolist():
+        of_block[encodings == encoding] = ceil(instant_error_ticks(stream, encoding) * US_PER_TICK)
+    more_us = of_block[:1] if (of_block == of_block[:1]).all() else np.repeat(of_block, np.diff(frames.starts))
+    return np.minimum(error_us, UNBOUNDED - more_us) + more_us
+
+
 def _starts(stream: Stream, plan: Plan, frames: Frames) -> Bools:
     """Where a reading must not be joined to the one before: inside a block too, which two equal pauses can fill."""
     starts = np.zeros(len(frames.ticks), dtype=np.bool_)
     if stream.period_us:
-        starts[1:] = frames.ticks[1:] - frames.ticks[:-1] > stream.period_ticks * MAX_STEP_PERIODS
+        starts[1:] = frames.ticks[1:] - frames.ticks[:-1] > longest_step_ticks(stream)
     starts[frames.starts[:-1]] = plan.starts
     return starts

@@ -11,6 +11,7 @@ from fieldlog_protocol.blocks.packed import PackedCodec
 from fieldlog_protocol.blocks.raw import RawCodec, frame_dtype
 from fieldlog_protocol.blocks.rawc import RESOLUTION, RawcCodec
 from fieldlog_protocol.blocks.schema import TIME_COLUMN, Channel, Stream
+from fieldlog_protocol.blocks.timeline import ROUNDING_TICKS, tolerance_ticks
 
 CODECS: dict[int, Codec] = {
     Encoding.RAW: RawCodec(),
@@ -31,6 +32,15 @@ def payload_resolution(stream: Stream, encoding: int) -> int | None:
     if encoding == Encoding.RAWC:
         return RESOLUTION
     return stream.time_resolution if stream.timed else None
+
+
+def instant_error_ticks(stream: Stream, encoding: int) -> float:
+    """How far the instant that a block tells of a frame may lie from the one at which it was taken.
+
+    A payload's time column counts what is over; without one the line is as close as an encoder has to keep it.
+    """
+    resolution = payload_resolution(stream, encoding)
+    return tolerance_ticks(stream) + ROUNDING_TICKS if resolution is None else float(resolution)
 
 
 def preferred_encoding(stream: Stream, block_size: int) -> Encoding:

@@ -18,6 +18,8 @@ from fieldlog_protocol.blocks.schema import Stream
 
 Ticks: TypeAlias = npt.NDArray[np.int64]
 
+ROUNDING_TICKS = 0.5
+"""What an instant on the line loses to whole ticks."""
 _TOLERANCE_TICKS = 2
 _TOLERANCE_OF_PERIOD = 50e-6
 _MAX_STAMP = 2**32 - 1
@@ -50,7 +52,7 @@ def open_instants(stream: Stream, resolution: int | None) -> Instants:
 
 
 def tolerance_ticks(stream: Stream) -> float:
-    """How far a frame's reconstructed instant may lie from the one at which it was taken."""
+    """How far from the line, before that is rounded, a frame may have been taken: else it begins a new block."""
     return _TOLERANCE_TICKS + stream.period_ticks * _TOLERANCE_OF_PERIOD
 
 
