@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -145,10 +147,22 @@ def styled(style: Style, *pieces: Series) -> list[list[str]]:
     return list(csv.reader(io.StringIO(out.getvalue(), newline="")))
 
 
-def test_a_spreadsheet_gets_the_nearest_millisecond() -> None:
-    times = np.array([NEW_YEAR_US + 499, NEW_YEAR_US + 1_999_500, UNKNOWN_TIME], dtype=np.int64)
-    table = styled(Style(spreadsheet=True), series((HUNDREDTHS, [1, 2, 3]), utc_us=times))
-    assert [row[0] for row in table[1:]] == ["2013-01-01 00:00:00.000", "2013-01-01 00:00:02.000", ""]
+@pytest.mark.parametrize(
+    ("period_us", "ends"),
+    [
+        (999_999, ["31 23:59:59.999", "01 00:00:00.000", "01 00:00:01.999"]),
+        (0, ["31 23:59:59.999", "01 00:00:00.000", "01 00:00:01.999"]),
+        (1_000_000, ["31 23:59:59", "01 00:00:00", "01 00:00:01"]),
+        (1_500_000, ["31 23:59:59", "01 00:00:00", "01 00:00:01"]),
+    ],
+)
+def test_a_spreadsheet_gets_what_is_left_of_the_fraction_that_it_can_show(period_us: int, ends: list[str]) -> None:
+    """Cut off: what lies before a midnight is shown before it. Excel shows a time with a fraction as 59:59.9."""
+    times = np.array([NEW_YEAR_US - 15, NEW_YEAR_US + 499, NEW_YEAR_US + 1_999_500, UNKNOWN_TIME], dtype=np.int64)
+    piece = series((HUNDREDTHS, [1, 2, 3, 4]), utc_us=times)
+    piece = replace(piece, stream=msgspec.structs.replace(piece.stream, period_us=period_us, timed=True))
+    table = styled(Style(spreadsheet=True), piece)
+    assert [row[0][8:] for row in table[1:]] == [*ends, ""]
 
 
 @pytest.mark.parametrize("style", [Style(units=Units.ROW), Style(long=True), Style(spreadsheet=True)])

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from fieldlog.archive.series import Series
 
-_TIME_UNITS: tuple[tuple[int, TimeUnit], ...] = ((1_000_000, "s"), (1_000, "ms"), (1, "us"))
+_SECOND_US = 1_000_000
+_TIME_UNITS: tuple[tuple[int, TimeUnit], ...] = ((_SECOND_US, "s"), (1_000, "ms"), (1, "us"))
 _BOOTS = 1 << 16
 NOTHING = (
     "there is nothing to export: the archive holds no reading in this selection. "
@@ -89,11 +90,16 @@ class SessionStreams:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Columns in declared order, and `sessions` in order of the file."""
+    """Columns in declared order, and `sessions` in order of the file.
+
+    `sheet_unit` is that of times for a spreadsheet: it takes no more than milliseconds, and shows those of whole seconds
+    without their hour.
+    """
 
     columns: tuple[ColumnKey, ...]
     shared: frozenset[tuple[str, str]]
     time_unit: TimeUnit
+    sheet_unit: TimeUnit
     with_device: bool
     with_clock: bool
     sessions: Mapping[SessionKey, SessionStreams]
@@ -113,20 +119,29 @@ def surveyed(readings: Batches, *, with_clock: bool) -> Layout:
     """Go through all of it. UsageError when there is nothing."""
     described: dict[_Described, None] = {}
     sessions: dict[SessionKey, SessionStreams] = {}
-    finest = 0
+    finest, in_seconds = 0, True
     for series in readings.batches():
         session = SessionKey.of(series)
         described[_Described(session, StreamKey(series.stream.id, series.stream.name), series.channels)] = None
         found = sessions.setdefault(session, SessionStreams())
         found.streams.add(series.stream.id)
         found.boots.update(_boots(series))
+        in_seconds &= series.stream.period_us >= _SECOND_US
         while finest < 2 and (_known(series.utc_us) % _TIME_UNITS[finest][0]).any():
             finest += 1
     if not sessions:
         raise UsageError(NOTHING)
     shared = _shared(described)
     several = len({session.uid for session in sessions}) > 1
-    return Layout(_ordered(described, shared), shared, _TIME_UNITS[finest][1], several, with_clock, sessions)
+    return Layout(
+        columns=_ordered(described, shared),
+        shared=shared,
+        time_unit=_TIME_UNITS[finest][1],
+        sheet_unit="s" if in_seconds or not finest else "ms",
+        with_device=several,
+        with_clock=with_clock,
+        sessions=sessions,
+    )
 
 
 def _shared(described: Mapping[_Described, None]) -> frozenset[tuple[str, str]]:

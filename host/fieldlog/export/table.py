@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fieldlog.clock_model import UNBOUNDED, UNKNOWN_TIME, Quality
+from fieldlog.clock_model import UNBOUNDED, Quality
 from fieldlog.export.cells import Cells, cells_of, lines, placed, quoted, repeated
 from fieldlog.export.layout import ColumnKey, Layout, labelled
 from fieldlog.export.merge import Rows
@@ -22,7 +22,6 @@ from fieldlog.export.value_cells import ValueCells
 from fieldlog_protocol.blocks.schema import Channel, ChannelType
 
 _ERROR = Channel("time error", "s", ChannelType.I64, exponent=-6, missing=UNBOUNDED)
-_HALF_MS_US = 500
 
 
 class Title(NamedTuple):
@@ -106,12 +105,8 @@ class Table:
         return time_cells(rows.utc_us, self._layout.time_unit, self._style.tz)
 
     def _spreadsheet_times(self, rows: Rows) -> list[Cells]:
-        """To the millisecond: a cell with more decimals is no time to Excel."""
-        utc_us, unit = rows.utc_us, self._layout.time_unit
-        if unit == "us":
-            utc_us, unit = np.where(utc_us == UNKNOWN_TIME, utc_us, utc_us + _HALF_MS_US), "ms"
         zones = [UTC] if self._style.tz is UTC else [self._style.tz, UTC]
-        return [time_cells(utc_us, unit, tz, separator=" ", offset=False) for tz in zones]
+        return [time_cells(rows.utc_us, self._layout.sheet_unit, tz, separator=" ", offset=False) for tz in zones]
 
     def _values(self, rows: Rows) -> dict[ColumnKey, Cells]:
         return {

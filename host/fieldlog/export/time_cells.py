@@ -18,7 +18,10 @@ _FEW = 256
 
 
 def time_cells(utc_us: Ints, unit: TimeUnit, tz: tzinfo, *, separator: str = "T", offset: bool = True) -> Cells:
-    """2013-07-01T12:00:00+02:00 with as many decimals as the unit has, `offset` or not; empty where it is unknown."""
+    """2013-07-01T12:00:00+02:00 with as many decimals as the unit has, `offset` or not; empty where it is unknown.
+
+    What is finer than the unit is cut off, never rounded: no time is shown beyond an end that it lies before.
+    """
     known = utc_us != UNKNOWN_TIME
     if not known.any():
         return np.zeros((len(utc_us), 0), np.uint8)
