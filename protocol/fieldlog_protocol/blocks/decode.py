@@ -29,7 +29,7 @@ Records = npt.NDArray[np.void]
 _CHECKED = 0x2144DF1C
 """The CRC-32 of whatever ends with its own CRC-32: a block without padding is checked in one call."""
 _BATCH_BLOCKS = 512
-_BATCH_VALUES = 1 << 22  # blocks of very different length share one table, as wide as the longest
+_BATCH_VALUES = 1 << 22
 _MAX_TICK = 2**62
 
 
@@ -153,13 +153,13 @@ def _refuse(headers: Records, wrong: npt.NDArray[np.bool_], what: str) -> None:
 
 
 def _batches(encodings: npt.NDArray[np.uint8], counts: Indices, columns: int) -> Iterator[tuple[int, int]]:
-    """Runs of blocks with one encoding, short enough that their common table stays in the cache."""
+    """Runs of blocks with one encoding, short enough that all that is made of them stays in the cache."""
     changes = (np.flatnonzero(encodings[1:] != encodings[:-1]) + 1).tolist()
+    ends = np.cumsum(counts) * columns
     for first, end in pairwise([0, *changes, len(counts)]):
         start = first
         while start < end:
-            stop = min(start + _BATCH_BLOCKS, end)
-            while stop - start > 1 and (stop - start) * int(counts[start:stop].max()) * columns > _BATCH_VALUES:
-                stop -= (stop - start) // 2
+            most = int(np.searchsorted(ends, (ends[start - 1] if start else 0) + _BATCH_VALUES, "right"))
+            stop = max(start + 1, min(start + _BATCH_BLOCKS, most, end))
             yield start, stop
             start = stop
