@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby, islice, repeat
@@ -33,6 +33,7 @@ from fieldlog.archive.places import WINDOW, file_name, is_ours
 from fieldlog.archive.selection import Selection
 from fieldlog.archive.source import Source
 from fieldlog_protocol.blocks.schema import Stream
+from fieldlog_protocol.errors import FieldlogError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -255,12 +256,17 @@ class _Updater:
         self._names: set[str] = set()
         self._frames = frames
         self._seen = 0
+        self._ended: deque[_Ended] = deque()
         self._done = Update()
 
     def run(self, wanted: Iterator[Part], *, everything: bool) -> Update:
         stale = self._stale(wanted, everything=everything)
-        with _in_words(self._folder), FileWriter(self._folder, self._aside) as writer:
-            self._write(stale, writer)
+        try:
+            with _in_words(self._folder), FileWriter(self._folder, self._aside) as writer:
+                self._write(stale, writer)
+        except BaseException:
+            self._note_whole()
+            raise
         self._done = replace(self._done, kept=len(self._names) - self._done.written)
         with _in_words(self._folder):
             self._remove_all_but(self._names)
@@ -287,21 +293,29 @@ class _Updater:
 
     def _write(self, stale: Iterator[Part], writer: FileWriter) -> None:
         """All files in one flow: while some readings are written, the next are decoded here, which takes about as long."""
-        ended: deque[_Ended] = deque()
         for part, found in groupby(_jobs(stale), key=itemgetter(0)):
             file, packer = writer.file(part.name, part.layout), Packer()
             for series in part.readings.settled(job() for _, job in found):
                 file.add(part.layout.batch(series))
                 packer.add(group_head(series.utc_us), outline(series))
-                self._settle(ended, _MOST_ENDING)
-            ended.append(_Ended(part, packer, file.end(part.origin)))
+                self._settle(_MOST_ENDING)
+            self._ended.append(_Ended(part, packer, file.end(part.origin)))
+            self._settle(_MOST_ENDING)
             self._tell(part)
-        self._settle(ended, 0)
+        self._settle(0)
 
-    def _settle(self, ended: deque[_Ended], most: int) -> None:
+    def _settle(self, most: int) -> None:
         """Notes the files that bear their names, and waits for all of them but `most`."""
-        while ended and (len(ended) > most or ended[0].entry.done()):
-            self._written(ended.popleft())
+        while self._ended and (len(self._ended) > most or self._ended[0].entry.done()):
+            self._written(self._ended[0])
+            self._ended.popleft()
+
+    def _note_whole(self) -> None:
+        """The files that got their names before something went wrong; the disk may refuse even that."""
+        with suppress(FieldlogError):
+            for ended in self._ended:
+                if ended.entry.done() and not ended.entry.cancelled() and ended.entry.exception() is None:
+                    self._written(ended)
 
     def _written(self, ended: _Ended) -> None:
         part, entry = ended.part, ended.entry.result()

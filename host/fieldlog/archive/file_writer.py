@@ -1,8 +1,9 @@
 """Parquet files written in threads of their own, aside, and renamed when they are safe on the disk.
 
 Rule of this module: one thread writes batch after batch and file after file; another one waits for the disk to have a file
-that is written to its end, so that neither decoding nor writing waits for it. A few batches are held at most. What
-is written aside and not renamed is the caller's to remove.
+that is written to its end, so that neither decoding nor writing waits for it. A few batches are held at most. Nobody but
+the thread that writes touches a file that is being written, whatever interrupts the others. What is written aside and not
+renamed is the caller's to remove.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import hashlib
 import os
 import zlib
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -26,6 +26,10 @@ _MOST_WAITING = 1
 _HASH_BYTES = 4
 _FORMER_HASH_BYTES = 16
 _PIECE = 1 << 18
+
+
+def _nothing() -> None:
+    pass
 
 
 class _Threads(NamedTuple):
@@ -44,15 +48,19 @@ class FileWriter:
         self._file: _File | None = None
 
     def __enter__(self) -> Self:
+        for (
+            threads
+        ) in self._threads:  # all there are: an interrupt may not come between one's start and its being known
+            threads.submit(_nothing).result()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for threads in self._threads:
-            threads.shutdown(cancel_futures=error is not None)
-        if self._file is not None:
+        if error is not None and self._file is not None:
             self._file.give_up()
+        for threads in self._threads:
+            threads.shutdown()
 
     def file(self, name: str, layout: Layout) -> _File:
         """The next file, when the one before was ended."""
@@ -78,6 +86,7 @@ class _File:
         self._threads = threads
         self._waiting: deque[Future[None]] = deque()
         self._parquet: ParquetWriter | None = None
+        self._given_up = False
 
     def add(self, batch: Batch) -> None:
         """Returns when no more than one batch before this one is still to be written."""
@@ -91,12 +100,15 @@ class _File:
         return self._threads.ending.submit(self._put, origin, list(self._waiting))
 
     def give_up(self) -> None:
-        with suppress(OSError):
-            self._close()
+        """What waits is not written any more, and the file is closed without becoming one."""
+        self._given_up = True
+        self._threads.writing.submit(self._close)
 
     def _write(self, batch: Batch) -> None:
         from fieldlog.archive.arrow import ParquetWriter
 
+        if self._given_up:
+            raise CancelledError
         if self._parquet is None:
             self._parquet = ParquetWriter(self._aside, self._layout)
         self._parquet.write(batch)
@@ -108,6 +120,8 @@ class _File:
     def _put(self, origin: bytes, before: list[Future[None]]) -> Entry:
         for written in before:
             written.result()
+        if self._given_up:
+            raise CancelledError
         if self._parquet is None:
             self._target.unlink(missing_ok=True)
             return Entry(origin, 0, 0, b"")
