@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from fieldlog.plot.outlined import OutlinedSeries
 from fieldlog.plot.reduce import Grid, Limit
 from fieldlog.plot.smooth import smoothed
 from fieldlog.plot.trace import SeriesLike
+from fieldlog.unseen import derived_rows
 from fieldlog_protocol.blocks.events import Boot, ClockSync, ConfigChange, Mark, SessionStart, SessionStop
 from fieldlog_protocol.blocks.events import Event as Logged
 
@@ -41,12 +42,15 @@ wanted of them, and a few columns would then be all of the picture."""
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The readings of a selection, not read yet: in which times they lie, and the batches of them."""
+    """The readings of a selection, not read yet: in which times they lie, and the batches of them. `n_unseen`: readings
+    without a known time that are in no batch; `held`: channels that are told when something happens."""
 
     first_us: int
     last_us: int
     from_parquet: bool
     jobs: Callable[[], Iterator[Unread]]
+    n_unseen: int = 0
+    held: frozenset[object] = frozenset()
 
     def series(self) -> Iterator[SeriesLike]:
         """Batch after batch."""
@@ -73,18 +77,25 @@ def _reduced(job: Unread, overview: Overview) -> Batch:
 def find(archive: Archive, readings: Readings) -> Found:
     """Where the readings of a selection are, and from when to when."""
     files = derived(archive, readings)
-    return _in_blocks(readings) if files is None else _in_files(files)
+    return _in_blocks(readings) if files is None else _in_files(files, archive, readings)
 
 
-def _in_files(files: Derived) -> Found:
-    return Found(files.first_us, files.last_us, True, files.batches)
+def _in_files(files: Derived, archive: Archive, readings: Readings) -> Found:
+    n_read = sum(file.rows for file in files.files)
+    n_unseen = 0 if readings.selection.bounded else derived_rows(archive, readings) - n_read
+    return Found(files.first_us, files.last_us, True, files.batches, n_unseen, _without_period(readings))
 
 
 def _in_blocks(readings: Readings) -> Found:
     plans = list(readings.plans())
     first_us, last_us = _span_us(plans, readings)
 
-    return Found(first_us, last_us, False, lambda: map(_Read, readings.batches(plans)))
+    return Found(first_us, last_us, False, lambda: map(_Read, readings.batches(plans)), held=_without_period(readings))
+
+
+def _without_period(readings: Readings) -> frozenset[object]:
+    streams = (stream for source in readings.sources for stream in source.schemas.streams(range(256)))
+    return frozenset(channel for stream in streams if not stream.period_us for channel in stream.channels)
 
 
 def in_batches(first_us: int, last_us: int, series: Callable[[], Iterable[SeriesLike]]) -> Found:
@@ -124,6 +135,13 @@ def _span_us(plans: Sequence[Plan], readings: Readings) -> tuple[int, int]:
     )
 
 
+class Counted(NamedTuple):
+    """Readings that are in a picture, and those that cannot be, since their time is not known."""
+
+    plotted: int
+    untimed: int
+
+
 def lines(
     found: Found,
     n_columns: int,
@@ -132,14 +150,14 @@ def lines(
     spread: bool = False,
     with_label: bool = False,
     way: Smoothing | None = None,
-) -> tuple[list[Line], int]:
+) -> tuple[list[Line], Counted]:
     """The lines of a picture that is `n_columns` wide, and how many readings they are made of; in a `way` smoothed."""
     made_of = partial(_overview, found, n_columns, limits, spread=spread, with_label=with_label)
-    made, n_readings = made_of(found.first_us, found.last_us)
+    made, counted = made_of(found.first_us, found.last_us)
     first_us, last_us = span_us(made) if made else (found.first_us, found.last_us)
     if last_us - first_us < _ENOUGH * (found.last_us - found.first_us):
-        made, n_readings = made_of(first_us, last_us)
-    return (made if way is None else smoothed(made, found.series(), way, n_columns)), n_readings
+        made, counted = made_of(first_us, last_us)
+    return (made if way is None else smoothed(made, found.series(), way, n_columns)), counted
 
 
 def _overview(
@@ -151,13 +169,15 @@ def _overview(
     *,
     spread: bool,
     with_label: bool,
-) -> tuple[list[Line], int]:
-    overview = Overview(Grid(first_us, last_us, n_columns), limits, spread=spread, with_label=with_label)
-    n_readings = 0
+) -> tuple[list[Line], Counted]:
+    grid = Grid(first_us, last_us, n_columns)
+    overview = Overview(grid, limits, spread=spread, with_label=with_label, held=found.held)
+    plotted, untimed = 0, found.n_unseen
     for batch in found.batches(overview):
         overview.add(batch)
-        n_readings += batch.count
-    return overview.lines(), n_readings
+        plotted += batch.count
+        untimed += batch.n_untimed
+    return overview.lines(), Counted(plotted, untimed)
 
 
 def events(readings: Readings) -> list[Event]:

@@ -18,8 +18,9 @@ from fieldlog.cli.live_view import doing
 from fieldlog.live.frames import Floats
 from fieldlog.live.picture import Picture
 from fieldlog.live.trail import Trail
-from fieldlog.plot.canvas import house_style, value_axis
+from fieldlog.plot.canvas import STATE_MARGIN, house_style, state_axis, value_axis
 from fieldlog.plot.style import COLOURS, DASHES, clean, unit_sign
+from fieldlog.plot.trace import Nature, nature_of
 from fieldlog.plot.window import new_window
 from fieldlog.text import count
 
@@ -66,6 +67,7 @@ class _Curve:
     stream: int
     channel: int
     name: str
+    nature: Nature
     axes: Axes
     line: Line2D
 
@@ -95,22 +97,27 @@ class Curves:
         return anew
 
     def _make(self, trails: Iterable[Trail]) -> None:
-        """In order of the streams' channels; the unit stands at the panel once."""
+        """In order of the streams' channels; the unit stands at the panel once, and states have a panel of their own."""
         self._figure.clear()
         found = [(trail.layout, at, channel) for trail in trails for at, channel in enumerate(trail.layout.channels)]
-        units = list(dict.fromkeys(channel.unit for _, _, channel in found))
-        panels = self._figure.subplots(max(1, len(units)), 1, sharex=True, squeeze=False)[:, 0]
-        axes_of: dict[str, Axes] = dict(zip(units, panels, strict=False))
-        counts: Counter[str] = Counter()
+        kinds = list(dict.fromkeys((channel.unit, nature_of(layout, channel).states) for layout, _, channel in found))
+        panels = self._figure.subplots(max(1, len(kinds)), 1, sharex=True, squeeze=False)[:, 0]
+        axes_of: dict[tuple[str, tuple[str, ...] | None], Axes] = dict(zip(kinds, panels, strict=False))
+        counts: Counter[tuple[str, tuple[str, ...] | None]] = Counter()
         self._curves = []
         for layout, at, channel in found:
-            axes, number = axes_of[channel.unit], counts[channel.unit]
-            counts[channel.unit] += 1
+            nature = nature_of(layout, channel)
+            kind = (channel.unit, nature.states)
+            axes, number = axes_of[kind], counts[kind]
+            counts[kind] += 1
             colour, dash = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
-            line = axes.plot([], [], color=colour, linestyle=dash, linewidth=0.9)[0]
-            self._curves.append(_Curve(layout.stream.id, at, channel.name, axes, line))
-        for unit, axes in axes_of.items():
+            style = "steps-post" if nature.held else "default"
+            line = axes.plot([], [], color=colour, linestyle=dash, linewidth=0.9, drawstyle=style)[0]
+            self._curves.append(_Curve(layout.stream.id, at, channel.name, nature, axes, line))
+        for (unit, states), axes in axes_of.items():
             value_axis(axes, unit_sign(unit))
+            if states is not None:
+                state_axis(axes, states)
             self._name(axes)
         panels[-1].set_xlabel("seconds before now")
         panels[-1].set_xlim(-self._window_s, 0)
@@ -134,24 +141,31 @@ class Curves:
     def _update(self, axes: Axes, curves: Sequence[_Curve], picture: Picture, now_s: float) -> None:
         lowest, highest = np.inf, -np.inf
         for curve in curves:
-            seconds, values = _shown(picture.trails[curve.stream], curve.channel, now_s - self._window_s)
+            seconds, values = _shown(picture.trails[curve.stream], curve, now_s - self._window_s)
+            if curve.nature.eventful and len(seconds) and not picture.trouble:
+                seconds, values = np.append(seconds, max(now_s, seconds[-1])), np.append(values, values[-1])
             curve.line.set_data(seconds - now_s, values)
             known = values[np.isfinite(values)]
             if len(known):
                 lowest, highest = min(lowest, float(known.min())), max(highest, float(known.max()))
         if lowest <= highest:
             margin = _HEADROOM * (highest - lowest) or abs(highest) * 1e-3 or 1.0
+            if any(curve.nature.states is not None for curve in curves):
+                margin += STATE_MARGIN
             axes.set_ylim(lowest - margin, highest + margin)
 
 
-def _shown(trail: Trail, channel: int, from_s: float) -> tuple[Floats, Floats]:
-    """The readings since then, with a gap wherever some are missing in between."""
+def _shown(trail: Trail, curve: _Curve, from_s: float) -> tuple[Floats, Floats]:
+    """The readings since then, with a gap wherever some are missing in between. Of what is told when it happens none is: the
+    last value before holds."""
     begin = int(np.searchsorted(trail.seconds, from_s))
-    seconds, values = trail.seconds[begin:], trail.values[channel, begin:]
-    if not trail.rate_hz:
+    if curve.nature.eventful:
+        begin = max(0, begin - 1)
+    seconds, values = trail.seconds[begin:], trail.values[curve.channel, begin:]
+    if not trail.rate_hz or curve.nature.eventful:
         return seconds, values
     gaps = np.flatnonzero(np.diff(seconds) > _GAP_PERIODS / trail.rate_hz) + 1
-    return np.insert(seconds, gaps, seconds[gaps]), np.insert(values, gaps, np.nan)
+    return np.insert(seconds, gaps, seconds[gaps - 1]), np.insert(values, gaps, np.nan)
 
 
 def _title(picture: Picture) -> str:

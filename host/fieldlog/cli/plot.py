@@ -23,6 +23,7 @@ from fieldlog.whole_file import check_target
 from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
+    from fieldlog.pictures import Counted
     from fieldlog.plot import Event, Limit, Line, Smoothing
 
 _NO_DISPLAY = "Nothing was plotted; name a file with -o, such as -o readings.png"
@@ -123,13 +124,21 @@ def plot(
         if target is not None and not page:
             plots.save(drawn.figure, target)
     output.result(
-        {"file": str(target), "readings": drawn.n_readings},
-        lambda: output.line(f"{count(drawn.n_readings, 'reading')} plotted{f' to {target}' if target else ''}"),
+        {"file": str(target), "readings": drawn.n_readings, "without_time": drawn.n_untimed},
+        lambda: output.line(_told(drawn, target)),
     )
     for problem in drawn.problems:
         output.warn(problem)
     if target is None:
         show(drawn.figure, "fieldlog plot", theme)
+
+
+def _told(drawn: Drawn, target: Path | None) -> str:
+    plotted = f"{count(drawn.n_readings, 'reading')} plotted{f' to {target}' if target else ''}"
+    if not drawn.n_untimed:
+        return plotted
+    left_out = "1 has no known time and is" if drawn.n_untimed == 1 else f"{drawn.n_untimed} have no known time and are"
+    return f"{plotted}; {left_out} not in it"
 
 
 def _checked(target: Path | None, output: Output, *, force: bool) -> bool:
@@ -144,15 +153,22 @@ def _checked(target: Path | None, output: Output, *, force: bool) -> bool:
     return check_format(target, page=True) == "html"
 
 
-def _lines(source: Source, wish: _Wish, *, page: bool) -> tuple[list[Line], int]:
-    """As many columns as what is drawn has room for, and how many readings there are."""
+def _lines(source: Source, wish: _Wish, *, page: bool) -> tuple[list[Line], Counted]:
+    """As many columns as what is drawn has room for, and how many readings there are. UsageError where none has a time."""
     from fieldlog import pictures
     from fieldlog import plot as plots
 
     n_columns = plots.page_columns(source.n_lines * (1 if wish.way is None else 2)) if page else plots.columns_for()
-    return pictures.lines(
+    lines, counted = pictures.lines(
         source.found(), n_columns, wish.limits, spread=wish.stats, with_label=source.several, way=wish.way
     )
+    if counted.untimed and not counted.plotted:
+        untimed = f"{counted.untimed} have" if counted.untimed > 1 else "1 has"
+        raise UsageError(
+            f"there is nothing to plot: of {count(counted.untimed, 'reading')} {untimed} no known time. Nothing was plotted; "
+            "`fieldlog export` writes them"
+        )
+    return lines, counted
 
 
 def _draw(source: Source, wish: _Wish) -> Drawn:
@@ -162,7 +178,7 @@ def _draw(source: Source, wish: _Wish) -> Drawn:
     title = source.title if wish.title is None else wish.title
     if wish.view != "time":
         return plot_views.draw(wish.view, source, plot_views.Look(title, wish.tz, wish.theme))
-    lines, number = _lines(source, wish, page=False)
+    lines, counted = _lines(source, wish, page=False)
     figure = plots.timeseries(
         lines,
         title=title,
@@ -172,7 +188,7 @@ def _draw(source: Source, wish: _Wish) -> Drawn:
         compare=wish.compare,
         theme=wish.theme,
     )
-    return Drawn(figure, number, source.problems)
+    return Drawn(figure, counted.plotted, source.problems, counted.untimed)
 
 
 def _events(source: Source, wish: _Wish) -> Sequence[Event]:
@@ -185,7 +201,7 @@ def _save_page(source: Source, wish: _Wish, target: Path) -> Drawn:
 
     from fieldlog import plot as plots
 
-    lines, number = _lines(source, wish, page=True)
+    lines, counted = _lines(source, wish, page=True)
     plots.save_page(
         lines,
         target,
@@ -196,7 +212,7 @@ def _save_page(source: Source, wish: _Wish, target: Path) -> Drawn:
         compare=wish.compare,
         theme=wish.theme,
     )
-    return Drawn(Figure(), number, source.problems)
+    return Drawn(Figure(), counted.plotted, source.problems, counted.untimed)
 
 
 def _limit(text: str) -> Limit:

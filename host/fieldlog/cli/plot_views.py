@@ -39,11 +39,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A picture, of how many readings it is made, and what could not be read or drawn."""
+    """A picture, of how many readings it is made, and what could not be read or drawn. `n_untimed`: beside them, those that
+    cannot be in it since their time is not known."""
 
     figure: Figure
     n_readings: int
     problems: Sequence[str]
+    n_untimed: int = 0
 
 
 def draw(view: str, source: Source, look: Look) -> Drawn:
@@ -55,10 +57,12 @@ def _distribution(view: str, source: Source, look: Look) -> Drawn:
     from fieldlog import pictures, plot
 
     found = source.found()
-    lines, number = pictures.lines(found, plot.columns_for(), with_label=source.several)
+    lines, _ = pictures.lines(found, plot.columns_for(), with_label=source.several)
     counted = plot.Distributions(lines, view, with_label=source.several)
+    number = 0
     for series in found.series():
         counted.add(series)
+        number += len(series.utc_us)
     return Drawn(plot.distribution(counted, title=look.title, theme=look.theme), number, source.problems)
 
 

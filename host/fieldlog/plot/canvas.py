@@ -7,6 +7,7 @@ user's matplotlibrc does not change the house style.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 _TITLE_IN, _KEY_IN, _TITLE_LINE_IN = 0.105, 0.058, 0.24
 """What a character of a title and of its key takes of the width, and a title of the height."""
+_MOST_STATES = 8
+"""As many of their words as stand one above the other in a panel."""
+STATE_MARGIN = 0.15
 _PACKING: dict[str, dict[str, Any]] = {"png": {"pil_kwargs": {"compress_level": 3}}}
 """A picture of lines is written in half of the time, and is a tenth larger."""
 _UNDATED = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -187,6 +191,18 @@ def value_axis(axes: Axes, label: str, theme: Theme = LIGHT) -> None:
     axes.set_ylabel(label)
     axes.locator_params(axis="y", nbins=5)
     axes.margins(x=0.005, y=0.08)
+
+
+def state_axis(axes: Axes, words: Sequence[str]) -> None:
+    """Up, where values are numbers of states: ticks at whole numbers alone, with their words."""
+    from matplotlib.ticker import MaxNLocator
+
+    from fieldlog.plot.canvas_ticks import StateText
+
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=_MOST_STATES, integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_formatter(StateText(words))
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, math.floor(low + 0.5) - STATE_MARGIN), max(high, math.ceil(high - 0.5) + STATE_MARGIN))
 
 
 def other_axis(axes: Axes, label: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.dates import AutoDateLocator
 from matplotlib.ticker import Formatter
 
-from fieldlog.plot.ticks import tick_text
+from fieldlog.plot.ticks import state_text, tick_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +32,16 @@ class DateTicks(AutoDateLocator):
         if shown != self._shown:
             self._found, self._shown = super().__call__(), shown  # type: ignore[no-untyped-call]
         return self._found
+
+
+class StateText(Formatter):
+    """The word of each state; nothing between them."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
+
+    def __call__(self, value: float, pos: int | None = None) -> str:  # noqa: ARG002 - matplotlib's signature
+        return state_text(value, self._words)
 
 
 class ValueText(Formatter):

@@ -9,8 +9,8 @@ figure = timeseries(overview.lines())
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,11 @@ from fieldlog.plot.reduce import (
     present,
     runs,
 )
-from fieldlog.plot.trace import Bools, ChannelLike, Micros, SeriesLike, Trace
+from fieldlog.plot.trace import Bools, ChannelLike, Micros, Nature, SeriesLike, Trace, nature_of
 from fieldlog_protocol.errors import UsageError
 
-OWN_CLOCK, BETWEEN = 2, 3
-"""Of a series' `quality`: time as the device believed it, and time that is only known to lie between two others."""
+OWN_CLOCK, BETWEEN, NEVER_SET = 2, 3, 4
+"""Of a series' `quality`: time as the device believed it, time that is only known to lie between two others, and none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,9 @@ class Figures:
 @dataclass(frozen=True, slots=True)
 class Line:
     """A trace made as small as the picture. `runs`: where it has values without a break; `logged`: where readings were
-    taken, with a value or without. `doubtful`: by quality, where the time is not as sure as a sync makes it."""
+    taken, with a value or without. `doubtful`: by quality, where the time is not as sure as a sync makes it. `states`: the
+    words of values that are no quantities. `eventful`: they are told when something happens, so that a share of the readings
+    is none of the time."""
 
     label: str
     name: str
@@ -66,6 +68,8 @@ class Line:
     logged: Spans
     figures: Figures
     doubtful: tuple[tuple[int, Spans], ...] = ()
+    states: tuple[str, ...] | None = None
+    eventful: bool = False
 
     @property
     def full_name(self) -> str:
@@ -74,12 +78,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one piece of a series comes to: see `Overview.reduce`."""
+    """What one piece of a series comes to: see `Overview.reduce`. `count`: readings with a known time, beside `n_untimed`
+    without."""
 
     label: str
     names: Sequence[tuple[str, str, int]]
+    natures: Sequence[Nature]
     pieces: Sequence[Piece | None]
     count: int
+    n_untimed: int
     logged: Spans
     starts: bool
     doubtful: Sequence[tuple[int, Spans]]
@@ -104,16 +111,25 @@ def span_us(lines: Sequence[Line]) -> tuple[int, int]:
 
 
 class Overview:
-    """All lines of a picture. With `with_label` each has the label of its series, to tell devices apart."""
+    """All lines of a picture. With `with_label` each has the label of its series, to tell devices apart. `held`: channels
+    whose values hold until the next, beside those that say so themselves."""
 
     def __init__(
-        self, grid: Grid, limits: Sequence[Limit] = (), *, spread: bool = False, with_label: bool = False
+        self,
+        grid: Grid,
+        limits: Sequence[Limit] = (),
+        *,
+        spread: bool = False,
+        with_label: bool = False,
+        held: Collection[object] = (),
     ) -> None:
         self._grid = grid
         self._limits = tuple(limits)
         self._spread = spread
         self._with_label = with_label
+        self._held = held
         self._gathered: dict[tuple[str, str, str, int], tuple[Gathered, _Stream]] = {}
+        self._natures: dict[tuple[str, str, str, int], Nature] = {}
 
     def reduce(self, series: SeriesLike) -> Batch:
         """A batch of readings of one stream, reduced; any thread may do it."""
@@ -125,17 +141,22 @@ class Overview:
         return Batch(
             label=series.label if self._with_label else "",
             names=_names(series.channels),
+            natures=self._natures_of(series),
             pieces=pieces,
-            count=len(series.utc_us),
+            count=len(utc_us),
+            n_untimed=len(series.utc_us) - len(utc_us),
             logged=runs(utc_us, starts),
             starts=bool(starts[:1].any()),
             doubtful=_doubtful(series),
         )
 
     def reduce_outline(self, series: OutlinedSeries) -> Batch | None:
-        """The same of what is known of a batch without its readings; None where it takes the readings."""
+        """The same of what is known of a batch without its readings; None where it takes the readings: what is told when it
+        happens holds for long, so that the last value of a column counts, and some may have no time."""
         outline = series.outline
         if series.alike <= self._grid.most_raw or not is_fine(outline, self._grid):
+            return None
+        if (outline.quality == NEVER_SET).any() or any(channel in self._held for channel in series.channels):
             return None
         pieces: list[Piece | None] = []
         for channel, one in zip(series.channels, outline.channels, strict=True):
@@ -147,8 +168,10 @@ class Overview:
         return Batch(
             label=series.label if self._with_label else "",
             names=_names(series.channels),
+            natures=self._natures_of(series),
             pieces=pieces,
             count=outline.rows,
+            n_untimed=0,
             logged=outline.logged,
             starts=outline.starts,
             doubtful=[
@@ -161,15 +184,25 @@ class Overview:
     def add(self, batch: Batch) -> None:
         """The next batch, in order."""
         streams: dict[int, _Stream] = {}
-        for key, found in zip(batch.names, batch.pieces, strict=True):
+        for key, nature, found in zip(batch.names, batch.natures, batch.pieces, strict=True):
             gathered, stream = self._of(batch.label, key)
+            gathered.held |= nature.held
+            self._natures.setdefault((batch.label, *key), nature)
             gathered.add(found, batch.count)
+            if found is None and batch.n_untimed:
+                gathered.interrupt()
             streams[id(stream)] = stream
         for stream in streams.values():
             if len(batch.logged[0]):
                 stream.joined.append(bool(stream.logged) and not batch.starts)
                 stream.logged.append(batch.logged)
                 stream.doubtful += batch.doubtful
+
+    def _natures_of(self, series: SeriesLike | OutlinedSeries) -> list[Nature]:
+        return [
+            replace(nature, eventful=nature.eventful or channel in self._held)
+            for channel, nature in ((channel, nature_of(series, channel)) for channel in series.channels)
+        ]
 
     def _of(self, label: str, key: tuple[str, str, int]) -> tuple[Gathered, _Stream]:
         full = (label, *key)
@@ -193,8 +226,10 @@ class Overview:
                 logged=join_runs(stream.logged, stream.joined),
                 figures=self._figures(gathered, self._limits_of(name)),
                 doubtful=tuple(stream.doubtful),
+                states=self._natures[label, name, unit, number].states,
+                eventful=self._natures[label, name, unit, number].eventful,
             )
-            for (label, name, unit, _), (gathered, stream) in self._gathered.items()
+            for (label, name, unit, number), (gathered, stream) in self._gathered.items()
             if gathered.count
         ]
 

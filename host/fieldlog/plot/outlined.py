@@ -139,6 +139,7 @@ class _Chunks:
             total=np.add.reduceat(self.total, first),
             count=np.add.reduceat(self.count, first),
             starts=self.opened[first],
+            final=self.high[last],  # a reading of this column, if not always its last one
         )
 
     def tells(self, limit: Limit) -> bool:

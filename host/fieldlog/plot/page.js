@@ -4,12 +4,15 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const canvas = document.getElementById("plot");
   const context = canvas.getContext("2d");
-  const LEFT = 70, RIGHT = 14, TOP = 22, BOTTOM = 34, GAP = 26;
+  const LEAST_LEFT = 70, LABEL_ROOM = 28, MOST_TICKS = 100;
+  let LEFT = LEAST_LEFT; // more where the numbers at the axis are long
+  const RIGHT = 14, TOP = 22, BOTTOM = 34, GAP = 26;
   const MORE_NAMES = 80; // pixels for how many names there are besides
   const DASHES = { "-": [], "--": [6, 3], "-.": [6, 3, 1, 3], ":": [1.5, 2.5] };
   const STEPS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5,
     36e5, 72e5, 108e5, 216e5, 432e5, 864e5, 1728e5, 6048e5, 12096e5];
   const MONTH_MS = 2629746e3;
+  const VALUE_FONT = "11px system-ui, sans-serif";
   const theme = data.theme;
   let view = { begin: data.begin, end: Math.max(data.end, data.begin + 1) };
   const whole = { ...view };
@@ -31,9 +34,9 @@
   }
 
   function values(line, number) {
-    if (!line.scale) return numbers(number, Float32Array);
-    const [lowest, step] = line.scale;
-    return Float64Array.from(numbers(number, Uint16Array), (value) => lowest + value * step);
+    const [bases, steps] = line.scale.map((place) => numbers(place, Float64Array));
+    const stored = numbers(number, line.small ? Uint16Array : Float32Array);
+    return Float64Array.from(stored, (value, at) => bases[at >> 8] + value * steps[at >> 8]);
   }
 
   for (const panel of data.panels) {
@@ -58,7 +61,8 @@
     return low;
   }
 
-  // The lowest, mean and highest of each column of pixels; `fresh` where the line begins anew.
+  // The lowest, mean, highest and last of each column of pixels; `fresh` where the line begins anew. Of values that hold
+  // until the next, `mean` is the last one already.
   function columns(line, width) {
     const found = [];
     const scale = width / (view.end - view.begin);
@@ -76,21 +80,27 @@
       column.high = Math.max(column.high, line.high[i]);
       column.total += line.mean[i];
       column.count += 1;
+      column.last = line.mean[i];
     }
     return found;
   }
 
-  function panelRange(drawn) {
+  function panelRange(panel, drawn) {
     let low = Infinity, high = -Infinity;
-    for (const found of drawn) {
-      for (const column of found) {
-        if (column.x < -1 || column.x > size.width + 1) continue;
-        low = Math.min(low, column.low);
-        high = Math.max(high, column.high);
+    drawn.forEach((found, index) => found.forEach((column, at) => {
+      if (column.x > size.width + 1) return;
+      const next = found[at + 1];
+      if (column.x < -1) {
+        if (!panel.lines[index].held || !next || next.fresh || next.x < 0) return;
+        low = Math.min(low, column.last); // holds into what is seen
+        high = Math.max(high, column.last);
+        return;
       }
-    }
+      low = Math.min(low, column.low);
+      high = Math.max(high, column.high);
+    }));
     if (low > high) return [0, 1];
-    const margin = (high - low) * 0.06 || Math.abs(high) * 0.01 || 1;
+    const margin = panel.states ? (high - low) * 0.06 + 0.1 : (high - low) * 0.06 || Math.abs(high) * 0.01 || 1;
     return [low - margin, high + margin];
   }
 
@@ -133,9 +143,15 @@
     return formatted(moment, SECOND) + part;
   }
 
+  // With the digits that tell values of this spread apart.
   function valueText(value, spread) {
-    const digits = spread > 0 ? Math.max(0, Math.min(9, 3 - Math.floor(Math.log10(spread)))) : 3;
-    return Math.abs(value) >= 1e7 ? value.toExponential(5) : value.toFixed(digits);
+    const digits = spread > 0 ? 3 - Math.floor(Math.log10(spread)) : Math.abs(value) < 1e7 ? 3 : 0;
+    if (Math.abs(value) < 1e15) return value.toFixed(Math.max(0, Math.min(12, digits)));
+    return value.toExponential(Math.max(5, Math.min(16, digits + Math.floor(Math.log10(Math.abs(value))))));
+  }
+
+  function stateText(panel, value) {
+    return panel.states[Math.round(value)] || String(Math.round(value));
   }
 
   // -- drawing -----------------------------------------------------------------------------------------------------
@@ -149,9 +165,24 @@
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.fillStyle = theme.background;
     context.fillRect(0, 0, width, height);
+    const each = Math.max((height - TOP - BOTTOM - GAP * (data.panels.length - 1)) / data.panels.length, 10);
+    context.font = VALUE_FONT;
+    LEFT = LEAST_LEFT;
     size = { width: Math.max(1, width - LEFT - RIGHT), height };
-    const each = (height - TOP - BOTTOM - GAP * (data.panels.length - 1)) / data.panels.length;
-    data.panels.forEach((panel, index) => drawPanel(panel, TOP + index * (each + GAP), Math.max(each, 10)));
+    const seen = data.panels.map((panel) => {
+      const drawn = panel.lines.map((line) => columns(line, size.width));
+      const [low, high] = panelRange(panel, drawn);
+      return { drawn, low, high, ticks: valueTicks(panel, each, low, high) };
+    });
+    for (const { ticks } of seen) {
+      for (const [, text] of ticks) LEFT = Math.max(LEFT, context.measureText(text).width + LABEL_ROOM);
+    }
+    if (LEFT > LEAST_LEFT) {
+      LEFT = Math.min(LEFT, width / 2);
+      size.width = Math.max(1, width - LEFT - RIGHT);
+      data.panels.forEach((panel, index) => { seen[index].drawn = panel.lines.map((line) => columns(line, size.width)); });
+    }
+    data.panels.forEach((panel, index) => drawPanel(panel, TOP + index * (each + GAP), each, seen[index]));
     drawTimes(height - BOTTOM);
     document.getElementById("span").textContent = `${momentText(view.begin)} – ${momentText(view.end)}`;
     canvas.dataset.begin = view.begin;
@@ -167,12 +198,10 @@
 
   const toX = (moment) => LEFT + (moment - view.begin) * size.width / (view.end - view.begin);
 
-  function drawPanel(panel, top, height) {
-    const drawn = panel.lines.map((line) => columns(line, size.width));
-    const [low, high] = panelRange(drawn);
+  function drawPanel(panel, top, height, { drawn, low, high, ticks }) {
     const toY = (value) => top + height * (high - value) / (high - low);
     panel.shown = { top, height, low, high };
-    drawValues(panel, top, height, low, high, toY);
+    drawValues(panel, top, height, ticks, toY);
     context.save();
     context.beginPath();
     context.rect(LEFT, top, size.width, height);
@@ -189,20 +218,39 @@
     drawNames(panel, top);
   }
 
-  function drawValues(panel, top, height, low, high, toY) {
+  // Whole, with the decimals of `step`, and where all are large or small a power of 1000; in full where that is shorter.
+  function tickNumber(value, step, largest) {
+    const place = Math.floor(Math.log10(step) + 1e-9);
+    let exponent = largest >= 1e7 || (largest < 1e-3 && largest > 0) ? 3 * Math.floor(Math.log10(largest) / 3) : 0;
+    if (exponent > 0 && exponent <= 21 && exponent - place >= exponent) exponent = 0;
+    const digits = (value / 10 ** exponent).toFixed(Math.max(0, Math.min(17, exponent - place)));
+    return !Number(digits) ? "0" : digits + (exponent ? "e" + exponent : "");
+  }
+
+  // [value, text] of each tick.
+  function valueTicks(panel, height, low, high) {
     const raw = (high - low) / Math.max(2, Math.floor(height / 36));
     const power = 10 ** Math.floor(Math.log10(raw));
-    const step = [1, 2, 5, 10].map((part) => part * power).find((part) => part >= raw);
-    const digits = Math.max(0, Math.min(12, -Math.floor(Math.log10(step) + 1e-9)));
-    context.font = "11px system-ui, sans-serif";
+    const round = [1, 2, 5, 10].map((part) => part * power).find((part) => part >= raw);
+    const step = panel.states ? Math.max(1, Math.round(round)) : round;
+    const first = Math.ceil(low / step), largest = Math.max(Math.abs(low), Math.abs(high)), found = [];
+    for (let number = 0; number < MOST_TICKS && (first + number) * step <= high; number++) {
+      const value = (first + number) * step;
+      found.push([value, panel.states ? stateText(panel, value) : tickNumber(value, step, largest)]);
+    }
+    return found;
+  }
+
+  function drawValues(panel, top, height, ticks, toY) {
+    context.font = VALUE_FONT;
     context.textAlign = "right";
     context.textBaseline = "middle";
-    for (let number = Math.ceil(low / step); number * step <= high; number++) {
-      const y = toY(number * step);
+    for (const [value, text] of ticks) {
+      const y = toY(value);
       context.fillStyle = theme.grid;
       context.fillRect(LEFT, Math.round(y), size.width, 1);
       context.fillStyle = theme.text;
-      context.fillText((number * step).toFixed(digits), LEFT - 6, y);
+      context.fillText(text, LEFT - 6, y);
     }
     context.strokeStyle = theme.edge;
     context.lineWidth = 0.7;
@@ -235,7 +283,8 @@
     context.lineWidth = 1.3;
     context.beginPath();
     found.forEach((column, index) => {
-      const x = LEFT + column.x, y = toY(column.total / column.count);
+      const x = LEFT + column.x, y = toY(line.held ? column.last : column.total / column.count);
+      if (line.held && !column.fresh) context.lineTo(x, toY(found[index - 1].last));
       if (column.fresh) context.moveTo(x, y); else context.lineTo(x, y);
       const alone = column.fresh && (index + 1 === found.length || found[index + 1].fresh);
       if (alone) context.rect(x - 1, y - 1, 2, 2);
@@ -251,7 +300,8 @@
       const extreme = below ? column.low : column.high;
       if (below ? extreme >= value : extreme <= value) return;
       const next = found[index + 1];
-      const width = next && !next.fresh ? next.x - column.x : 1;
+      const holds = !line.held || (below ? column.last < value : column.last > value);
+      const width = next && !next.fresh && holds ? next.x - column.x : 1;
       context.fillRect(LEFT + column.x, Math.min(toY(value), toY(extreme)), Math.max(width, 1), Math.abs(toY(value) - toY(extreme)));
     });
     context.globalAlpha = 1;
@@ -355,19 +405,30 @@
     return moment - line.at[after - 1] <= line.at[after] - moment ? after - 1 : after;
   }
 
+  // Which reading tells the value at a moment; -1 where none does.
+  function telling(line, moment, reach) {
+    const at = nearest(line, moment);
+    if (!line.held) return Math.abs(line.at[at] - moment) > reach ? -1 : at;
+    const held = line.at[at] > moment ? at - 1 : at;
+    if (held < 0) return line.at[0] - moment > reach ? -1 : 0;
+    const goesOn = held + 1 < line.at.length && !line.fresh[held + 1];
+    return goesOn || moment - line.at[held] <= reach ? held : -1;
+  }
+
   function readOut(x) {
     const moment = view.begin + (x - LEFT) * (view.end - view.begin) / size.width;
     const reach = (view.end - view.begin) / size.width * 8;
     const parts = [];
     for (const panel of data.panels) {
       for (const line of panel.lines) {
-        const at = nearest(line, moment);
-        if (Math.abs(line.at[at] - moment) > reach) continue;
-        const spread = line.range[1] - line.range[0];
+        const at = telling(line, moment, reach);
+        if (at < 0) continue;
+        const spread = Math.min(line.range[1] - line.range[0], panel.shown.high - panel.shown.low);
+        const text = (value) => panel.states ? stateText(panel, value) : valueText(value, spread);
         const unit = panel.unit ? " " + panel.unit : "";
         const one = line.low[at] === line.high[at];
-        const range = one ? "" : ` (${valueText(line.low[at], spread)} to ${valueText(line.high[at], spread)})`;
-        parts.push(`${line.name}: ${valueText(line.mean[at], spread)}${range}${unit}`);
+        const range = one ? "" : ` (${text(line.low[at])} to ${text(line.high[at])})`;
+        parts.push(`${line.name}: ${text(line.mean[at])}${range}${unit}`);
       }
     }
     for (const [at, , text] of data.events) {

@@ -27,10 +27,13 @@ from fieldlog.plot.reduce import Limit, uncovered
 from fieldlog.plot.smooth import lines_from, smoothing
 from fieldlog.plot.statistics import table_rows
 from fieldlog.plot.style import DASHES, THEMES, Theme, clean, unit_sign
+from fieldlog.plot.ticks import state_text
 from fieldlog.plot.trace import Floats, Micros, Trace
 from fieldlog.plot.zone import zone, zone_name
 from fieldlog.whole_file import whole_file
 
+_BLOCK = 256
+"""So many values of a line, side by side, have a base and a scale of their own, so that zooming in finds no stairs."""
 _BUDGET = 3_300_000
 """Bytes of numbers; base64 makes a third more of them."""
 _TIME_BYTES, _REDUCED_BYTES = 4, 6
@@ -100,9 +103,9 @@ def _page(
     compare: bool,
     theme: Theme,
 ) -> str:
-    groups: dict[tuple[str, str], list[Line]] = {}
+    groups: dict[tuple[str, str, tuple[str, ...] | None], list[Line]] = {}
     for line in lines:
-        groups.setdefault(("" if compare else line.label, line.unit), []).append(line)
+        groups.setdefault(("" if compare else line.label, line.unit, line.states), []).append(line)
     begin_us = min(min(int(line.runs[0].min()), int(line.columns.utc_us.min())) for line in lines)
     end_us = max(max(int(line.runs[1].max()), int(line.columns.utc_us.max())) for line in lines)
     unit_us = max(1, -(-(end_us - begin_us) // (2**32 - 1)))
@@ -148,14 +151,16 @@ def _is_much(lines: Sequence[Line]) -> bool:
 
 def _panel(group: Sequence[Line], drawn: _Drawn) -> dict[str, Any]:
     lines = [_line(line, index, drawn) for index, line in enumerate(group)]
-    return {"unit": unit_sign(group[0].unit), "gaps": _gaps(group), "lines": lines}
+    states = group[0].states if all(line.columns.last is not None for line in group) else None
+    words = None if states is None else [state_text(number, states) for number in range(len(states))]
+    return {"unit": unit_sign(group[0].unit), "states": words, "gaps": _gaps(group), "lines": lines}
 
 
 def _line(line: Line, index: int, drawn: _Drawn) -> dict[str, Any]:
     colours = drawn.theme.colours
     columns = line.columns
-    rows, lowest, highest = _finite((columns.low, columns.mean, columns.high) if columns.reduced else (columns.mean,))
-    step = (highest - lowest) / 65535 or 1.0
+    rows, lowest, highest = _finite((columns.low, columns.level, columns.high) if columns.reduced else (columns.level,))
+    values, base, step = _packed(rows, small=drawn.small)
     add = drawn.arrays.add
     return {
         "name": clean(line.full_name if drawn.labelled else line.name, _TEXT),
@@ -164,9 +169,11 @@ def _line(line: Line, index: int, drawn: _Drawn) -> dict[str, Any]:
         "limits": [[limit.value, limit.below] for limit in line.figures.limits],
         "times": add(((columns.utc_us - drawn.begin_us) // drawn.unit_us).astype(np.uint32)),
         "starts": add(np.flatnonzero(columns.starts).astype(np.uint32)),
-        "values": [add(_small(row, lowest, step) if drawn.small else row.astype(np.float32)) for row in rows],
-        "scale": [lowest, step] if drawn.small else None,
+        "values": [add(row) for row in values],
+        "small": drawn.small,
+        "scale": [add(base), add(step)],
         "range": [lowest, highest],
+        "held": columns.last is not None,
     }
 
 
@@ -178,8 +185,15 @@ def _finite(rows: Sequence[Floats]) -> tuple[list[Floats], float, float]:
     return [np.clip(np.nan_to_num(row, nan=lowest), lowest, highest) for row in rows], lowest, highest
 
 
-def _small(values: Floats, lowest: float, step: float) -> npt.NDArray[np.uint16]:
-    return np.clip(np.rint((values - lowest) / step), 0, 65535).astype(np.uint16)
+def _packed(rows: Sequence[Floats], *, small: bool) -> tuple[list[npt.NDArray[Any]], Floats, Floats]:
+    """(rows, bases, steps): a value is the base of its block, and so many of its steps."""
+    first = np.arange(0, len(rows[0]), _BLOCK)
+    base = np.minimum.reduce([np.minimum.reduceat(row, first) for row in rows])
+    top = np.maximum.reduce([np.maximum.reduceat(row, first) for row in rows])
+    step = np.where(top > base, (top - base) / 65535, 1.0) if small else np.ones(len(first))
+    block = np.arange(len(rows[0])) // _BLOCK
+    steps = [(row - base[block]) / step[block] for row in rows]
+    return [np.rint(row).astype(np.uint16) if small else row.astype(np.float32) for row in steps], base, step
 
 
 def _gaps(group: Sequence[Line]) -> list[list[float]]:

@@ -28,7 +28,8 @@ _RAW_PER_COLUMN = 3
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What is drawn of one trace, in time order within a run; `starts` where the line is interrupted."""
+    """What is drawn of one trace, in time order within a run; `starts` where the line is interrupted. Of values that hold
+    until the next `last` is the one that each column ends with: their line has steps, and goes through no mean."""
 
     utc_us: Micros
     low: Floats
@@ -36,6 +37,33 @@ class Columns:
     high: Floats
     starts: Bools
     reduced: bool
+    last: Floats | None = None
+
+    @property
+    def level(self) -> Floats:
+        """What the line goes through."""
+        return self.mean if self.last is None else self.last
+
+    def course(self) -> tuple[Micros, Floats]:
+        """(times, values) of the line, with NaN where it is interrupted."""
+        return self.joined(self.mean) if self.last is None else self._stepped(self.last, self.last)
+
+    def strokes(self) -> tuple[Micros, Floats]:
+        """(times, values) from lowest to highest, column by column; between columns of held values there is none."""
+        apart = self if self.last is None else replace(self, starts=np.ones(len(self.starts), np.bool_))
+        return apart.joined(self.low, self.high)
+
+    def edge(self, row: Floats) -> tuple[Micros, Floats]:
+        """(times, values) along an extreme of each column."""
+        return self.joined(row) if self.last is None else self._stepped(self.last, row)
+
+    def _stepped(self, last: Floats, row: Floats) -> tuple[Micros, Floats]:
+        """At each column `row`, and then `last`, which holds up to the next one of the run."""
+        ends = np.where(np.append(self.starts[1:], True), self.utc_us, np.append(self.utc_us[1:], self.utc_us[-1:]))
+        times = np.stack([self.utc_us, self.utc_us, ends], axis=1).ravel()
+        values = np.stack([row, last, last], axis=1).ravel()
+        breaks = np.flatnonzero(self.starts[1:]) + 1
+        return np.insert(times, breaks * 3, self.utc_us[breaks]), np.insert(values, breaks * 3, np.nan)
 
     def joined(self, *rows: Floats) -> tuple[Micros, Floats]:
         """(times, values) of the points of `rows` column by column, with NaN where the line is interrupted."""
@@ -48,7 +76,7 @@ class Columns:
     def alone(self) -> tuple[Micros, Floats]:
         """The points with no neighbour to draw a line to."""
         lonely = self.starts & np.append(self.starts[1:], True)
-        return self.utc_us[lonely], self.mean[lonely]
+        return self.utc_us[lonely], self.level[lonely]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +133,8 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
-    """Consecutive columns of a batch, or of several: for each its number, first and last time, and its values."""
+    """Consecutive columns of a batch, or of several: for each its number, first and last time, and its values; `final` is
+    the last of these."""
 
     cell: npt.NDArray[np.int64]
     first_us: Micros
@@ -115,6 +144,7 @@ class Reduced:
     total: Floats
     count: npt.NDArray[np.int64]
     starts: Bools
+    final: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +213,10 @@ def piece(
 ) -> Piece | None:
     """A batch of one trace, reduced; None where no reading of it has both a value and a known time.
 
-    Where `starts[0]` is false the batch goes on where the one before ended. `spread`: `squares` are wanted.
+    Where `starts[0]` is false the batch goes on where the one before ended. `spread`: `squares` are wanted. A reading whose
+    time is not known is no missing value.
     """
-    n_readings = len(values)
+    n_readings, timed = len(values), utc_us != NO_TIME
     broken_after = n_readings > 0 and not len(known(utc_us[-1:], values[-1:], starts[-1:])[0])
     utc_us, values, starts = known(utc_us, values, starts)
     if not len(values):
@@ -195,7 +226,7 @@ def piece(
         columns=_reduced(utc_us, values, starts, grid),
         runs=runs(utc_us, starts),
         raw=(utc_us, values, starts) if len(values) <= grid.most_raw else None,
-        n_missing=n_readings - len(values),
+        n_missing=int(np.count_nonzero(timed)) - len(values) if len(values) < n_readings else 0,
         level=level,
         squares=float(np.square(values - level).sum()) if spread else 0.0,
         passed_us=tuple(_passed_us(utc_us, values, starts, limit) for limit in limits),
@@ -230,6 +261,7 @@ def _reduced(utc_us: Micros, values: Numbers, starts: Bools, grid: Grid) -> Redu
         total=np.add.reduceat(values, first, dtype=exact).astype(np.float64),
         count=last - first + 1,
         starts=starts[first],
+        final=values[last].astype(np.float64),
     )
 
 
@@ -248,6 +280,7 @@ class Gathered:
         self._raw: list[tuple[Micros, Numbers, Bools]] | None = []
         self._moments: list[tuple[int, float, float, float]] = []
         self._last: Piece | None = None
+        self.held = False
         self.count = 0
         self.n_missing = 0
         self.passed_us = [0] * n_limits
@@ -312,13 +345,14 @@ class Gathered:
         if self._raw is not None:
             utc_us, values, starts = (np.concatenate(arrays) for arrays in zip(*self._raw, strict=True))
             plain: Floats = values.astype(np.float64)
-            return Columns(utc_us, plain, plain, plain, starts.astype(np.bool_), reduced=False)
-        return _merged(self._columns)
+            last = plain if self.held else None
+            return Columns(utc_us, plain, plain, plain, starts.astype(np.bool_), reduced=False, last=last)
+        return _merged(self._columns, held=self.held)
 
 
-def _merged(parts: list[Reduced]) -> Columns:
+def _merged(parts: list[Reduced], *, held: bool) -> Columns:
     """Neighbours of one column become one."""
-    cell, first_us, last_us, low, high, total, count, starts = (
+    cell, first_us, last_us, low, high, total, count, starts, final = (
         np.concatenate([getattr(part, name) for part in parts]) for name in Reduced.__slots__
     )
     first = np.flatnonzero(np.diff(cell, prepend=-1))
@@ -330,6 +364,7 @@ def _merged(parts: list[Reduced]) -> Columns:
         high=np.maximum.reduceat(high, first),
         starts=starts[first].astype(np.bool_),
         reduced=True,
+        last=final[last] if held else None,
     )
 
 

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 from fieldlog.plot.lines import Figures, Line
 from fieldlog.plot.style import clean, unit_sign
+from fieldlog.plot.ticks import state_text
+from fieldlog.plot.trace import OFF_ON
 
 _HEAD = ("", "readings", "missing", "lowest", "mean", "highest", "st. dev.", "time beyond")
 _WIDTHS = (30, 11, 9, 11, 11, 11, 11, 26)
 _NAME_LENGTH = 44
+_NONE = "\N{EN DASH}"
 _US_PER_S = 1_000_000
 
 
@@ -37,10 +40,19 @@ def _row(line: Line) -> tuple[str, ...]:
         clean(f"{line.full_name} [{sign}]" if sign else line.full_name, _NAME_LENGTH),
         f"{found.count:,}".replace(",", "\N{THIN SPACE}"),
         f"{found.n_missing:,}".replace(",", "\N{THIN SPACE}") if found.n_missing else "0",
-        *(_number(value, found) for value in (found.lowest, found.mean, found.highest)),
-        "" if found.deviation is None else _number(found.deviation, found),
+        *_course(line),
         "",
     )
+
+
+def _course(line: Line) -> tuple[str, ...]:
+    """The lowest, the mean, the highest and the standard deviation. Between states there is no mean, but of 0 and 1 the
+    share of readings, where they come evenly."""
+    found = line.figures
+    if line.states is not None and (line.eventful or line.states != OFF_ON):
+        return state_text(found.lowest, line.states), _NONE, state_text(found.highest, line.states), _NONE
+    texts = (_number(value, found) for value in (found.lowest, found.mean, found.highest))
+    return *texts, "" if found.deviation is None else _number(found.deviation, found)
 
 
 def _number(value: float, found: Figures) -> str:

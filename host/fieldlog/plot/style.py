@@ -5,6 +5,7 @@ Colours are those of Okabe and Ito; after a round of them the line is dashed.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,26 +81,34 @@ _UNIT_SIGNS = {
     "deg": "°",
     "Ohm": "Ω",
     "m/s2": "m/s²",
-    "[g]": "g",
     "m2": "m²",
     "m3": "m³",
-    "[in_i]": "in",
     "[mi_i]/h": "mph",
+    "dB[SPL]": "dB SPL",
     "1": "",
 }
 
 
+_BRACKETED = re.compile(r"[\[{]([^\[\]{}]+)[\]}]")
+_KIND = re.compile(r"_(?:i|us|br|av|tr|ap)(?=$|')")
 _CONTROL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _NO_XML = "\ufffe\uffff"
 """Characters that no SVG file may contain."""
 
 
 def unit_sign(unit: str) -> str:
-    """The usual sign of a UCUM unit code (Cel: °C); other codes as they are, u for micro as µ."""
+    """The usual sign of a UCUM unit code (Cel: °C); other codes as they are but for brackets and braces and what sets units
+    of one name apart ([ft_i]: ft), u for micro as µ."""
     plain = clean(unit)
+    if plain not in _UNIT_SIGNS:
+        plain = _BRACKETED.sub(_unbracketed, plain)
     if len(plain) > 1 and plain[0] == "u" and plain[1] in "gmsVAWLT":
         return "µ" + plain[1:]
     return _UNIT_SIGNS.get(plain, plain)
+
+
+def _unbracketed(match: re.Match[str]) -> str:
+    return _UNIT_SIGNS.get(match[0]) or _KIND.sub("", match[1]).replace("'", "")
 
 
 def dash(index: int) -> str:

@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from fieldlog.plot.style import clean
+
 _PLAIN_FROM, _PLAIN_BELOW = 1e-3, 1e7
 _MAX_DECIMALS = 17
 _LEAST_EXPONENT = -306  # smaller powers of ten are not exact enough to divide by
+_MOST_OF_WORD = 16
 
 
 def tick_text(value: float, ticks: Sequence[float]) -> str:
@@ -22,6 +25,14 @@ def tick_text(value: float, ticks: Sequence[float]) -> str:
     if not float(digits):
         return "0"
     return digits.replace("-", "\N{MINUS SIGN}") + (f"e{exponent}" if exponent else "")
+
+
+def state_text(value: float, words: Sequence[str]) -> str:
+    """The word of a state, its number where it has none, and nothing between two states."""
+    number = round(value)
+    if abs(value - number) > 1e-6:
+        return ""
+    return clean(words[number], _MOST_OF_WORD) if 0 <= number < len(words) and words[number] else str(number)
 
 
 def _exponent(largest: float) -> int:

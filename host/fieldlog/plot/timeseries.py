@@ -35,6 +35,7 @@ _MIN_MARK_PX = 2.0
 _MIN_EVENTS_PX = 16.0
 _MAX_PANELS = 24
 _SPAN = "line: mean, light: lowest to highest"
+_HELD_SPAN = "line in steps: last value, light: lowest to highest"
 _MAX_ROWS = 40
 _AROUND_US = 30_000_000  # what is seen before and after a single moment
 _EVENT_COLOURS = {"boot": "#D55E00", "mark": "#CC79A7", "alarm": "#D55E00", "start": "#009E73", "stop": "#009E73"}
@@ -90,7 +91,8 @@ def timeseries(
 ) -> Figure:
     """A figure of `traces`, one panel per unit in order of appearance, times shown in `tz`.
 
-    Where there are more readings than pixels, a column shows the mean as a line over the span from lowest to highest.
+    Where there are more readings than pixels, a column shows the mean as a line over the span from lowest to highest. Of
+    values that hold until the next the line has steps and shows no mean.
     `traces` may be lines that were made as small as the picture before (`fieldlog.plot.lines`), with their limits.
     `stats` adds a table beneath; without `compare` each label has panels of its own. `rolling`, such as "1h", draws the
     moving mean over the readings of traces, `resample` means and extremes of even steps, on the days of `tz`. Raises
@@ -121,9 +123,9 @@ def timeseries(
 
 def _groups(drawn: Sequence[Line], *, compare: bool) -> list[list[Line]]:
     """The lines of each panel."""
-    panels: dict[tuple[str, str], list[Line]] = {}
+    panels: dict[tuple[str, str, tuple[str, ...] | None], list[Line]] = {}
     for line in drawn:
-        panels.setdefault(("" if compare else line.label, line.unit), []).append(line)
+        panels.setdefault(("" if compare else line.label, line.unit, line.states), []).append(line)
     if len(panels) > _MAX_PANELS:
         raise UsageError(
             f"there is a panel for each {'unit' if compare else 'unit of each device'}, {len(panels)} of them, and a figure has "
@@ -152,6 +154,8 @@ def _panel(axes: Axes, lines: Sequence[Line], names: Names, frame: Frame) -> set
         _passed(axes, line, colour)
         marks |= _meaning(line)
     canvas.value_axis(axes, unit_sign(lines[0].unit), frame.theme)
+    if lines[0].states is not None and not any(isinstance(line, Smooth) and line.course is not None for line in lines):
+        canvas.state_axis(axes, lines[0].states)
     canvas.legend(axes, artists, names)
     return marks
 
@@ -159,25 +163,27 @@ def _panel(axes: Axes, lines: Sequence[Line], names: Names, frame: Frame) -> set
 def _meaning(line: Line) -> set[str]:
     if isinstance(line, Smooth):
         return {line.told}
-    return {_SPAN} if line.columns.reduced else set()
+    if not line.columns.reduced:
+        return set()
+    return {_SPAN if line.columns.last is None else _HELD_SPAN}
 
 
 def _line(axes: Axes, line: Line, colour: str, dash: str) -> Artist:
-    """One trace: the span from lowest to highest in a light tint, the mean over it, and dots for lone readings."""
+    """One trace: the span from lowest to highest in a light tint, the mean or last value over it, and dots for lone readings."""
     columns = line.columns
     if isinstance(line, Smooth) and line.course is not None:
         if line.begins_us is not None and line.ends_us is not None:
             return _stairs(axes, line.course, (line.begins_us, line.ends_us), colour, dash)
         if not line.in_place and not columns.reduced:
-            canvas.span(axes, *columns.joined(columns.mean), colour)
+            canvas.span(axes, *columns.course(), colour)
             canvas.dots(axes, *columns.alone(), colour)
         elif not line.in_place:
-            canvas.span(axes, *columns.joined(columns.low, columns.high), colour)
+            canvas.span(axes, *columns.strokes(), colour)
         columns = line.course
     if columns.reduced:
-        canvas.span(axes, *columns.joined(columns.low, columns.high), colour)
+        canvas.span(axes, *columns.strokes(), colour)
     canvas.dots(axes, *columns.alone(), colour)
-    return canvas.line(axes, *columns.joined(columns.mean), colour, dash)
+    return canvas.line(axes, *columns.course(), colour, dash)
 
 
 def _stairs(axes: Axes, course: Columns, steps: Spans, colour: str, dash: str) -> Artist:
@@ -194,9 +200,9 @@ def _passed(axes: Axes, line: Line, colour: str) -> None:
     """What lies beyond a limit, from the limit to the extremes of each column."""
     columns = line.columns
     for limit in line.figures.limits:
-        extreme = columns.low if limit.below else columns.high
-        utc_us, values = columns.joined(np.where(limit.passed(extreme), extreme, limit.value))
-        canvas.beyond(axes, utc_us, values, limit.value, colour)
+        utc_us, values = columns.edge(columns.low if limit.below else columns.high)
+        shaded = np.where(limit.passed(values) | np.isnan(values), values, limit.value)
+        canvas.beyond(axes, utc_us, shaded, limit.value, colour)
 
 
 def _gaps(axes: Axes, lines: Sequence[Line], frame: Frame) -> set[str]:
@@ -258,5 +264,5 @@ def _key(marks: set[str]) -> str:
         (f"doubt{BETWEEN}", "red at the top: time only bounded"),
         ("event sync", f"ticks at the top: {MEANINGS['sync']}"),
     )
-    lines = sorted(mark for mark in marks if mark.startswith("line: "))
+    lines = sorted(mark for mark in marks if mark.startswith("line"))
     return "   ".join([*lines, *(text for mark, text in meanings if mark in marks)])

@@ -23,7 +23,8 @@ NO_TIME = np.iinfo(np.int64).min
 class Trace:
     """One line: `utc_us` microseconds since 1970 (UTC), `values` with NaN where missing, one entry per reading.
 
-    `starts[i]` is true where reading i must not be joined to the one before it.
+    `starts[i]` is true where reading i must not be joined to the one before it. `held`: a value is told when it
+    is another one, and holds until the next; `states`, where values are no quantities but numbers of states, are their words.
     """
 
     name: str
@@ -31,6 +32,8 @@ class Trace:
     utc_us: Micros
     values: Floats
     starts: Bools | None = None
+    held: bool = False
+    states: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.utc_us), len(self.values), len(self.utc_us if self.starts is None else self.starts)}
@@ -62,23 +65,60 @@ class SeriesLike(Protocol):
     def columns(self) -> Sequence[npt.NDArray[Any]]: ...
 
 
+OFF_ON = ("0", "1")
+"""The words of a channel that is true or false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nature:
+    """What of a channel says how it is drawn: `eventful`, it is told when something happens; `states` as in `Trace`."""
+
+    eventful: bool
+    states: tuple[str, ...] | None
+
+    @property
+    def held(self) -> bool:
+        return self.eventful or self.states is not None
+
+
+def nature_of(series: object, channel: object) -> Nature:
+    """What a series and its channel tell of themselves; those that tell nothing hold quantities, measured again and again."""
+    states: tuple[str, ...] | None = getattr(channel, "states", None)
+    if not getattr(channel, "calibratable", True):
+        is_bool = getattr(getattr(channel, "type", None), "name", "") == "BOOL"
+        states = OFF_ON if is_bool else tuple(getattr(channel, "choices", ()))
+    without_period = getattr(getattr(series, "stream", None), "period_us", None) == 0
+    return Nature(without_period or bool(getattr(channel, "held", False)), states)
+
+
 def traces(readings: Iterable[SeriesLike], *, with_label: bool = False) -> list[Trace]:
     """One trace per channel; sessions of the same channel become one trace with a break between them.
 
     With `with_label` the series' label stands before the name, to tell devices apart.
     """
     parts: dict[tuple[str, str, str], list[tuple[Micros, Floats, Bools]]] = {}
+    natures: dict[tuple[str, str, str], Nature] = {}
     for series in readings:
         label = series.label if with_label else ""
         starts = series.starts.copy()
         starts[:1] = True
         for channel, column in zip(series.channels, series.columns, strict=True):
-            parts.setdefault((label, channel.name, channel.unit), []).append((series.utc_us, column, starts))
-    return [
-        Trace(
-            f"{label}: {name}" if label else name,
-            unit,
-            *(np.concatenate(arrays) for arrays in zip(*found, strict=True)),
+            key = (label, channel.name, channel.unit)
+            parts.setdefault(key, []).append((series.utc_us, column, starts))
+            natures.setdefault(key, nature_of(series, channel))
+    made: list[Trace] = []
+    for key, found in parts.items():
+        label, name, unit = key
+        times, values, breaks = zip(*found, strict=True)
+        made.append(
+            Trace(
+                f"{label}: {name}" if label else name,
+                unit,
+                np.concatenate(times),
+                np.concatenate(values),
+                np.concatenate(breaks),
+                held=natures[key].eventful,
+                states=natures[key].states,
+            )
         )
-        for (label, name, unit), found in parts.items()
-    ]
+    return made
