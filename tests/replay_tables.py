@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
 
 from fieldlog_sim.replay import Replay
 
@@ -25,3 +27,16 @@ def table(replay: Replay) -> dict[str, list[float]]:
 
 def times(replay: Replay) -> list[int]:
     return replay.sensors[0].utc_us.tolist()
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "readings.csv"
+    path.write_text(text)
+    return path
+
+
+def decimals(replay: Replay, number: int = 0) -> list[Decimal | None]:
+    """Each value of a column of integers as the log has it, to the last digit."""
+    (sensor,) = replay.sensors
+    channel = sensor.stream.channels[number]
+    return [None if raw == channel.missing else raw * channel.scale for raw in sensor.raw[:, number].tolist()]

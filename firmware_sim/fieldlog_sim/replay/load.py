@@ -113,8 +113,8 @@ def _times(
     now_us = time.time_ns() // 1000 if now_us is None else now_us
     times = read_times(table)
     if times is not None and not times.elapsed:
-        ignored = "the file has times of its own: the replay period given is not used"
-        return times.utc_us, times.columns, () if period_us is None else (ignored,)
+        ignored = () if period_us is None else ("the file has times of its own: the replay period given is not used",)
+        return times.utc_us, times.columns, (*times.notes, *ignored, *_too_early(times.utc_us))
     if times is not None:
         name = table.columns[times.columns[0]].name
         note = f"column {name} counts from an unknown beginning: the last row is laid at the present"
@@ -126,11 +126,15 @@ def _times(
     return now_us - period_us * np.arange(table.rows - 1, -1, -1, dtype=np.int64), (), ()
 
 
+def _too_early(utc_us: Integers) -> tuple[str, ...]:
+    rows = int((utc_us < 0).sum())
+    if not rows:
+        return ()
+    return (f"{rows} of {len(utc_us)} rows are from before 1970, which no device can tell: their times are lost",)
+
+
 def _no_time(table: Table) -> str:
-    found = unreadable_time(table)
-    reason = "no column holds times"
-    if found is not None:
-        reason = f"{found[1][:40]!r} in the column {found[0].name} cannot be read as a time"
+    reason = unreadable_time(table) or "no column holds times"
     return (
         f"{table.path}: {reason}. Nothing was replayed; write times as ISO 8601, such as 2013-01-01T06:00:00Z, as "
         "31.12.2013 06:00:00, or as seconds since 1970, or tell the time between rows with --replay-period."

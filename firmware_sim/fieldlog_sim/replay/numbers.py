@@ -1,7 +1,7 @@
 """Columns of decimal numbers as whole numbers and a power of ten, so that every digit that was written is kept.
 
 Rule of this module: numbers are read from their text and never pass through a binary fraction, unless no 64-bit
-integer can hold a column.
+integer can hold a column. What changes a value is said.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlog_protocol.blocks.schema import Channel, ChannelType
+from fieldlog_sim.replay.binary import as_multiples
 from fieldlog_sim.replay.table import Column, Words
 
 Integers: TypeAlias = npt.NDArray[np.int64]
@@ -57,12 +58,15 @@ class Number(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The cells of a column: what they are and, for numbers, mantissa and exponent. `word` is the first that is text."""
+    """The cells of a column: what they are and, for numbers, mantissa and exponent. `word` is the first that is text;
+    `rounded` numbers had more digits than are kept, as the first of them, `long`, has."""
 
     kind: npt.NDArray[np.uint8]
     mantissa: Integers
     exponent: Integers
     word: str = ""
+    rounded: int = 0
+    long: str = ""
 
     def count(self, kind: Cell) -> int:
         return int((self.kind == kind).sum())
@@ -137,18 +141,22 @@ def _parse_plain(cells: Sequence[str], *, decimal_comma: bool) -> Parsed | None:
 def _parse_words(words: Words, *, decimal_comma: bool) -> Parsed:
     kind = np.full(len(words.texts), Cell.NUMBER, np.uint8)
     mantissa, exponent = np.zeros(len(words.texts), np.int64), np.zeros(len(words.texts), np.int64)
-    word = ""
+    rounded = np.zeros(len(words.texts), np.bool_)
+    word = long = ""
     for place, text in enumerate(words.texts):
         try:
             number = parse_number(text.replace(",", ".") if decimal_comma else text)
             if number is None:
                 kind[place] = Cell.MISSING
-            else:
-                mantissa[place], exponent[place] = _limited(number)
+                continue
+            mantissa[place], exponent[place] = limited = _limited(number)
+            rounded[place] = limited is not number and _differ(number, limited)
+            long = long or (text if rounded[place] else "")
         except ValueError:
             kind[place] = Cell.TEXT
             word = word or text
-    return Parsed(kind[words.index], mantissa[words.index], exponent[words.index], word)
+    index = words.index
+    return Parsed(kind[index], mantissa[index], exponent[index], word, int(rounded[index].sum()), long)
 
 
 def _limited(number: Number) -> Number:
@@ -159,6 +167,12 @@ def _limited(number: Number) -> Number:
     if number.exponent > _FLOAT_EXPONENT:
         raise ValueError(number)
     return number if number.exponent > -_FLOAT_EXPONENT else Number(0, 0)
+
+
+def _differ(number: Number, limited: Number) -> bool:
+    if limited.mantissa == 0:
+        return number.mantissa != 0
+    return limited.mantissa * int(10 ** (limited.exponent - number.exponent)) != number.mantissa
 
 
 def is_numeric(parsed: Parsed) -> bool:
@@ -179,11 +193,43 @@ def to_series(name: str, unit: str, parsed: Parsed) -> Series:
             return _floats(name, unit, parsed, notes)
         rounding = f"column {name}: more digits than a 64-bit integer holds; values are rounded to 1e{found[1]}"
         notes = (*notes, rounding)
+    elif parsed.rounded:
+        notes = (*notes, _rounding_note(name, parsed))
+    elif found[2] is ChannelType.I64 and (series := _multiples(name, unit, parsed, notes)) is not None:
+        return series
     numbers, scale, type_ = found
     channel = Channel(name=name, unit=unit, type=type_, exponent=scale, missing=type_.minimum)
+    return Series(channel, _with_missing(numbers, present, type_), notes)
+
+
+def _with_missing(numbers: Integers, present: npt.NDArray[np.bool_], type_: ChannelType) -> Integers:
     raw = np.full(len(present), type_.minimum, np.int64)
     raw[present] = numbers
-    return Series(channel, raw, notes)
+    return raw
+
+
+def _multiples(name: str, unit: str, parsed: Parsed, notes: tuple[str, ...]) -> Series | None:
+    """Multiples of a power of two, which take a shorter integer than their digits do."""
+    present = parsed.kind == Cell.NUMBER
+    found = as_multiples(parsed.mantissa[present], parsed.exponent[present])
+    type_ = None if found is None else _smallest(found.counts)
+    if found is None or type_ is None:
+        return None
+    if found.rounded:
+        step = 2**found.bits
+        notes = (
+            *notes,
+            f"column {name}: multiples of 1/{step}, written with fewer digits, are recorded as those multiples",
+        )
+    channel = Channel(
+        name=name, unit=unit, type=type_, multiplier=5**found.bits, exponent=-found.bits, missing=type_.minimum
+    )
+    return Series(channel, _with_missing(found.counts, present, type_), notes)
+
+
+def _rounding_note(name: str, parsed: Parsed) -> str:
+    what = "1 cell has" if parsed.rounded == 1 else f"{parsed.rounded} cells have"
+    return f"column {name}: {what} more digits than a 64-bit integer holds, such as {parsed.long[:40]!r}: rounded"
 
 
 def _text_notes(name: str, parsed: Parsed) -> tuple[str, ...]:
@@ -252,6 +298,9 @@ def _floats(name: str, unit: str, parsed: Parsed, notes: tuple[str, ...]) -> Ser
     values = [float(f"{m}e{e}") if kind == Cell.NUMBER else math.nan for m, e, kind in pairs]
     with np.errstate(over="ignore"):
         raw = np.array(values, np.float32).astype(np.float64)
-    raw[np.isinf(raw)] = np.nan
+    too_large = np.isinf(raw)
+    raw[too_large] = np.nan
     note = f"column {name}: values too far apart for an integer; they are rounded to 32-bit floats"
+    if too_large.any():
+        note += f", and {int(too_large.sum())} that are too large for one are missing values"
     return Series(Channel(name=name, unit=unit, type=ChannelType.F32), raw, (*notes, note))

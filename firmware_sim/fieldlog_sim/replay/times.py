@@ -1,7 +1,7 @@
 """Which column of a table is the time, and what instants its cells mean.
 
 Rule of this module: a time without an offset is UTC. What cannot be read as a time is an error with its line, never a
-guess: 03/04/2013 has two meanings.
+guess: 03/04/2013 has two meanings, and so has 2013010106, which is an hour of 2013 or a second of 2033.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,9 @@ _DATE_AND_TIME = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?")
+# Digits of a year, month, day, hour, minute, second, millisecond; the first four at least.
+_COMPACT = re.compile(r"(?P<digits>(?:19|20)(?:\d{6}|\d{8}|\d{10}|\d{12}|\d{15}))(?:[.,](?P<fraction>\d+))?", re.ASCII)
+_DAY, _HOUR, _SECOND = 8, 10, 14  # digits
 
 
 class Kind(IntEnum):
@@ -56,12 +59,13 @@ class Kind(IntEnum):
 class Times:
     """Instants of the rows in the order of the file. `columns` are those they were read from, by number.
 
-    `elapsed`: they count from an unknown beginning.
+    `elapsed`: they count from an unknown beginning. `notes` tell what digits were taken for dates.
     """
 
     utc_us: npt.NDArray[np.int64]
     columns: tuple[int, ...]
     elapsed: bool
+    notes: tuple[str, ...] = ()
 
 
 def read_times(table: Table) -> Times | None:
@@ -72,28 +76,35 @@ def read_times(table: Table) -> Times | None:
     number, kind = found
     column = table.columns[number]
     if kind is Kind.CALENDAR:
-        return Times(_instants(table, column.name, column.words(), parse_calendar), (number,), elapsed=False)
+        instants = _instants(table, column.name, column.words(), parse_calendar)
+        return Times(instants, (number,), elapsed=False, notes=_notes(column))
     if kind is Kind.DATE:
         return _date_and_clock(table, number)
     instants = _instants(table, column.name, column.words(), parse_epoch(_unit_us(column)))
     return Times(instants, (number,), elapsed=kind is Kind.ELAPSED)
 
 
-def unreadable_time(table: Table) -> tuple[Column, str] | None:
-    """A column that is meant as the time, by its name or by what its cells look like, and its first cell that cannot be
-    read as such."""
-    named = [column for column in table.columns if _is_named_time(column) and column.sample(1)]
-    dated = (column for column in table.columns if any(map(_LIKE_A_DATE.match, column.sample(1))))
-    column = next(iter(named), None) or next(dated, None)
+def unreadable_time(table: Table) -> str | None:
+    """Why a column that is meant as the time, by its name or by what its cells look like, cannot be read as such."""
+    filled = [column for column in table.columns if column.sample(1)]
+    named = (column for column in filled if _is_named_time(column))
+    dated = (column for column in filled if any(map(_LIKE_A_DATE.match, column.sample(1))))
+    digits = (column for column in filled if _compact_digits(column))
+    column = next(chain(named, dated, digits), None)
     if column is None:
         return None
     cells = column.sample(_SAMPLE_ROWS)
-    return column, next((cell for cell in cells if _all_parse([cell], parse_calendar) is None), cells[0])
+    if length := _compact_digits(column):
+        telling = "a heading such as time [s]" if length == _HOUR else "a heading such as date, or time [s],"
+        return f"{cells[0]!r} in the column {column.name} may be a date or a number: {telling} would tell"
+    cell = next((cell for cell in cells if _all_parse([cell], parse_calendar) is None), cells[0])
+    return f"{cell[:40]!r} in the column {column.name} cannot be read as a time"
 
 
 def parse_calendar(text: str) -> int:
     """Microseconds since 1970 of ISO 8601, also with slashes, or of day.month.year, which nobody writes the other way
-    round; with or without fraction and offset. ValueError for others."""
+    round; with or without fraction and offset. Digits alone begin with the year. ValueError for others."""
+    text = _spelled_out(text)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -101,6 +112,22 @@ def parse_calendar(text: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def _spelled_out(text: str) -> str:
+    """A date of nothing but digits with what parts them, others as they are. ValueError for a fraction of minutes or days."""
+    match = _COMPACT.fullmatch(text)
+    if match is None:
+        return text
+    digits, fraction = match["digits"], match["fraction"] or ""
+    if len(digits) < _SECOND and fraction.strip("0"):
+        raise ValueError(text)
+    day = f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}"
+    if len(digits) == _DAY:
+        return day
+    fraction = (digits[14:] + fraction).rstrip("0")
+    clock = f"{digits[8:10]}:{digits[10:12] or '00'}:{digits[12:14] or '00'}"
+    return f"{day} {clock}.{fraction}" if fraction else f"{day} {clock}"
 
 
 def _lenient(text: str) -> datetime:
@@ -160,7 +187,15 @@ def _can_only_be_time(column: Column, kind: Kind) -> bool:
 
 
 def _is_named_time(column: Column) -> bool:
-    return re.sub(r"[\W_]+", " ", column.name).strip().lower() in _NAMES
+    return " ".join(_words_of(column.name)) in _NAMES
+
+
+def _says_date(column: Column) -> bool:
+    return bool({"date", "datetime"} & set(_words_of(column.name)))
+
+
+def _words_of(name: str) -> list[str]:
+    return re.sub(r"[\W_]+", " ", name).strip().lower().split()
 
 
 def _unit_us(column: Column) -> int | None:
@@ -175,12 +210,44 @@ def _kind(column: Column) -> Kind | None:
         return Kind.DATE if _all_parse(sample, parse_calendar) else None
     if all(_DATE.match(text) or re.match(r"\d{8}T", text) for text in sample):
         return Kind.CALENDAR if _all_parse(sample, parse_calendar) else None
+    length = _compact_digits(column)
+    return _kind_of_digits(column, length) if length else _kind_of_numbers(column, sample)
+
+
+def _kind_of_numbers(column: Column, sample: Sequence[str]) -> Kind | None:
+    """What is called a date does not count from an unknown beginning, unless its unit says so."""
     instants = _all_parse(sample, parse_epoch(_unit_us(column)))
     if instants is None:
         return None
     if all(_ELAPSED_BELOW_US <= instant <= _CALENDAR_UNTIL_US for instant in instants):
         return Kind.EPOCH
-    return Kind.ELAPSED
+    return None if _says_date(column) and _unit_us(column) is None else Kind.ELAPSED
+
+
+def _compact_digits(column: Column) -> int:
+    """How many digits the cells have, where they look like dates with nothing between the digits; 0 for others."""
+    sample = column.sample(_SAMPLE_ROWS)
+    matches = [match for match in map(_COMPACT.fullmatch, sample) if match is not None]
+    lengths = {len(match["digits"]) for match in matches}
+    if _unit_us(column) is not None or len(matches) < len(sample) or len(lengths) != 1:
+        return 0
+    dates = sum(1 for text in sample if _all_parse([text], parse_calendar) is not None)
+    return lengths.pop() if 2 * dates >= len(sample) else 0
+
+
+def _kind_of_digits(column: Column, length: int) -> Kind | None:
+    """None where they may be a number as well: ten digits may be seconds since 1970 whatever they are called, and
+    no time is fourteen digits long but a date."""
+    is_date = _says_date(column) or _words_of(column.name) in (["timestamp"], ["time", "stamp"])
+    if length == _HOUR or not (is_date or (length >= _SECOND and _is_named_time(column))):
+        return None
+    return Kind.DATE if length == _DAY else Kind.CALENDAR
+
+
+def _notes(column: Column) -> tuple[str, ...]:
+    (text,) = column.sample(1)
+    spelled = _spelled_out(text)
+    return () if spelled == text else (f"column {column.name}: {text} is read as {spelled}",)
 
 
 def _all_parse(texts: Sequence[str], parse: Callable[[str], int]) -> list[int] | None:
@@ -208,11 +275,12 @@ def _date_and_clock(table: Table, number: int) -> Times:
         if other != number and (cells := column.sample(_SAMPLE_ROWS)) and all(map(_CLOCK.fullmatch, cells)):
             joined = _joined(date.words(), column.words())
             instants = _instants(table, f"{date.name} and {column.name}", joined, parse_calendar)
-            return Times(instants, (number, other), elapsed=False)
-    return Times(_instants(table, date.name, date.words(), parse_calendar), (number,), elapsed=False)
+            return Times(instants, (number, other), elapsed=False, notes=_notes(date))
+    instants = _instants(table, date.name, date.words(), parse_calendar)
+    return Times(instants, (number,), elapsed=False, notes=_notes(date))
 
 
 def _joined(days: Words, clocks: Words) -> Words:
     pairs = zip(days.index.tolist(), clocks.index.tolist(), strict=True)
-    texts = [f"{days.texts[day]} {clocks.texts[clock]}" for day, clock in pairs]
+    texts = [f"{_spelled_out(days.texts[day])} {clocks.texts[clock]}" for day, clock in pairs]
     return Words(texts, np.arange(len(texts), dtype=np.int32))

@@ -1,0 +1,120 @@
+"""Dates written as digits alone: read where the heading tells that they are dates, refused where they may be numbers, and
+never taken for something else without a word."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from fieldlog_protocol.errors import UsageError
+from fieldlog_sim.replay import load_replay
+from replay_tables import HOUR_US, NOW_US, table, times, utc_us, written
+
+DAY_US = 24 * HOUR_US
+
+
+def _rows(heading: str, *cells: str) -> str:
+    return f"{heading},x\n" + "".join(f"{cell},{number}\n" for number, cell in enumerate(cells))
+
+
+@pytest.mark.parametrize(
+    ("heading", "cells", "expected"),
+    [
+        ("date", ["20200131", "20200201"], ["2020-01-31", "2020-02-01"]),
+        ("Datetime", ["202001312330", "202002010000"], ["2020-01-31T23:30", "2020-02-01T00:00"]),
+        ("Timestamp", ["20200131", "20200201"], ["2020-01-31", "2020-02-01"]),
+        ("time stamp", ["202001312330", "202002010000"], ["2020-01-31T23:30", "2020-02-01T00:00"]),
+        ("Date (UTC)", ["20200131", "20200201"], ["2020-01-31", "2020-02-01"]),
+        ("sample_date", ["20200131", "20200201"], ["2020-01-31", "2020-02-01"]),
+        ("date", ["20200131.0", "20200201.0"], ["2020-01-31", "2020-02-01"]),
+        ("time", ["20200131235959", "20200201000000"], ["2020-01-31T23:59:59", "2020-02-01T00:00:00"]),
+        ("UTC", ["19991231235959.0", "20000101000000.0"], ["1999-12-31T23:59:59", "2000-01-01T00:00:00"]),
+        ("timestamp", ["20200131235959000", "20200201000000000"], ["2020-01-31T23:59:59", "2020-02-01T00:00:00"]),
+    ],
+)
+def test_digits_are_dates_where_the_heading_says_so(
+    tmp_path: Path, heading: str, cells: list[str], expected: list[str]
+) -> None:
+    replay = load_replay(written(tmp_path, _rows(heading, *cells)))
+    assert times(replay) == [utc_us(each) for each in expected]
+    (note,) = replay.report
+    assert f": {cells[0]} is read as {expected[0].replace('T', ' ')}" in note
+    assert table(replay) == {"x": [0.0, 1.0]}
+
+
+def test_a_fraction_of_a_second_is_read(tmp_path: Path) -> None:
+    for first, second in (("20200131235959.25", "20200131235959.75"), ("20200131235959250", "20200131235959750")):
+        replay = load_replay(written(tmp_path, _rows("datetime", first, second)))
+        assert times(replay) == [utc_us("2020-01-31T23:59:59") + 250_000, utc_us("2020-01-31T23:59:59") + 750_000]
+
+
+def test_a_date_of_digits_belongs_to_a_time_of_day(tmp_path: Path) -> None:
+    text = "Date,Time,x\n20130101,23:59:30,1\n20130102,0:00:00,2\n"
+    assert times(load_replay(written(tmp_path, text))) == [utc_us("2013-01-01T23:59:30"), utc_us("2013-01-02T00:00:00")]
+
+
+@pytest.mark.parametrize(
+    ("heading", "first"),
+    [
+        ("time", "20200101"),
+        ("time", "202001011200"),
+        ("utc", "20200101"),
+        ("time", "2033010112"),
+        ("date", "2033010112"),
+        ("timestamp", "2033010112"),
+        ("measured at", "202001011200"),
+        ("when", "20200101"),
+    ],
+)
+def test_digits_that_may_be_a_number_are_refused(tmp_path: Path, heading: str, first: str) -> None:
+    rows = _rows(heading, first, str(int(first) + 1))
+    with pytest.raises(UsageError, match=f"'{first}' in the column {heading} may be a date or a number") as caught:
+        load_replay(written(tmp_path, rows))
+    assert "time [s]" in str(caught.value)
+    assert ("heading such as date" in str(caught.value)) is (len(first) != 10)
+
+
+def test_a_unit_says_that_digits_are_a_number(tmp_path: Path) -> None:
+    replay = load_replay(written(tmp_path, _rows("time [ms]", "20200101", "20200102")), now_us=NOW_US)
+    assert times(replay) == [NOW_US - 1000, NOW_US]
+    replay = load_replay(written(tmp_path, _rows("date [s]", "2033010112", "2033010113")))
+    assert times(replay) == [2033010112 * 10**6, 2033010113 * 10**6]
+
+
+@pytest.mark.parametrize("first", [1577836800, 1899999999, 20201350, 202013011200, 20209901])
+def test_digits_that_are_no_date_stay_numbers(tmp_path: Path, first: int) -> None:
+    """Seconds since 1970 of these years begin with other digits; few numbers that rise form dates for long."""
+    replay = load_replay(written(tmp_path, _rows("timestamp", *(str(first + n) for n in range(60)))), now_us=NOW_US)
+    assert {after - before for before, after in pairwise(times(replay))} <= {10**6, 10**3}
+
+
+def test_a_date_among_dates_that_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
+    days = ["20200228", "20200229", "20200230", "20200301"]
+    with pytest.raises(UsageError, match="line 4: '20200230' in the column date is no time"):
+        load_replay(written(tmp_path, _rows("date", *days)))
+    with pytest.raises(UsageError, match="line 3: '202001012400' in the column Datetime is no time"):
+        load_replay(written(tmp_path, _rows("Datetime", "202001012300", "202001012400")))
+    with pytest.raises(UsageError, match=r"line 3: '20200102\.5' in the column date is no time"):
+        load_replay(written(tmp_path, _rows("date", "20200101.0", "20200102.5")))
+
+
+@pytest.mark.parametrize("cells", [["31122019", "01012020"], ["43831", "43832"], ["0", "1"]])
+def test_what_is_called_a_date_does_not_count_from_an_unknown_beginning(tmp_path: Path, cells: list[str]) -> None:
+    """Day first, or days since 1900: seconds they are not."""
+    with pytest.raises(UsageError, match=f"'{cells[0]}' in the column date cannot be read as a time"):
+        load_replay(written(tmp_path, _rows("date", *cells)))
+
+
+def test_a_year_of_days_is_a_day_apart(tmp_path: Path) -> None:
+    days = [f"2021{month:02}{day:02}" for month in range(1, 13) for day in range(1, 29)]
+    instants = times(load_replay(written(tmp_path, _rows("date", *days))))
+    assert instants[-1] - instants[0] == 361 * DAY_US
+
+
+def test_rows_from_before_1970_are_said(tmp_path: Path) -> None:
+    replay = load_replay(written(tmp_path, _rows("time", "1969-12-30", "1969-12-31", "1970-01-01", "1970-01-02")))
+    assert replay.report == ("2 of 4 rows are from before 1970, which no device can tell: their times are lost",)
+    assert table(replay) == {"x": [0.0, 1.0, 2.0, 3.0]}
+    assert load_replay(written(tmp_path, _rows("time", "1970-01-01", "1970-01-02"))).report == ()
