@@ -391,7 +391,24 @@ def test_the_battery_of_one_that_waits_feeds_first_the_waiting_and_then_the_reco
     assert estimate(told_of(ArmRequest(id=1), State.ARMED, **fields), STREAMS).battery_s == pytest.approx(days * DAY_S)
 
 
-# what people read
+# what people write and read
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("01.03.2027", ": the year comes first, 2027-03-01"),
+        ("1. 3. 2027 06:00", ": the year comes first, 2027-03-01"),
+        ("31.02.2027", ""),
+        ("03/01/2027", ""),
+        ("1.3.27", ""),
+        ("soon", ""),
+    ],
+)
+def test_a_day_that_is_written_the_other_way_round_is_told_the_right_way(text: str, hint: str) -> None:
+    said = f"--at takes a time such as 2030-07-01T12:00:00+02:00 or 2030-07-01, not {text!r}{hint}"
+    with pytest.raises(UsageError, match=f"^{re.escape(said)}$"):
+        typed_time(text, "--at", None)
 
 
 @pytest.mark.parametrize(

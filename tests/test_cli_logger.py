@@ -176,8 +176,13 @@ def test_what_no_archive_holds_is_not_erased(run: Terminal) -> None:
 
 def test_a_session_that_records_is_not_erased(run: Terminal) -> None:
     run("log", "arm")
+    for words in ((), ("--unread",)):
+        assert run("log", "erase", "--yes", *words) == 4
+        assert "records session 1, so nothing was erased. End that with `fieldlog log stop`" in run.err
+    run("log", "stop")
+    run("log", "arm", "--after", "2h")
     assert run("log", "erase", "--yes", "--unread") == 4
-    assert "stop it first" in run.err
+    assert "waits for session 2 to begin, so nothing was erased" in run.err
 
 
 @pytest.mark.parametrize(
@@ -254,13 +259,20 @@ def test_damage_in_the_archive_is_found(run: Terminal, tmp_path: Path) -> None:
 
 
 def test_a_clock_that_contradicts_itself_is_no_damage(run: Terminal, tmp_path: Path) -> None:
+    """And is told of the device that it is about."""
+    assert run("log", "arm", "--stream", "environment=100ms") == 0
+    while not run.json("log", "sessions")["sessions"][0]["frames"]:
+        pass
     run("pull")
     run("pull")
     with sqlite3.connect(tmp_path / "archive" / "archive.sqlite") as database:
         database.execute("UPDATE syncs SET utc_us = utc_us + 3600000000 WHERE rowid = 1")
     database.close()
+    told = f"warning: {run.json('info')['logger']['serial']}: boot "
     assert run("archive", "check", device=False) == 0
-    assert "contradict" in run.err
+    assert (told in run.err, "contradict" in run.err) == (True, True)
+    assert run("export", "-o", str(tmp_path / "all.csv"), device=False) == 0
+    assert (told in run.err, "contradict" in run.err) == (True, True)
 
 
 def test_names_from_a_device_neither_reach_the_terminal_nor_decide_a_path(run: Terminal, tmp_path: Path) -> None:

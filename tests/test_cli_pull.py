@@ -141,6 +141,15 @@ def test_a_lost_link_leaves_no_doubt_about_what_had_arrived() -> None:
     assert "not known" not in err
 
 
+def test_of_a_device_that_does_not_answer_the_object_names_the_link(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["pull", "--device", "/dev/ttyNONE9", "--json"]) == 3
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert (found["url"], found["outcome"], found["readings"]) == ("/dev/ttyNONE9", "failed", 0)
+    assert (found["error"]["kind"], found["error"]["exit_code"]) == ("DeviceNotFound", 3)
+    assert err == f"error: {found['error']['message']}\n"
+
+
 def test_open_blocks_of_several_devices_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     with simulator() as one, simulator("--seed", "8") as two:
         for device in (one, two):

@@ -212,6 +212,7 @@ def test_every_mistake_has_a_sentence_and_a_code(cli: Cli, words: tuple[str, ...
     assert ran.err.startswith("error: ")
     assert says in ran.err
     assert "Traceback" not in ran.err
+    assert ran.err.count("See `") <= 1
 
 
 def test_errors_are_objects_with_json(cli: Cli, device: PtyPeer) -> None:

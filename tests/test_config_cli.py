@@ -79,6 +79,13 @@ def test_set_takes_units_and_get_gives_the_value_back(cli: Cli) -> None:
     assert cli.done("get", "log/max_age") == "600\n"
 
 
+def test_metadata_is_no_setting_and_where_it_is_said_is_told(cli: Cli) -> None:
+    before = cli.values()
+    ran = cli("set", "log/led=off", "metadata/site=north ridge")
+    assert (ran.code, cli.values()) == (2, before)
+    assert "`fieldlog log arm --meta 'site=north ridge'`" in ran.err
+
+
 def test_set_tells_all_that_is_wrong_and_writes_nothing(cli: Cli) -> None:
     before = cli.values()
     ran = cli("set", "log/led=off", "log/max_age=10 V", "alarm/hihg=3", "device/serial=x", "sensor/trim=5")

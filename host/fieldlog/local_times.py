@@ -7,12 +7,15 @@ UTC, and what is shown says which it was.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from zoneinfo import ZoneInfo
 
 from fieldlog.datetimes import utc_of, utc_text
 from fieldlog_protocol.errors import UsageError
 
 _LAST_S = 2**32
+_DAY_FIRST = re.compile(r"(?P<day>\d{1,2})\.\s?(?P<month>\d{1,2})\.\s?(?P<year>\d{4})\b.*", re.ASCII)
+"""With full stops the day comes first wherever dates are written so; with slashes that differs."""
 
 
 def iso(seconds: float) -> str:
@@ -25,12 +28,28 @@ def typed_time(text: str, option: str, zone: ZoneInfo | None) -> dt.datetime:
     try:
         time = dt.datetime.fromisoformat(text).replace(microsecond=0)
     except ValueError:
-        raise UsageError(f"{option} takes a time such as 2030-07-01T12:00:00+02:00, not {text!r}") from None
+        raise no_time(option, text) from None
     if time.tzinfo is None:
         time = _local(time, option, zone) if zone is not None else time.replace(tzinfo=dt.UTC)
     if not 0 <= time.timestamp() < _LAST_S:
         raise UsageError(f"{option} {text} lies outside the years 1970 to 2106, which devices know")
     return time
+
+
+def no_time(option: str, text: str) -> UsageError:
+    """What is said of a text that is no time; where its parts can only mean one day, that day too."""
+    match = _DAY_FIRST.fullmatch(text.strip())
+    day = None if match is None else f"{match['year']}-{int(match['month']):02}-{int(match['day']):02}"
+    hint = f": the year comes first, {day}" if day is not None and _is_day(day) else ""
+    return UsageError(f"{option} takes a time such as 2030-07-01T12:00:00+02:00 or 2030-07-01, not {text!r}{hint}")
+
+
+def _is_day(text: str) -> bool:
+    try:
+        dt.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_bare(text: str) -> bool:

@@ -123,7 +123,7 @@ def import_(output: Output, archive: Path, dump: Path, block_size: str | None, *
     for log in done.logs:
         _warn_of_conflicts(output, log.info.name, log.conflicts)
     if done.newer:
-        output.warn(f"{count(done.newer, 'block')} of a newer format were left out: update fieldlog, and import again")
+        output.warn(f"{count(done.newer, 'block')} of a newer format left out: update fieldlog, and import again")
     for warning in warnings:
         output.warn(warning)
     if fault is not None:
@@ -135,7 +135,7 @@ def _left_out(archive: Path, dump: Path, done: Imported) -> VerificationError | 
     if not done.strangers:
         return None
     return VerificationError(
-        f"{count(done.strangers, 'block')} in {dump} could be of more than one log, and were left out; what is certain is "
+        f"{count(done.strangers, 'block')} in {dump} could be of more than one log: left out; what is certain is "
         f"in {archive}. Cut the dump into one file for each logger, or read each logger's memory out by itself, and import "
         "each"
     )
@@ -172,13 +172,19 @@ def _show_imported(output: Output, archive: Path, done: Imported) -> None:
         output.line(_imported_line(log, archive))
         if log.missing:
             lacking = sum(map(len, log.missing))
-            output.line(f"{count(lacking, 'block')} between them are not in the archive: {_listed(log.missing)}")
+            output.line(
+                f"{count(lacking, 'block')} between them {_are(lacking)} not in the archive: {_listed(log.missing)}"
+            )
     if done.recovered:
         output.line(
-            f"{count(done.recovered, 'block')} had been left unsealed by a loss of power, and were read as far as they go"
+            f"{count(done.recovered, 'block')} had been left unsealed by a loss of power, and read as far as that goes"
         )
     if done.torn:
-        output.line(f"{count(done.torn, 'block')} in the dump are not whole, and were left out")
+        output.line(f"{count(done.torn, 'block')} in the dump {_are(done.torn)} not whole: left out")
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _imported_line(log: ImportedLog, archive: Path) -> str:
@@ -192,9 +198,10 @@ def _listed(parts: Sequence[range]) -> str:
 
 def _warn_of_conflicts(output: Output, name: str, conflicts: list[int]) -> None:
     if conflicts:
+        numbers = "number" if len(conflicts) == 1 else "numbers"
         output.warn(
-            f"{name}: {count(len(conflicts), 'block')} (first: {conflicts[0]}) have other content than the archive holds "
-            "under their numbers. Both are kept, the first is shown: was the device's memory copied or restored?"
+            f"{name}: the archive holds other content under the {numbers} of {count(len(conflicts), 'block')} (first: "
+            f"{conflicts[0]}). Both are kept, the first is shown: was the device's memory copied or restored?"
         )
 
 

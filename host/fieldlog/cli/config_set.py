@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 import click
@@ -18,9 +19,11 @@ from fieldlog.config.model import Located, Resolved
 from fieldlog.config.plan import make_plan
 from fieldlog.config.plan_words import plan_json
 from fieldlog.config.schema import Schema
+from fieldlog.config.target import Target
 from fieldlog.config.write import write
 from fieldlog.device import Device
 from fieldlog.url import DeviceUrl, choose
+from fieldlog_protocol.errors import UsageError
 
 
 @click.command("set", short_help="Change settings and store them.")
@@ -57,9 +60,21 @@ def set_(common: Common, assignments: tuple[str, ...], own: Schema | None, timeo
 
 async def _set(common: Common, found: Described, values: Mapping[str, str], timeout_s: int) -> Applied:
     device, target = found.device, found.target
+    for key, words in values.items():
+        _require_no_metadata(key, words, target)
     wanted = check(Resolved({key: Located(words) for key, words in values.items()}, {}, None, {}), target)
     await settle(device, common.output.note)
     return await apply(device, await make_plan(device, wanted, target), timeout_s=timeout_s, tell=common.output.note)
+
+
+def _require_no_metadata(key: str, words: str, target: Target) -> None:
+    """What is said of a deployment looks like a setting, in a table of its own of a configuration file."""
+    table, _, name = key.partition("/")
+    if table == "metadata" and key not in target.schema:
+        raise UsageError(
+            f"the device has no setting {key!r}, and what is said of a deployment is none. Nothing was changed; `fieldlog "
+            f"log arm --meta {shlex.quote(f'{name}={words}')}` says it of the next session, and so does [metadata] in a file"
+        )
 
 
 def _say(common: Common, applied: Applied, url: DeviceUrl) -> None:

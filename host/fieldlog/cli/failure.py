@@ -59,7 +59,9 @@ def report(as_json: bool, error: Exception) -> None:
     for line in _listed(error) if isinstance(error, Problems) else [f"error: {text}"]:
         click.echo(line, err=True)
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        click.echo(f"See `{error.ctx.command_path} --help`.", err=True)
+        hint = f"See `{error.ctx.command_path} --help`."
+        if hint not in text:
+            click.echo(hint, err=True)
 
 
 def report_interrupt(as_json: bool, state: str, ended: Ended) -> None:

@@ -144,6 +144,7 @@ def erase(common: Common, archive: Path, *, yes: bool, unread: bool) -> None:
             info = await device.logger_info()
             if info.erase_token is None:
                 raise UsageError("this device gives no token to erase by")
+            _require_idle(info)
             if not unread:
                 _require_archived(archive, await _unread(device, archive, info))
             if not yes:
@@ -153,6 +154,17 @@ def erase(common: Common, archive: Path, *, yes: bool, unread: bool) -> None:
 
     seq = run(work())
     common.output.result({"next_seq": seq}, lambda: common.output.line(f"the log is empty; blocks go on from {seq}"))
+
+
+def _require_idle(info: LoggerInfo) -> None:
+    """The device would refuse too, though only after all was pulled and asked for."""
+    if info.active:
+        does = "waits for session {} to begin" if info.state == State.ARMED else "records session {}"
+        text = (
+            f"{info.name or info.serial or info.uid.hex()} {does.format(info.session)}, so nothing was erased. End that with "
+            "`fieldlog log stop`, then pull once more and erase"
+        )
+        raise RefusedError(LoggerError.RECORDING, Group.LOGGER, text)
 
 
 def _require_archived(folder: Path, unread: list[range]) -> None:

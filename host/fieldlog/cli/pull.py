@@ -157,6 +157,10 @@ class _Watch:
             self._end_many()
             return
         (readout,) = self.readouts
+        if readout.error is not None and self.common.output.as_json:
+            self.common.output.complain(sentence(readout.error))
+            click.echo(json_line(self._json(readout)))
+            raise click.exceptions.Exit(exit_code(readout.error))
         if readout.error is not None:
             raise readout.error
         assert readout.result is not None
@@ -262,9 +266,10 @@ def _warnings(result: PullResult | None) -> Sequence[str]:
         return ()
     if not result.conflicts:
         return result.warnings
+    numbers = "number" if len(result.conflicts) == 1 else "numbers"
     conflict = (
-        f"{count(len(result.conflicts), 'block')} of this device have other content than the archive holds under their "
-        "numbers. Both are kept, the first is shown. Was its flash copied or restored?"
+        f"the archive holds other content under the {numbers} of {count(len(result.conflicts), 'block')} of this device. "
+        "Both are kept, the first is shown. Was its flash copied or restored?"
     )
     return [*result.warnings, conflict]
 

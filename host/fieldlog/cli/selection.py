@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from fieldlog.cli.common import archive_option
+from fieldlog.local_times import no_time
 from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
@@ -140,5 +141,5 @@ def _time(text: str | None, option: str, tz: dt.tzinfo) -> dt.datetime | None:
     try:
         time = dt.datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{option} takes a time such as 2013-07-01T12:00:00+02:00, not {text!r}") from None
+        raise no_time(option, text) from None
     return time if time.tzinfo else time.replace(tzinfo=tz)
