@@ -63,7 +63,7 @@ def test_numbers_too_large_for_the_floats_of_a_column_are_said(tmp_path: Path) -
 
 def _walk(bits: int, count: int, seed: int) -> list[float]:
     random = Random(seed)
-    return [random.randrange(-4 * 2**bits, 4 * 2**bits) / 2**bits for _ in range(count)]
+    return [random.randrange(-15 * 2**bits, 15 * 2**bits) / 2**bits for _ in range(count)]
 
 
 @pytest.mark.parametrize(("bits", "type_"), [(8, ChannelType.I32), (11, ChannelType.I16), (15, ChannelType.I32)])
@@ -81,7 +81,7 @@ def test_multiples_of_a_power_of_two_are_counted(tmp_path: Path, bits: int, type
 @pytest.mark.parametrize("form", ["{:.7g}", "{:.10f}", "{:.10g}", "{:.9e}"])
 def test_multiples_that_were_rounded_are_counted_and_said(tmp_path: Path, form: str) -> None:
     """As loggers print accelerations in steps of 1/2048 g, with zeros at the end left out or not."""
-    values = _walk(11, 500, 2)
+    values = _walk(11, 5000, 2)
     replay = _column(tmp_path, [form.format(value) for value in values])
     channel = replay.sensors[0].stream.channels[0]
     assert (channel.type, channel.multiplier, channel.exponent) == (ChannelType.I16, 5**11, -11)
@@ -91,15 +91,37 @@ def test_multiples_that_were_rounded_are_counted_and_said(tmp_path: Path, form: 
 
 
 def test_few_rounded_numbers_prove_no_multiples(tmp_path: Path) -> None:
-    cells = [f"{value:.7g}" for value in (9 / 2048, 19 / 2048, 1001 / 2048, 35 / 2048)]
-    assert decimals(_column(tmp_path, [*cells, "123.4567"])) == [*map(Decimal, cells), Decimal("123.4567")]
+    cells = [f"{number / 2048:.10f}" for number in (9, 19, 3001, 35, 5555, 77, 24_681)]
+    assert decimals(_column(tmp_path, cells)) == list(map(Decimal, cells))
+    more = [*cells, f"{12_345 / 2048:.10f}"]
+    assert decimals(_column(tmp_path, more))[0] == Decimal(9) / 2048
 
 
-def test_one_number_off_the_steps_leaves_all_as_they_are_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("last_digits", [-3, -1, 1, 3])
+def test_one_number_off_the_steps_leaves_all_as_they_are_written(tmp_path: Path, last_digits: int) -> None:
     cells = [f"{value:.7g}" for value in _walk(11, 3000, 3)]
-    cells[1234] = "0.0014653"
+    cells[1234] = str(Decimal("0.001464844") + last_digits * Decimal("1e-9"))
     replay = _column(tmp_path, cells)
     assert replay.sensors[0].stream.channels[0].multiplier == 1
+    assert decimals(replay) == list(map(Decimal, cells))
+
+
+def test_noise_is_not_drawn_to_multiples(tmp_path: Path) -> None:
+    """Where the steps are hardly coarser than the digits, numbers lie near some by chance."""
+    random = Random(6)
+    rows = [[f"{random.uniform(22, 31.9):.8f}" for _ in range(200)] for _ in range(8)]
+    text = "".join(f"{1357020000 + n},{','.join(row)}\n" for n, row in enumerate(rows))
+    replay = load_replay(written(tmp_path, f"time,{','.join(f'c{n}' for n in range(200))}\n{text}"))
+    channels = [channel for sensor in replay.sensors for channel in sensor.stream.channels]
+    assert {(channel.type, channel.multiplier) for channel in channels} == {(ChannelType.I64, 1)}
+
+
+def test_the_finest_steps_of_all_rows_count(tmp_path: Path) -> None:
+    """However seldom they come."""
+    cells = [str(Decimal(value)) for value in _walk(3, 4000, 7)]
+    cells[777] = str(Decimal(12_345) / 2**11)
+    replay = _column(tmp_path, cells)
+    assert replay.sensors[0].stream.channels[0].multiplier == 5**11
     assert decimals(replay) == list(map(Decimal, cells))
 
 
