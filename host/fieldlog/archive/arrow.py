@@ -60,6 +60,7 @@ _PARTITIONS = (
     pa.field("stream", _NAMES, nullable=False),
 )
 _DELTA, _SPLIT, _RUNS, _PLAIN = "DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT", "RLE", "PLAIN"
+_DICTIONARY = "dictionary"  # pyarrow names these columns in another place
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,13 +230,14 @@ def _not_installed(name: str) -> UsageError:
 
 
 class ParquetWriter:
-    """A file of readings, a row group per batch. It is whole when `close` returns."""
+    """A file of readings, a row group per batch. It is whole when `close` returns. `first`: the batch to be written first."""
 
-    def __init__(self, path: Path, layout: Layout) -> None:
+    def __init__(self, path: Path, layout: Layout, first: Batch) -> None:
         pool = pa.system_memory_pool()  # a twentieth quicker than pyarrow's own, which keeps 20 MB more
         # a page is written in two pieces, most of them far smaller than what the system takes well
         self._file = LocalFileSystem().open_output_stream(str(path), compression=None, buffer_size=_BUFFERED_BYTES)
-        self._writer = pq.ParquetWriter(self._file, layout.schema, memory_pool=pool, **file_options(layout.columns))
+        options = file_options(layout.columns, first)
+        self._writer = pq.ParquetWriter(self._file, layout.schema, memory_pool=pool, **options)
         self.rows = 0
 
     def write(self, batch: Batch) -> None:
@@ -249,43 +251,67 @@ class ParquetWriter:
             self._file.close()
 
 
-def file_options(columns: Columns) -> dict[str, Any]:
-    """Encodings by what the values are; bits per value are in docs/archive.md.
-
-    Decimal fractions make long binary ones, of which the same ones come again: a dictionary. Whole numbers and times
-    move in small steps: deltas. zstd has its price and stands where it makes a column smaller by a tenth or more; behind
-    the numbers of a dictionary snappy gains a fortieth, for a fifth of the time that they take.
-    """
-    encodings = dict(_TIMES)
-    dictionaries = ["quality"]
-    thorough, dense = list[str](), list[str]()
-    for column in columns.all:
-        if column.kind is Kind.TEXT or (column.kind is Kind.FLOAT and not column.binary):
-            dictionaries.append(column.name)
-            dense += [column.name] if column.kind is Kind.FLOAT else []
-        else:
-            encodings[column.name] = _ENCODINGS[column.kind]
-            if encodings[column.name] == _SPLIT:
-                thorough.append(column.name)
+def file_options(columns: Columns, first: Batch | None = None) -> dict[str, Any]:
+    """Encodings by what the values are, which readings that come `first` tell; bits per value are in docs/archive.md."""
+    ways = {column.name: _way(column, first) for column in columns.all}
+    dictionaries = [name for name, (encoding, _) in ways.items() if encoding == _DICTIONARY]
+    encodings = _TIMES | {name: encoding for name, (encoding, _) in ways.items() if encoding != _DICTIONARY}
     return {
-        "compression": dict.fromkeys((*dictionaries, *encodings), "snappy")
-        | dict.fromkeys(thorough, "zstd")
-        | dict.fromkeys(dense, "none")
-        | dict.fromkeys(_ALIKE, "lz4"),
-        "compression_level": dict.fromkeys(thorough, 1),
+        "compression": dict.fromkeys(("quality", *_TIMES), "snappy")
+        | dict.fromkeys(_ALIKE, "lz4")
+        | {name: compression for name, (_, compression) in ways.items()},
+        "compression_level": {name: 1 for name, (_, compression) in ways.items() if compression == "zstd"},
         "write_statistics": ["time"],  # what readers skip row groups and pages by
-        "use_dictionary": dictionaries,
+        "use_dictionary": ["quality", *dictionaries],
         "column_encoding": encodings,
         "write_page_index": True,
         "write_batch_size": _VALUES_AT_ONCE,
     }
 
 
+def _way(column: Column, first: Batch | None) -> tuple[str, str]:
+    """Encoding and compression of a channel's column.
+
+    Decimal fractions make long binary ones, of which the same ones come again: a dictionary. The more of them are new,
+    the more of it are its values, and if next to all are new their bytes are split, as those of binary fractions are.
+    Whole numbers move in small steps: deltas. zstd has its price and stands where it makes a column smaller by a tenth
+    or more; behind the numbers of a dictionary snappy gains a fortieth, for a fifth of the time that they take.
+    """
+    if column.kind is Kind.FLOAT and not column.binary:
+        new = 0.0 if first is None else _share_of_new(first.column(column.name))
+        return next(way for most, way in _DECIMALS if new <= most)
+    return _WAYS[column.kind]
+
+
+def _share_of_new(values: Array) -> float:
+    """Of floats the part that did not come before, among some evenly chosen ones; 0 where there are none."""
+    if values.null_count == len(values):
+        return 0.0
+    held = np.frombuffer(values.buffers()[1], np.float64)[values.offset : values.offset + len(values)]
+    chosen = held[:: max(1, len(held) // _TRIED_VALUES)]
+    known = chosen[~np.isnan(chosen)]
+    return len(np.unique(known)) / max(1, len(known))
+
+
+_TRIED_VALUES = 1 << 14
+_DECIMALS = (
+    (0.2, (_DICTIONARY, "none")),
+    (0.4, (_DICTIONARY, "zstd")),
+    (0.95, (_PLAIN, "zstd")),
+    (1.0, (_SPLIT, "zstd")),
+)
+"""Ways for decimal fractions of which up to such a part is new."""
 _BUFFERED_BYTES = 1 << 18
 _VALUES_AT_ONCE = 1 << 14  # of a column are handed to its encoder; pyarrow's own 1024 take a twentieth more time
 _TIMES = {"time": _DELTA, "error_us": _DELTA, "tick": _DELTA, "boot": _PLAIN, "log": _PLAIN, "starts": _PLAIN}
 _ALIKE = ("boot", "log")  # hardly ever change: lz4 makes as good as nothing of them, in the shortest time
-_ENCODINGS = {Kind.INT32: _DELTA, Kind.INT64: _DELTA, Kind.FLOAT: _SPLIT, Kind.BOOL: _RUNS}
+_WAYS = {
+    Kind.INT32: (_DELTA, "snappy"),
+    Kind.INT64: (_DELTA, "snappy"),
+    Kind.FLOAT: (_SPLIT, "zstd"),
+    Kind.BOOL: (_RUNS, "snappy"),
+    Kind.TEXT: (_DICTIONARY, "snappy"),
+}
 
 
 def difference(path: Path, layout: Layout, pieces: Iterator[Series]) -> str | None:

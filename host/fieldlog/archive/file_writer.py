@@ -110,7 +110,7 @@ class _File:
         if self._given_up:
             raise CancelledError
         if self._parquet is None:
-            self._parquet = ParquetWriter(self._aside, self._layout)
+            self._parquet = ParquetWriter(self._aside, self._layout, batch)
         self._parquet.write(batch)
 
     def _close(self) -> None:
