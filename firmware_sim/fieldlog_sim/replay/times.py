@@ -245,7 +245,7 @@ def _kind_of_digits(column: Column, length: int) -> Kind | None:
 
 
 def _notes(column: Column) -> tuple[str, ...]:
-    (text,) = column.sample(1)
+    text = column.sample(1)[0]
     spelled = _spelled_out(text)
     return () if spelled == text else (f"column {column.name}: {text} is read as {spelled}",)
 
