@@ -96,8 +96,12 @@ def test_a_date_among_dates_that_is_none_is_refused_with_its_line(tmp_path: Path
         load_replay(written(tmp_path, _rows("date", *days)))
     with pytest.raises(UsageError, match="line 3: '202001012400' in the column Datetime is no time"):
         load_replay(written(tmp_path, _rows("Datetime", "202001012300", "202001012400")))
-    with pytest.raises(UsageError, match=r"line 3: '20200102\.5' in the column date is no time"):
-        load_replay(written(tmp_path, _rows("date", "20200101.0", "20200102.5")))
+    for broken in ("20200102.5", "20200102.12"):
+        with pytest.raises(UsageError, match=f"line 3: '{broken}' in the column date is no time"):
+            load_replay(written(tmp_path, _rows("date", "20200101.0", broken)))
+    text = "Date,Clock,x\n20200101.0,06:00,1\n20200102.5,06:00,2\n"
+    with pytest.raises(UsageError, match=r"line 3: '20200102\.5 06:00' in the column Date and Clock is no time"):
+        load_replay(written(tmp_path, text))
 
 
 @pytest.mark.parametrize("cells", [["31122019", "01012020"], ["43831", "43832"], ["0", "1"]])

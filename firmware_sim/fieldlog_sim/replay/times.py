@@ -105,6 +105,8 @@ def parse_calendar(text: str) -> int:
     """Microseconds since 1970 of ISO 8601, also with slashes, or of day.month.year, which nobody writes the other way
     round; with or without fraction and offset. Digits alone begin with the year. ValueError for others."""
     text = _spelled_out(text)
+    if _COMPACT.fullmatch(text):  # with a fraction, in which Python would find an hour
+        raise ValueError(text)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -115,13 +117,13 @@ def parse_calendar(text: str) -> int:
 
 
 def _spelled_out(text: str) -> str:
-    """A date of nothing but digits with what parts them, others as they are. ValueError for a fraction of minutes or days."""
+    """A date of nothing but digits with what parts them; others, and fractions of days or minutes, as they are."""
     match = _COMPACT.fullmatch(text)
     if match is None:
         return text
-    digits, fraction = match["digits"], match["fraction"] or ""
-    if len(digits) < _SECOND and fraction.strip("0"):
-        raise ValueError(text)
+    digits, fraction = match["digits"], (match["fraction"] or "").rstrip("0")
+    if fraction and len(digits) < _SECOND:
+        return text
     day = f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}"
     if len(digits) == _DAY:
         return day
@@ -282,5 +284,6 @@ def _date_and_clock(table: Table, number: int) -> Times:
 
 def _joined(days: Words, clocks: Words) -> Words:
     pairs = zip(days.index.tolist(), clocks.index.tolist(), strict=True)
-    texts = [f"{_spelled_out(days.texts[day])} {clocks.texts[clock]}" for day, clock in pairs]
+    dates = list(map(_spelled_out, days.texts))
+    texts = [f"{dates[day]} {clocks.texts[clock]}" for day, clock in pairs]
     return Words(texts, np.arange(len(texts), dtype=np.int32))
