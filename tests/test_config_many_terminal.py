@@ -102,16 +102,27 @@ def test_on_a_terminal_it_shows_asks_and_does_as_it_is_told(cli: Cli, loggers: S
     assert cli.values(loggers.url, "alarm/high") == {"alarm/high": 47.0}
 
 
-def test_an_interrupted_question_leaves_everything_as_it_was(cli: Cli, loggers: Simulator) -> None:
+@pytest.mark.parametrize(
+    ("words", "state"),
+    [("config apply a.toml", "nothing was changed"), ("log erase --force --archive none", "nothing was erased")],
+)
+@pytest.mark.parametrize(
+    ("number", "code", "why"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "interrupted by SIGTERM")],
+)
+def test_an_interrupted_question_leaves_everything_as_it_was(
+    cli: Cli, loggers: Simulator, words: str, state: str, number: signal.Signals, code: int, why: str
+) -> None:
     Path("a.toml").write_text(toml(48))
     before = cli.values(loggers.url, "alarm/high")
-    terminal = Terminal("config", "apply", "a.toml", "--device", loggers.url)
+    terminal = Terminal(*words.split(), "--device", loggers.url)
     terminal.until("[y/N]: ")
     terminal.until_it_waits()
     started = time.monotonic()
-    terminal.process.send_signal(signal.SIGINT)
-    assert terminal.end() == 130
+    terminal.process.send_signal(number)
+    assert terminal.end() == code
     assert time.monotonic() - started < PATIENCE_S / 3, "once is enough"
+    assert terminal.seen.splitlines()[-1] == f"{why}: {state}"
     assert cli.values(loggers.url, "alarm/high") == before
 
 

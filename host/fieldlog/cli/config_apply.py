@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from fieldlog.cli.config_words import link_text, show_plan, show_plans
 from fieldlog.cli.failure import FAILED, described, exit_code, sentence
 from fieldlog.cli.many import Sources, meant, source_options
 from fieldlog.cli.output import OnProgress, json_line
+from fieldlog.cli.signals import asked
 from fieldlog.config.apply import WAIT_S
 from fieldlog.config.document import Document, read_file
 from fieldlog.config.many import Candidate, Stage, Watch, apply_many, unheard_of
@@ -104,16 +104,6 @@ def _left(candidates: Sequence[Candidate], timeout_s: int) -> str:
     return f"{', '.join(holding)}. Repeat the command to go on"
 
 
-@contextmanager
-def _interruptible() -> Generator[None]:
-    """Ctrl-C ends a question at once: the event loop's own handling would wait for the answer."""
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)
-
-
 @dataclass(slots=True)
 class _Show:
     """Tells what becomes of the devices, and asks."""
@@ -197,8 +187,7 @@ class _Show:
         which = "this" if not self.many else f"this to {count(len(changing), 'device')}"
         if not sys.stdin.isatty():
             raise UsageError("nothing was changed: nobody is there to be asked. Add --yes to apply it all the same")
-        with _interruptible():
-            agreed = click.confirm(f"Apply {which}?", err=True)
+        agreed = asked(f"Apply {which}?", "nothing was changed")
         if not agreed:
             raise FieldlogError("nothing was changed")
 

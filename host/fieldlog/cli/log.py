@@ -11,6 +11,7 @@ from fieldlog.cli.common import Common, archive_option, options, run
 from fieldlog.cli.log_arm import arm_command, request_id
 from fieldlog.cli.log_sessions import sessions
 from fieldlog.cli.log_status import status
+from fieldlog.cli.signals import asked
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
 from fieldlog_protocol.commands import Group, logger
@@ -183,5 +184,5 @@ def _confirm(info: LoggerInfo) -> None:
     question = f"Erase {info.used_bytes} bytes of readings on {name} for good?"
     if not sys.stdin.isatty():
         raise UsageError("nothing was erased: nobody is there to be asked. Add --yes to erase all the same")
-    if not click.confirm(question, err=True):
+    if not asked(question, "nothing was erased"):
         raise FieldlogError("nothing was erased")

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
+import click
+
 _NAMES = ("SIGTERM", "SIGHUP")
 _BASE = 128
 
@@ -95,3 +97,18 @@ class Signalled:
         if self.number is not None:
             signal.signal(self.number, signal.SIG_DFL)
             os.kill(os.getpid(), self.number)
+
+
+def asked(question: str, otherwise: str) -> bool:
+    """Ask who sits at the terminal; `otherwise` is what holds if that is interrupted.
+
+    Ctrl-C and signals end the question at once: the event loop's own handling would wait for the answer.
+    """
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as abort:
+        click.echo(err=True)
+        raise KeyboardInterrupt(otherwise) from abort
+    finally:
+        signal.signal(signal.SIGINT, former)
