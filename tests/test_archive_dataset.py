@@ -658,7 +658,9 @@ def test_what_came_since_files_were_written_is_no_fault_of_theirs(filled: Archiv
     assert compare(filled) == agreement.Agreement(files=3, behind=3)
     with (folder(filled) / name).open("r+b") as file:
         file.write(b"PAR2")
-    assert wrong(filled) == [f"{name} is damaged, or a rebuild was broken off just behind it: its bytes are not those that were noted"]
+    assert wrong(filled) == [
+        f"{name} is damaged, or a rebuild was broken off just behind it: its bytes are not those that were noted"
+    ]
 
 
 def test_whatever_stands_in_the_place_of_a_file_is_named_and_the_rest_is_compared(filled: Archive) -> None:

@@ -88,15 +88,22 @@ def test_a_second_interrupt_while_threads_are_waited_for_leaves_the_file_to_its_
         close(self)
 
     class Impatient(file_writer.ThreadPoolExecutor):
+        """Whose first wait is interrupted before it has waited."""
+
+        interrupts = 2
+
         def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-            super().shutdown(wait, cancel_futures=cancel_futures)
-            raise KeyboardInterrupt
+            type(self).interrupts -= 1
+            super().shutdown(wait and self.interrupts < 0, cancel_futures=cancel_futures)
+            if self.interrupts >= 0:
+                raise KeyboardInterrupt
 
     monkeypatch.setattr(arrow.ParquetWriter, "close", closed)
     monkeypatch.setattr(file_writer, "ThreadPoolExecutor", Impatient)
     interrupted_at(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt):
         update_dataset(archive)
+    assert threading.active_count() == 1
     assert len(set(closing)) == 1
     assert threading.main_thread().name not in closing
 

@@ -12,6 +12,7 @@ import hashlib
 import os
 import zlib
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,19 @@ _PIECE = 1 << 18
 
 def _nothing() -> None:
     pass
+
+
+def _ended(threads: Sequence[ThreadPoolExecutor]) -> KeyboardInterrupt | None:
+    """Waits for all, which is soon, whatever the keyboard says meanwhile: else they go on beside whoever clears up."""
+    interrupt = None
+    for one in threads:
+        while True:
+            try:
+                one.shutdown()
+                break
+            except KeyboardInterrupt as again:
+                interrupt = again
+    return interrupt
 
 
 class _Threads(NamedTuple):
@@ -59,8 +73,9 @@ class FileWriter:
     ) -> None:
         if error is not None and self._file is not None:
             self._file.give_up()
-        for threads in self._threads:
-            threads.shutdown()
+        interrupt = _ended(self._threads)
+        if interrupt is not None and error is None:
+            raise interrupt
 
     def file(self, name: str, layout: Layout) -> _File:
         """The next file, when the one before was ended."""
