@@ -182,7 +182,7 @@ def test_parquet_of_others_is_plotted_with_its_units(tmp_path: Path) -> None:
     table = pa.table([["a", "b"], [0, 60_000], [1, None], [True, False]], schema=schema)
     pq.write_table(table, tmp_path / "a.parquet")
     opened = open_table(tmp_path / "a.parquet", "", UTC)
-    assert opened.channels == [Name("x", "V"), Name("on", "")]
+    assert opened.channels == [Name("x", "V"), Name("on", "", states=("0", "1"))]
     assert "note" in opened.left_out[0]
     assert [(line.name, line.figures.count) for line in lines_of(str(tmp_path / "a.parquet"))] == [("x", 1), ("on", 2)]
 

@@ -9,22 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from fieldlog.archive.ahead import ahead
-from fieldlog.archive.derived import Derived, derived
+from fieldlog.archive.derived import Derived, DerivedBatch, derived
 from fieldlog.archive.plan import Plan, times_of
 from fieldlog.clock_model import UNKNOWN_TIME
+from fieldlog.derived_places import Places
 from fieldlog.plot.course import Smoothing
 from fieldlog.plot.events import Event
 from fieldlog.plot.lines import Batch, Line, Overview, span_us
 from fieldlog.plot.outlined import OutlinedSeries
 from fieldlog.plot.reduce import Grid, Limit
 from fieldlog.plot.smooth import smoothed
-from fieldlog.plot.trace import SeriesLike
-from fieldlog.unseen import derived_rows
+from fieldlog.plot.trace import Bools, Micros, SeriesLike, nature_of
 from fieldlog_protocol.blocks.events import Boot, ClockSync, ConfigChange, Mark, SessionStart, SessionStop
 from fieldlog_protocol.blocks.events import Event as Logged
 
@@ -43,14 +44,13 @@ wanted of them, and a few columns would then be all of the picture."""
 @dataclass(frozen=True, slots=True)
 class Found:
     """The readings of a selection, not read yet: in which times they lie, and the batches of them. `n_unseen`: readings
-    without a known time that are in no batch; `held`: channels that are told when something happens."""
+    without a known time that are in no batch."""
 
     first_us: int
     last_us: int
     from_parquet: bool
     jobs: Callable[[], Iterator[Unread]]
     n_unseen: int = 0
-    held: frozenset[object] = frozenset()
 
     def series(self) -> Iterator[SeriesLike]:
         """Batch after batch."""
@@ -81,21 +81,63 @@ def find(archive: Archive, readings: Readings) -> Found:
 
 
 def _in_files(files: Derived, archive: Archive, readings: Readings) -> Found:
+    places = Places(readings)
     n_read = sum(file.rows for file in files.files)
-    n_unseen = 0 if readings.selection.bounded else derived_rows(archive, readings) - n_read
-    return Found(files.first_us, files.last_us, True, files.batches, n_unseen, _without_period(readings))
+    n_unseen = 0 if readings.selection.bounded else places.rows(archive) - n_read
+    eventful = {file.path for file in files.files if places.is_eventful(file.path, file.channels)}
+
+    def jobs() -> Iterator[Unread]:
+        return (_Events(batch) if batch.file.path in eventful else batch for batch in files.batches())
+
+    return Found(files.first_us, files.last_us, True, jobs, n_unseen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A channel of what is told when it happens: its values hold until the next."""
+
+    name: str
+    unit: str
+    choices: tuple[str, ...]
+    states: tuple[str, ...] | None
+    held: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _EventSeries:
+    """A batch of such."""
+
+    label: str
+    channels: tuple[_Told, ...]
+    utc_us: Micros
+    starts: Bools
+    quality: npt.NDArray[np.uint8]
+    columns: list[npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """A batch of such that is always read, since the last value of a column of pixels counts, and no outline tells it."""
+
+    batch: DerivedBatch
+
+    def read(self) -> _EventSeries:
+        found = self.batch.read()
+        channels = tuple(
+            _Told(channel.name, channel.unit, channel.choices, nature_of(found, channel).states)
+            for channel in found.channels
+        )
+        return _EventSeries(found.label, channels, found.utc_us, found.starts, found.quality, found.columns)
+
+    def outlined(self) -> None:
+        return None
 
 
 def _in_blocks(readings: Readings) -> Found:
     plans = list(readings.plans())
     first_us, last_us = _span_us(plans, readings)
 
-    return Found(first_us, last_us, False, lambda: map(_Read, readings.batches(plans)), held=_without_period(readings))
-
-
-def _without_period(readings: Readings) -> frozenset[object]:
-    streams = (stream for source in readings.sources for stream in source.schemas.streams(range(256)))
-    return frozenset(channel for stream in streams if not stream.period_us for channel in stream.channels)
+    return Found(first_us, last_us, False, lambda: map(_Read, readings.batches(plans)))
 
 
 def in_batches(first_us: int, last_us: int, series: Callable[[], Iterable[SeriesLike]]) -> Found:
@@ -171,7 +213,7 @@ def _overview(
     with_label: bool,
 ) -> tuple[list[Line], Counted]:
     grid = Grid(first_us, last_us, n_columns)
-    overview = Overview(grid, limits, spread=spread, with_label=with_label, held=found.held)
+    overview = Overview(grid, limits, spread=spread, with_label=with_label)
     plotted, untimed = 0, found.n_unseen
     for batch in found.batches(overview):
         overview.add(batch)

@@ -9,8 +9,8 @@ figure = timeseries(overview.lines())
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -111,23 +111,15 @@ def span_us(lines: Sequence[Line]) -> tuple[int, int]:
 
 
 class Overview:
-    """All lines of a picture. With `with_label` each has the label of its series, to tell devices apart. `held`: channels
-    whose values hold until the next, beside those that say so themselves."""
+    """All lines of a picture. With `with_label` each has the label of its series, to tell devices apart."""
 
     def __init__(
-        self,
-        grid: Grid,
-        limits: Sequence[Limit] = (),
-        *,
-        spread: bool = False,
-        with_label: bool = False,
-        held: Collection[object] = (),
+        self, grid: Grid, limits: Sequence[Limit] = (), *, spread: bool = False, with_label: bool = False
     ) -> None:
         self._grid = grid
         self._limits = tuple(limits)
         self._spread = spread
         self._with_label = with_label
-        self._held = held
         self._gathered: dict[tuple[str, str, str, int], tuple[Gathered, _Stream]] = {}
         self._natures: dict[tuple[str, str, str, int], Nature] = {}
 
@@ -141,7 +133,7 @@ class Overview:
         return Batch(
             label=series.label if self._with_label else "",
             names=_names(series.channels),
-            natures=self._natures_of(series),
+            natures=[nature_of(series, channel) for channel in series.channels],
             pieces=pieces,
             count=len(utc_us),
             n_untimed=len(series.utc_us) - len(utc_us),
@@ -151,12 +143,12 @@ class Overview:
         )
 
     def reduce_outline(self, series: OutlinedSeries) -> Batch | None:
-        """The same of what is known of a batch without its readings; None where it takes the readings: what is told when it
-        happens holds for long, so that the last value of a column counts, and some may have no time."""
+        """The same of what is known of a batch without its readings; None where it takes the readings, as it does where some
+        have no time."""
         outline = series.outline
         if series.alike <= self._grid.most_raw or not is_fine(outline, self._grid):
             return None
-        if (outline.quality == NEVER_SET).any() or any(channel in self._held for channel in series.channels):
+        if (outline.quality == NEVER_SET).any():
             return None
         pieces: list[Piece | None] = []
         for channel, one in zip(series.channels, outline.channels, strict=True):
@@ -168,7 +160,7 @@ class Overview:
         return Batch(
             label=series.label if self._with_label else "",
             names=_names(series.channels),
-            natures=self._natures_of(series),
+            natures=[nature_of(series, channel) for channel in series.channels],
             pieces=pieces,
             count=outline.rows,
             n_untimed=0,
@@ -197,12 +189,6 @@ class Overview:
                 stream.joined.append(bool(stream.logged) and not batch.starts)
                 stream.logged.append(batch.logged)
                 stream.doubtful += batch.doubtful
-
-    def _natures_of(self, series: SeriesLike | OutlinedSeries) -> list[Nature]:
-        return [
-            replace(nature, eventful=nature.eventful or channel in self._held)
-            for channel, nature in ((channel, nature_of(series, channel)) for channel in series.channels)
-        ]
 
     def _of(self, label: str, key: tuple[str, str, int]) -> tuple[Gathered, _Stream]:
         full = (label, *key)

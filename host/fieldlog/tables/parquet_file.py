@@ -18,8 +18,8 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from fieldlog.archive.columns import RESERVED, Columns
 from fieldlog.archive.places import device_value, stream_value
 from fieldlog.tables.arrays import flags, floats, in_words, is_number, qualities, texts, times
-from fieldlog.tables.table import NO_TIME, Name, Rows
-from fieldlog_protocol.blocks.schema import Stream
+from fieldlog.tables.table import NO_TIME, OFF_ON, Name, Rows
+from fieldlog_protocol.blocks.schema import ChannelType, Stream
 from fieldlog_protocol.errors import UsageError
 
 _ROWS_AT_ONCE = 1 << 17
@@ -43,7 +43,7 @@ class ParquetTable:
         self._labels = _labels_of(told)
         aside = {self._time, *(RESERVED if self._own else ())}
         plain = [field for field in self._schema if field.name not in aside]
-        self._names = {field.name: Name(field.name, _unit(field)) for field in plain if is_number(field.type)}
+        self._names = {field.name: _name(field) for field in plain if is_number(field.type)}
         self._words = [field.name for field in plain if not is_number(field.type)]
 
     def _time_column(self) -> str:
@@ -106,6 +106,10 @@ class ParquetTable:
             yield from file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(names))
 
 
+def _name(field: Any) -> Name:
+    return Name(field.name, _unit(field), states=OFF_ON if pa.types.is_boolean(field.type) else None)
+
+
 def _unit(field: Any) -> str:
     unit: bytes = (field.metadata or {}).get(b"unit", b"")
     return unit.decode("utf-8", "replace")
@@ -117,7 +121,9 @@ def _columns_of(streams: Sequence[Stream]) -> dict[str, dict[str, Name]]:
     found: dict[str, dict[str, Name]] = {}
     for stream in streams:
         for place, channel in zip(columns.places(stream, stream.channels), stream.channels, strict=True):
-            found.setdefault(stream_value(stream), {})[columns.all[place].name] = Name(channel.name, channel.unit)
+            states = OFF_ON if channel.type == ChannelType.BOOL else None
+            name = Name(channel.name, channel.unit, held=not stream.period_us, states=states)
+            found.setdefault(stream_value(stream), {})[columns.all[place].name] = name
     return found
 
 

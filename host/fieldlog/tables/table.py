@@ -18,6 +18,8 @@ Bools = npt.NDArray[np.bool_]
 Micros = npt.NDArray[np.int64]
 
 NO_TIME = np.iinfo(np.int64).min
+OFF_ON = ("0", "1")
+"""The states of what is true or false."""
 _FEW = 8
 """So many distances at least say whether readings come evenly."""
 _EVEN_SHARE, _EVEN_WITHIN = 0.8, 0.1
@@ -26,10 +28,13 @@ _MAX_STEP_PERIODS = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A channel, as far as a file names it."""
+    """A channel, as far as a file names it. `held`: a value is told when it is another one, and holds until the next;
+    `states`: the words of values that are no quantities."""
 
     name: str
     unit: str = ""
+    held: bool = False
+    states: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,7 @@ class SeriesOf:
     """Makes series of rows, in their order."""
 
     _courses: dict[tuple[str, Name], _Course] = field(default_factory=dict[tuple[str, Name], _Course])
+    _untimed: dict[tuple[str, Name], list[Floats]] = field(default_factory=dict[tuple[str, Name], list[Floats]])
 
     def series(self, all_rows: Iterable[Rows]) -> Iterator[FileSeries]:
         for rows in all_rows:
@@ -124,10 +130,17 @@ class SeriesOf:
                 yield FileSeries(rows.label, names, rows.utc_us, rows.starts, columns, rows.quality)
             else:
                 yield from (found for name, column in rows.columns for found in self._alone(rows, name, column))
+        for (label, name), parts in self._untimed.items():  # at the end, where they interrupt no line
+            values = np.concatenate(parts)
+            times, starts = np.full(len(values), NO_TIME, np.int64), np.zeros(len(values), np.bool_)
+            yield FileSeries(label, [name], times, starts, [values])
 
     def _alone(self, rows: Rows, name: Name, column: Floats) -> Iterator[FileSeries]:
         """The readings of one channel: cells that are empty are none."""
-        there = ~np.isnan(column) & (rows.utc_us != NO_TIME)
+        valued, timed = ~np.isnan(column), rows.utc_us != NO_TIME
+        there = valued & timed
+        if not timed.all() and (valued & ~timed).any():
+            self._untimed.setdefault((rows.label, name), []).append(column[valued & ~timed])
         if not there.any():
             return
         utc_us = rows.utc_us[there]
