@@ -9,6 +9,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -335,6 +336,47 @@ def test_curves_have_a_panel_for_each_unit_and_gaps_where_frames_are_missing() -
     low, high = degrees.get_ylim()
     assert low < 1
     assert high > 2
+
+
+def test_states_and_events_are_steps_with_their_words() -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    curves = Curves(figure, 10.0)
+    mode = Channel("mode", "", ChannelType.ENUM, choices=("idle", "run", "fault"))
+    steady = layout(VOLTAGE, mode, period_us=100_000)
+    events = layout(Channel("open", "", ChannelType.BOOL), id=1, name="door", period_us=0)
+    moments = frames(layout(id=1, period_us=8_000_000), [[0, 1, 0]], end_s=NOW_S - 3).utc_us
+    opened = replace(frames(events, [[0, 1, 0]]), utc_us=moments)
+    shown = picture(Found(info(), (steady, events), 9), frames(steady, [[1.0] * 20, [0.0, 2.0] * 10]), opened)
+    curves.update(shown, NOW_S)
+    figure.draw_without_rendering()
+    volts, modes, doors = figure.axes
+    assert [line.get_drawstyle() for axes in figure.axes for line in axes.get_lines()] == ["default"] + [
+        "steps-post"
+    ] * 2
+    assert [text.get_text() for text in modes.get_yticklabels()][1:-1] == ["idle", "run", "fault"]
+    (door,) = doors.get_lines()
+    assert np.asarray(door.get_xdata(), float).tolist() == [-11.0, -3.0, 0.0], (
+        "the value before holds, and the last one"
+    )
+    assert np.asarray(door.get_ydata(), float).tolist() == [1, 0, 0]
+    shown.add(LinkLost("the device is gone"))
+    curves.update(shown, NOW_S)
+    assert np.asarray(door.get_xdata(), float).tolist() == [-11.0, -3.0], "nobody knows what came since"
+    assert volts.get_ylabel() == "V"
+
+
+def test_what_was_lost_is_a_gap_of_steps_too() -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    steady = layout(Channel("open", "", ChannelType.BOOL), period_us=100_000)
+    parts = (frames(steady, [[1.0] * 20], end_s=NOW_S - 6), frames(steady, [[0.0] * 20], lost=40))
+    Curves(figure, 10.0).update(picture(Found(info(), (steady,), 9), *parts), NOW_S)
+    (line,) = figure.axes[0].get_lines()
+    (gap,) = np.flatnonzero(np.isnan(np.asarray(line.get_ydata(), float)))
+    assert np.asarray(line.get_xdata(), float)[gap] == pytest.approx(-6), "the last value does not hold over the gap"
 
 
 class Slow:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from browser import CHROMIUM, Page, browser
 from fieldlog.plot import Event, Limit, Overview, Trace, page_columns, save_page
+from fieldlog.plot.lines import lines_of
 from fieldlog.plot.reduce import Grid
 from fieldlog_protocol.errors import UsageError
 
@@ -84,6 +87,39 @@ def test_ten_million_readings_stay_below_five_megabytes(large: Path) -> None:
     assert 1_000_000 < large.stat().st_size < 5_000_000
 
 
+def stored(path: Path, row: int = 0) -> list[float]:
+    """The values of the first line as the page's program reckons them."""
+    data = told(path)
+    line = data["panels"][0]["lines"][0]
+
+    def numbers(place: int, dtype: str) -> Any:
+        return np.frombuffer(base64.b64decode(data["arrays"][place]), dtype).astype(np.float64)
+
+    values = numbers(line["values"][row], "<u2" if line["small"] else "<f4")
+    bases, steps = (numbers(place, "<f8") for place in line["scale"])
+    block = np.arange(len(values)) >> 8
+    return list(bases[block] + values * steps[block])
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "error"), [(9.0e12, 250.0, 0.01), (13.404954, 1e-6, 1e-10), (-1e-6, 1e-9, 1e-13), (5.0, 0.0, 0.0)]
+)
+def test_numbers_are_as_fine_as_the_readings(tmp_path: Path, first: float, step: float, error: float) -> None:
+    values = first + step * np.arange(20_000)
+    path = save_page([trace(values)], tmp_path / "page.html")
+    assert np.abs(np.array(stored(path)) - values).max() <= error
+
+
+def test_numbers_of_large_pages_are_as_fine_as_what_is_seen(tmp_path: Path) -> None:
+    """Two bytes for each value, and yet a counter rises in each step by as much as it counted."""
+    values = 9.0e12 + 250.0 * np.arange(400_000)
+    lines = lines_of([trace(values, step_us=1000), trace(values + 1, step_us=1000)], page_columns(2))
+    path = save_page(lines, tmp_path / "page.html")
+    assert told(path)["panels"][0]["lines"][0]["small"]
+    found, true = np.array(stored(path)), lines[0].columns.mean
+    assert np.abs(found - true).max() < 0.01 * np.diff(true).min()
+
+
 @pytest.fixture
 def page() -> Iterator[Page]:
     with browser() as opened:
@@ -101,8 +137,9 @@ def read_out(page: Page) -> str:
 
 def x_of(page: Page, moment_ms: float) -> float:
     begin, end = view(page)
-    width = page.evaluate("plot.clientWidth") - 84
-    return float(70 + (moment_ms - begin) / (end - begin) * width)
+    left = float(page.evaluate("plot.dataset.left"))
+    width = page.evaluate("plot.clientWidth") - left - 14
+    return float(left + (moment_ms - begin) / (end - begin) * width)
 
 
 def assert_quiet(page: Page, path: Path) -> None:
@@ -223,3 +260,78 @@ def test_names_without_room_are_counted(page: Page, tmp_path: Path) -> None:
     shown = len({word for word in words if word.startswith("channel ")})
     assert 0 < shown < 60
     assert f"and {60 - shown} more" in words
+
+
+DOOR = Trace("door", "", NEW_YEAR_US + np.array([0, 60, 3600], np.int64) * 1_000_000, np.array([0.0, 1, 0]), held=True)
+
+
+def test_what_holds_is_told_to_the_page(tmp_path: Path) -> None:
+    path = save_page([DOOR, replace(DOOR, states=("shut", "open\x1b")), trace([1.5, 2.5])], tmp_path / "page.html")
+    panels = told(path)["panels"]
+    assert [[line["held"] for line in panel["lines"]] for panel in panels] == [[True], [True], [False]]
+    assert [panel["states"] for panel in panels] == [None, ["shut", "open "], None]
+
+
+def test_columns_of_many_states_keep_their_last_value(tmp_path: Path) -> None:
+    states = np.asarray(np.arange(1_000_000) % 7 % 2, np.float64)
+    one = Trace(
+        "door", "", NEW_YEAR_US + np.arange(1_000_000, dtype=np.int64) * 1000, states, held=True, states=("0", "1")
+    )
+    path = save_page([one], tmp_path / "page.html")
+    low, last, high = (set(np.round(stored(path, row), 3)) for row in range(3))
+    assert (low, last, high) <= ({0.0, 1.0},) * 3
+    assert {0.0, 1.0} == last
+
+
+def inked(page: Page, *places: float) -> list[list[int]]:
+    """At which heights the line's colour is, in columns of the canvas."""
+    found = page.evaluate(
+        f"""(() => {{
+          const {{width, height}} = plot;
+          const seen = plot.getContext("2d").getImageData(0, 0, width, height).data;
+          return {list(map(round, places))}.map((x) => Array.from({{length: height - 60}}, (_, y) => y + 24).filter(
+            (y) => seen[4 * (y * width + x) + 2] - seen[4 * (y * width + x)] > 100));
+        }})()"""
+    )
+    return [list(heights) for heights in found]
+
+
+@needs_browser
+def test_events_are_drawn_and_read_out_as_steps(page: Page, tmp_path: Path) -> None:
+    path = save_page([replace(DOOR, states=("shut", "open"))], tmp_path / "page.html")
+    page.open(path)
+    page.drawn()
+    heights = inked(page, *(x_of(page, (NEW_YEAR_US + s * 1e6) / 1000) for s in (30, 600, 1800, 3000)))
+    assert all(1 <= len(found) <= 4 for found in heights), heights
+    assert heights[1] == heights[2] == heights[3]
+    assert min(heights[0]) > max(heights[1]) + 100
+    for seconds, word in ((30, "shut"), (600, "open"), (1800, "open"), (3500, "open")):
+        page.mouse("mouseMoved", x_of(page, (NEW_YEAR_US + seconds * 1e6) / 1000), 300)
+        assert f"door: {word}" in read_out(page)
+    assert_quiet(page, path)
+
+
+@needs_browser
+def test_what_holds_is_seen_where_no_event_lies(page: Page, tmp_path: Path) -> None:
+    path = save_page([replace(DOOR, states=("shut", "open"))], tmp_path / "page.html")
+    page.open(path)
+    x = x_of(page, (NEW_YEAR_US + 1800 * 1e6) / 1000)
+    for _ in range(4):
+        page.mouse("mouseWheel", x, 300, deltaX=0, deltaY=-500)
+    begin, end = view(page)
+    assert begin > (NEW_YEAR_US + 60e6) / 1000
+    assert end < (NEW_YEAR_US + 3600e6) / 1000
+    assert all(1 <= len(found) <= 4 for found in inked(page, 400))
+    assert_quiet(page, path)
+
+
+@needs_browser
+def test_a_large_counter_is_read_in_full(page: Page, tmp_path: Path) -> None:
+    path = save_page([trace(9.0e12 + np.arange(3000))], tmp_path / "page.html")
+    page.open(path)
+    moment_ms = NEW_YEAR_US / 1000 + 1234 * HOUR_US / 1000
+    for _ in range(9):
+        page.mouse("mouseWheel", x_of(page, moment_ms), 300, deltaX=0, deltaY=-500)
+    page.mouse("mouseMoved", x_of(page, moment_ms), 300)
+    assert "T: 9000000001234" in read_out(page)
+    assert_quiet(page, path)

@@ -185,6 +185,7 @@
     data.panels.forEach((panel, index) => drawPanel(panel, TOP + index * (each + GAP), each, seen[index]));
     drawTimes(height - BOTTOM);
     document.getElementById("span").textContent = `${momentText(view.begin)} – ${momentText(view.end)}`;
+    canvas.dataset.left = LEFT;
     canvas.dataset.begin = view.begin;
     canvas.dataset.end = view.end;
   }
