@@ -196,7 +196,7 @@ class Readings:
     @property
     def clock_warnings(self) -> list[str]:
         """Those of the problems that are about times alone: every block is whole."""
-        return [warning for source in self.sources for warning in source.clock.warnings]
+        return [f"{source.info.name}: {warning}" for source in self.sources for warning in source.clock.warnings]
 
     def _decode(self, plan: Plan, data: list[bytes]) -> Decoded:
         try:

@@ -12,7 +12,6 @@ import click
 from fieldlog.cli.common import archive_option, output_options
 from fieldlog.cli.failure import described, exit_code, sentence
 from fieldlog.cli.output import Output
-from fieldlog.named_problems import named_clock_warnings, named_problems
 from fieldlog.text import count
 from fieldlog_protocol.errors import FieldlogError, VerificationError
 
@@ -81,10 +80,10 @@ def _check_blocks(store: Archive, found: _Found) -> None:
     for uid in dict.fromkeys(log.info().uid for log in store.logs()):
         selection = store.readings(uid)
         found.readings += sum(len(series) for series in selection.batches())
-        found.clock += named_clock_warnings(selection)
+        found.clock += selection.clock_warnings
         found.undescribed += selection.undescribed
         told = {*found.damaged, *found.clock, *found.undescribed}
-        found.damaged += [text for text in named_problems(selection) if text not in told]
+        found.damaged += [text for text in selection.problems if text not in told]
 
 
 def _start(found: tuple[range, bool]) -> int:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fieldlog.export.layout import Batches
-from fieldlog.named_problems import named_problems
 
 if TYPE_CHECKING:
     from fieldlog.archive.readings import Readings
@@ -32,7 +31,7 @@ class Selected:
     @property
     def problems(self) -> list[str]:
         """What was met on the first way through."""
-        return named_problems(self._first) if self._first else []
+        return self._first.problems if self._first else []
 
 
 class Uncalibrated:
