@@ -1,5 +1,5 @@
 """What the archive costs: storing, reading, deriving, exporting and plotting the same readings, each in a process of its
-own; and how long pandas takes to read what was exported, with its own engine (C) and its defaults.
+own, set up as a command's is; and how long pandas takes to read what was exported, with its own engine (C) and its defaults.
 
 The export holds what any table of readings does: a time and the values. The export --clock has quality and error of
 each time as well, and comes nearest to what the Parquet files hold. Both are read in turns with the writing of the
@@ -9,12 +9,14 @@ to write the export's table is beside that of the export, which has to decode th
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from fieldlog.cli.main import LIBRARIES
 from tools.bench import data, peers, steps
 from tools.bench.stopwatch import Stopwatch
 from tools.bench.table import markdown, number, times
@@ -56,7 +58,8 @@ def report(frames: int) -> str:
 
 def _measured(step: str, folder: Path) -> Measured:
     command = [sys.executable, "-m", "tools.bench.steps", step, str(folder)]
-    return Measured(**json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout))
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=LIBRARIES | os.environ)
+    return Measured(**json.loads(done.stdout))
 
 
 def _row(step: str, found: Measured, folder: Path, values: int) -> list[str]:

@@ -50,8 +50,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 _WHEN_INTERRUPTED = {"pull": "what has arrived is in the archive. Repeat the command to go on"}
 """What Ctrl-C leaves behind, for commands that have but one answer; others raise theirs (`common.on_interrupt`)."""
 
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
-"""numpy's linear algebra would start a thread a core, which spin for work that no command has."""
+LIBRARIES = {"OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""How libraries are asked to behave in commands. numpy's linear algebra would start a thread a core, which spin for work that
+no command has; Parquet's writer would take 20 MB more from an allocator of its own, and a twentieth more time."""
 _COMPLETION = "_FIELDLOG_COMPLETE"
 """Set by the shell when it asks for completions: click's own protocol."""
 
@@ -100,7 +101,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
-    os.environ.update({name: value for name, value in _ONE_THREAD.items() if name not in os.environ})
+    os.environ.update({name: value for name, value in LIBRARIES.items() if name not in os.environ})
     if _COMPLETION in os.environ:
         cli.main(prog_name="fieldlog")
     words = sys.argv[1:] if arguments is None else list(arguments)
