@@ -263,6 +263,36 @@ def test_the_log_tells_its_sessions_where_no_device_can(tmp_path: Path) -> None:
         )
 
 
+def named(folder: Path, dump: bytes, name: str) -> str:
+    file = folder / "dump.bin"
+    file.write_bytes(dump)
+    with fieldlog.archive.open(folder) as archive:
+        (log,) = import_dump(archive, file, name=name).logs
+    return log.info.name
+
+
+def test_a_logger_that_nobody_has_pulled_can_be_given_its_name(tmp_path: Path) -> None:
+    dump = b"".join(recorded().blocks)
+    assert named(tmp_path, dump, "") == UID.hex()
+    assert named(tmp_path, dump, "Cave") == "Cave"
+    assert named(tmp_path, dump, "") == "Cave"
+
+
+def test_what_a_logger_is_called_by_itself_stays(tmp_path: Path) -> None:
+    blocks = recorded().blocks
+    with fieldlog.archive.open(tmp_path) as archive:
+        archive.log(UID, LOG_ID).describe(label="its own")
+    assert named(tmp_path, b"".join(blocks), "Cave") == "its own"
+
+
+def test_several_loggers_cannot_have_one_name(tmp_path: Path) -> None:
+    other = of((bytes(16), 7), recorded(start_s=9).blocks)
+    file = tmp_path / "dump.bin"
+    file.write_bytes(b"".join([*recorded().blocks, *other]))
+    with fieldlog.archive.open(tmp_path) as archive, pytest.raises(UsageError, match="2 loggers"):
+        import_dump(archive, file, name="Cave")
+
+
 def test_memory_does_not_grow_with_the_dump() -> None:
     blocks = b"".join(pad(block, 1024) for block in recorded(3000).blocks)
     piece = (blocks + bytes(1 << 20))[: 1 << 20]

@@ -58,12 +58,13 @@ class Imported:
 
 
 def import_dump(
-    archive: Archive, dump: Path, *, block_size: int | None = None, progress: Progress | None = None
+    archive: Archive, dump: Path, *, block_size: int | None = None, name: str = "", progress: Progress | None = None
 ) -> Imported:
     """Take all whole blocks of a dump into the archive.
 
     It may be the image of a flash, of its log partition alone, of a card, or blocks laid end to end, of several loggers
-    too. `block_size` keeps to pages of that size. VerificationError when no block is in it, or none whose log is known.
+    too. `block_size` keeps to pages of that size. `name` is what to call the one logger, unless it has told itself.
+    VerificationError when no block is in it, or none whose log is known.
     """
     require_dump(dump)
     reader = _Reader(dump, block_size, progress)
@@ -78,7 +79,12 @@ def import_dump(
             f"{dump} holds blocks, {survey.blocks} of them, but no description that says which "
             "logger wrote them, and the archive holds none of them. Nothing was imported; a larger dump has one"
         )
-    return _stored(archive, dump, survey, reader)
+    uids = {uid for uid, _ in survey.found}
+    if name and len(uids) > 1:
+        raise UsageError(
+            f"{dump} holds the logs of {len(uids)} loggers, which cannot all be called {name!r}. Nothing was imported"
+        )
+    return _stored(archive, dump, survey, reader, name)
 
 
 def require_dump(dump: Path) -> None:
@@ -99,7 +105,7 @@ def require_dump(dump: Path) -> None:
     )
 
 
-def _stored(archive: Archive, dump: Path, survey: Survey, reader: _Reader) -> Imported:
+def _stored(archive: Archive, dump: Path, survey: Survey, reader: _Reader, name: str) -> Imported:
     logs = {whose: archive.log(*whose) for whose in survey.found}
     held = {whose: (log, log.stored, log.begin_pull()) for whose, log in logs.items()}
     counts = dict.fromkeys(logs, 0)
@@ -124,17 +130,20 @@ def _stored(archive: Archive, dump: Path, survey: Survey, reader: _Reader) -> Im
     )
     for whose, (log, stored, number) in held.items():
         log.end_pull(number, blocks=counts[whose], size=0, outcome=f"{IMPORTED} {dump.name}")
-        _name(log, survey.found[whose])
+        _name(log, survey.found[whose], name)
         done.logs.append(
             ImportedLog(log.info(), counts[whose], log.stored - stored, sorted(log.conflicts), _missing(log))
         )
     return done
 
 
-def _name(log: Log, part: SchemaPart | None) -> None:
-    """What a description says of the device, unless the device itself has told."""
-    if part is not None and not log.info().product:
+def _name(log: Log, part: SchemaPart | None, name: str) -> None:
+    """What a description says of the device, and somebody who knows it, unless the device itself has told."""
+    known = log.info()
+    if part is not None and not known.product:
         log.describe(product=part.product, firmware=part.firmware)
+    if not (known.label or known.serial):
+        log.describe(label=name)
 
 
 def _missing(log: Log) -> list[range]:

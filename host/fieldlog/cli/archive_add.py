@@ -97,10 +97,11 @@ def _merged_line(log: MergedLog) -> str:
     type=click.Choice(list(map(str, BLOCK_SIZES))),
     help="Take only pages of this many bytes; else blocks of any size, and those without padding.",
 )
+@click.option("--name", default="", help="What to call the logger, where no pull has told its name.")
 @no_parquet_option
 @output_options
 @archive_option
-def import_(output: Output, archive: Path, dump: Path, block_size: str | None, *, no_parquet: bool) -> None:
+def import_(output: Output, archive: Path, dump: Path, block_size: str | None, name: str, *, no_parquet: bool) -> None:
     """Take over the readings in DUMP, the memory of a logger that no longer answers.
 
     DUMP is the image of its flash or card, or of a part of it, byte by byte. Repeat it at will.
@@ -115,7 +116,7 @@ def import_(output: Output, archive: Path, dump: Path, block_size: str | None, *
         archives.open(archive, empty=False) as store,
         output.progress(f"reading {dump}") as progress,
     ):
-        done = import_dump(store, dump, block_size=size, progress=progress)
+        done = import_dump(store, dump, block_size=size, name=name, progress=progress)
     warnings = () if no_parquet else derive(output, archive)
     fault = _left_out(archive, dump, done)
     data = _imported_json(archive, dump, done) | ({} if fault is None else {"error": described(fault)})
