@@ -20,10 +20,12 @@ from fieldlog.archive.dataset import update_dataset
 from fieldlog.cli.main import invoke
 from fieldlog.clock_sync import Sync
 from fieldlog.plot import Limit, Trace, save, timeseries, traces
-from fieldlog.plot.lines import Line, lines_of
+from fieldlog.plot.lines import Line, Overview, Single, lines_of
+from fieldlog.plot.reduce import Grid
 from fieldlog.plot.statistics import table_rows
 from fieldlog.plot.style import unit_sign
 from fieldlog.plot.ticks import state_text
+from fieldlog.plot.trace import NO_TIME
 from fieldlog_protocol.blocks.block import TICK_HZ
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
 
@@ -117,6 +119,30 @@ def test_readings_without_a_time_are_neither_plotted_nor_missing(
     assert invoke([*plot_of(archive.path.parent, target, "--force", *options), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["readings"], told["without_time"]) == (N, N)
+
+
+def test_outlines_do_not_hide_readings_without_a_time(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outline, "CHUNK", 16)
+    two_boots(archive)
+    update_dataset(archive)
+    found = pictures.find(archive, archive.readings(channels=PLAIN))
+    drawn, counted = pictures.lines(found, 10)
+    assert found.from_parquet
+    assert drawn[0].columns.reduced
+    assert counted == (N, N)
+    assert [line.figures.n_missing for line in drawn] == [0, 0]
+
+
+def test_a_line_does_not_go_on_behind_readings_without_a_time() -> None:
+    overview = Overview(Grid(NEW_YEAR_US, NEW_YEAR_US + 30, 10))
+    for begin in (0, 10, 20):
+        times = NEW_YEAR_US + np.arange(begin, begin + 10, dtype=np.int64)
+        single = Single(Trace("v", "", np.full(10, NO_TIME) if begin == 10 else times, np.ones(10)))
+        single.starts[:] = begin == 0
+        overview.add(overview.reduce(single))
+    (line,) = overview.lines()
+    assert np.flatnonzero(line.columns.starts).tolist()[-1] == 10
+    assert (line.figures.count, line.figures.n_missing) == (20, 0)
 
 
 @pytest.mark.parametrize("derived", [False, True])
@@ -272,6 +298,12 @@ def test_a_smoothed_door_has_an_axis_of_shares() -> None:
     times = NEW_YEAR_US + np.arange(100, dtype=np.int64) * 1_000_000
     door = Trace("door", "", times, np.asarray(np.arange(100) // 7 % 2, np.float64), states=("0", "1"))
     assert "0.5" in ",".join(labels_up(timeseries([door], rolling="30s"), 0))
+
+
+def test_words_are_not_smoothed() -> None:
+    times = NEW_YEAR_US + np.arange(100, dtype=np.int64) * 1_000_000
+    mode = Trace("mode", "", times, np.asarray(np.arange(100) // 7 % 3, np.float64), states=MODES)
+    assert labels_up(timeseries([mode], rolling="30s"), 0) == list(MODES)
 
 
 def test_the_table_has_no_mean_of_states(archive: Archive) -> None:

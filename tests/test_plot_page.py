@@ -335,3 +335,19 @@ def test_a_large_counter_is_read_in_full(page: Page, tmp_path: Path) -> None:
     page.mouse("mouseMoved", x_of(page, moment_ms), 300)
     assert "T: 9000000001234" in read_out(page)
     assert_quiet(page, path)
+
+
+@needs_browser
+def test_a_place_is_read_to_the_centimetre_where_the_track_is_looked_at_closely(page: Page, tmp_path: Path) -> None:
+    longitude = 13.404954 + 1e-4 * np.arange(3000)
+    path = save_page(
+        [trace(longitude, name="longitude", unit="deg"), trace(longitude + 40, unit="deg")], tmp_path / "p.html"
+    )
+    page.open(path)
+    moment_ms = NEW_YEAR_US / 1000 + 1234 * HOUR_US / 1000
+    for _ in range(9):
+        page.mouse("mouseWheel", x_of(page, moment_ms), 300, deltaX=0, deltaY=-500)
+    page.mouse("mouseMoved", x_of(page, moment_ms), 300)
+    (value,) = re.findall(r"longitude: ([\d.]+)", read_out(page))
+    assert abs(float(value) - longitude[1234]) < 1e-7
+    assert len(value) < 13

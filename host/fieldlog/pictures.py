@@ -98,7 +98,6 @@ class _Told:
 
     name: str
     unit: str
-    choices: tuple[str, ...]
     states: tuple[str, ...] | None
     held: bool = True
 
@@ -124,8 +123,7 @@ class _Events:
     def read(self) -> _EventSeries:
         found = self.batch.read()
         channels = tuple(
-            _Told(channel.name, channel.unit, channel.choices, nature_of(found, channel).states)
-            for channel in found.channels
+            _Told(channel.name, channel.unit, nature_of(found, channel).states) for channel in found.channels
         )
         return _EventSeries(found.label, channels, found.utc_us, found.starts, found.quality, found.columns)
 

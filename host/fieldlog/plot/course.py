@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fieldlog.plot.lines import Line
 from fieldlog.plot.reduce import Columns
-from fieldlog.plot.trace import Bools, ChannelLike, Floats, Micros, SeriesLike
+from fieldlog.plot.trace import OFF_ON, Bools, ChannelLike, Floats, Micros, SeriesLike, nature_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,5 +91,5 @@ def lane_of(series: SeriesLike) -> Lane:
 def numbers_of(series: SeriesLike) -> tuple[list[ChannelLike], list[npt.NDArray[Any]]]:
     """The channels that have a mean, and their columns."""
     pairs = zip(series.channels, series.columns, strict=True)
-    kept = [(channel, column) for channel, column in pairs if not getattr(channel, "choices", ())]
+    kept = [(channel, column) for channel, column in pairs if nature_of(series, channel).states in (None, OFF_ON)]
     return [channel for channel, _ in kept], [column for _, column in kept]

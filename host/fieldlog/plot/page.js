@@ -85,20 +85,31 @@
     return found;
   }
 
-  function panelRange(panel, drawn) {
+  // The lowest and highest of a line in what is seen.
+  function lineRange(line, found) {
     let low = Infinity, high = -Infinity;
-    drawn.forEach((found, index) => found.forEach((column, at) => {
+    found.forEach((column, at) => {
       if (column.x > size.width + 1) return;
       const next = found[at + 1];
-      if (column.x < -1) {
-        if (!panel.lines[index].held || !next || next.fresh || next.x < 0) return;
-        low = Math.min(low, column.last); // holds into what is seen
+      if (column.x >= -1) {
+        low = Math.min(low, column.low);
+        high = Math.max(high, column.high);
+      } else if (line.held && next && !next.fresh && next.x >= 0) { // holds into what is seen
+        low = Math.min(low, column.last);
         high = Math.max(high, column.last);
-        return;
       }
-      low = Math.min(low, column.low);
-      high = Math.max(high, column.high);
-    }));
+    });
+    line.spread = high > low ? high - low : line.range[1] - line.range[0];
+    return [low, high];
+  }
+
+  function panelRange(panel, drawn) {
+    let low = Infinity, high = -Infinity;
+    drawn.forEach((found, index) => {
+      const [lowest, highest] = lineRange(panel.lines[index], found);
+      low = Math.min(low, lowest);
+      high = Math.max(high, highest);
+    });
     if (low > high) return [0, 1];
     const margin = panel.states ? (high - low) * 0.06 + 0.1 : (high - low) * 0.06 || Math.abs(high) * 0.01 || 1;
     return [low - margin, high + margin];
@@ -146,8 +157,9 @@
   // With the digits that tell values of this spread apart.
   function valueText(value, spread) {
     const digits = spread > 0 ? 3 - Math.floor(Math.log10(spread)) : Math.abs(value) < 1e7 ? 3 : 0;
-    if (Math.abs(value) < 1e15) return value.toFixed(Math.max(0, Math.min(12, digits)));
-    return value.toExponential(Math.max(5, Math.min(16, digits + Math.floor(Math.log10(Math.abs(value))))));
+    const place = value ? Math.floor(Math.log10(Math.abs(value))) : 0;
+    if (place < 15) return value.toFixed(Math.max(0, Math.min(12, 15 - place, digits)));
+    return value.toExponential(Math.max(5, Math.min(15, digits + place)));
   }
 
   function stateText(panel, value) {
@@ -201,7 +213,6 @@
 
   function drawPanel(panel, top, height, { drawn, low, high, ticks }) {
     const toY = (value) => top + height * (high - value) / (high - low);
-    panel.shown = { top, height, low, high };
     drawValues(panel, top, height, ticks, toY);
     context.save();
     context.beginPath();
@@ -424,8 +435,7 @@
       for (const line of panel.lines) {
         const at = telling(line, moment, reach);
         if (at < 0) continue;
-        const spread = Math.min(line.range[1] - line.range[0], panel.shown.high - panel.shown.low);
-        const text = (value) => panel.states ? stateText(panel, value) : valueText(value, spread);
+        const text = (value) => panel.states ? stateText(panel, value) : valueText(value, line.spread);
         const unit = panel.unit ? " " + panel.unit : "";
         const one = line.low[at] === line.high[at];
         const range = one ? "" : ` (${text(line.low[at])} to ${text(line.high[at])})`;
