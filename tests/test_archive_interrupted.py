@@ -15,6 +15,7 @@ from archive_data import CLIMATE, LOG_ID, UID, PaperLogger, climate
 from fieldlog.archive import Archive, ArchiveError, arrow, dataset, file_writer
 from fieldlog.archive.agreement import compare
 from fieldlog.archive.dataset import files_in, folder_of, update_dataset
+from fieldlog.cli.main import invoke
 from fieldlog_protocol.blocks.decode import Frames, decode_frames
 from fieldlog_protocol.blocks.schema import Stream
 
@@ -122,3 +123,16 @@ def test_files_that_were_whole_when_another_one_failed_count(archive: Archive) -
     found = compare(archive)
     assert found is not None
     assert [text.split()[0] for text in found.wrong] == [names[5]]
+
+
+def test_ctrl_c_in_a_rebuild_says_what_is_left_to_do(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupted_at(monkeypatch, 4)
+    assert invoke(["archive", "rebuild", "--archive", str(archive.path.parent)]) == 130
+    assert "Repeat the command" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert invoke(["archive", "rebuild", "--archive", str(archive.path.parent)]) == 0
+    found = compare(archive)
+    assert found is not None
+    assert not found.wrong

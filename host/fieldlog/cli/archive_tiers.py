@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fieldlog.cli.common import archive_option, output_options
+from fieldlog.cli.common import archive_option, on_interrupt, output_options
 from fieldlog.cli.failure import described, exit_code, sentence
 from fieldlog.cli.output import Output
 from fieldlog.text import count
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fieldlog.archive.records import LogInfo
     from fieldlog.archive.store import Archive
 
+_INTERRUPTED = "every Parquet file is whole, new or as it was. Repeat the command to have all of them new"
 _REBUILD = "`fieldlog archive rebuild` writes the Parquet files anew from the blocks"
 
 
@@ -217,7 +218,11 @@ def rebuild(output: Output, archive: Path, *, changed: bool) -> None:
     from fieldlog import archive as archives
     from fieldlog.archive.dataset import folder_of, update_dataset
 
-    with archives.open(archive, writable=False) as store, output.progress("writing readings", "readings") as progress:
+    with (
+        on_interrupt(_INTERRUPTED),
+        archives.open(archive, writable=False) as store,
+        output.progress("writing readings", "readings") as progress,
+    ):
         done = update_dataset(store, everything=not changed, progress=progress)
         folder = folder_of(store.path)
     output.result(_rebuilt(folder, done), lambda: output.line(f"{_summary(done)}, in {folder}"))
