@@ -216,7 +216,7 @@ def piece(
     Where `starts[0]` is false the batch goes on where the one before ended. `spread`: `squares` are wanted. A reading whose
     time is not known is no missing value.
     """
-    n_readings, timed = len(values), utc_us != NO_TIME
+    n_readings, all_us = len(values), utc_us
     broken_after = n_readings > 0 and not len(known(utc_us[-1:], values[-1:], starts[-1:])[0])
     utc_us, values, starts = known(utc_us, values, starts)
     if not len(values):
@@ -226,7 +226,7 @@ def piece(
         columns=_reduced(utc_us, values, starts, grid),
         runs=runs(utc_us, starts),
         raw=(utc_us, values, starts) if len(values) <= grid.most_raw else None,
-        n_missing=int(np.count_nonzero(timed)) - len(values) if len(values) < n_readings else 0,
+        n_missing=int(np.count_nonzero(all_us != NO_TIME)) - len(values) if len(values) < n_readings else 0,
         level=level,
         squares=float(np.square(values - level).sum()) if spread else 0.0,
         passed_us=tuple(_passed_us(utc_us, values, starts, limit) for limit in limits),
