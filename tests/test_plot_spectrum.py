@@ -137,6 +137,17 @@ def test_the_sampling_rate_is_that_of_the_times() -> None:
     )
 
 
+@pytest.mark.parametrize("rate_hz", [20_000, 25_600, 30_000, 32_000])
+def test_sampling_about_as_fast_as_the_ticks_of_its_times_is_even(rate_hz: int) -> None:
+    """Steps of one tick and of two by turns: 50 Hz of mains stand at 50 Hz all the same."""
+    number = np.arange(100_000)
+    times = NEW_YEAR_US + np.round(number * 32768 // rate_hz * 1e6 / 32768).astype(np.int64)
+    found = one(Trace("current", "A", times, np.sin(2 * np.pi * 50 * number / rate_hz)))
+    assert found.rate_hz == pytest.approx(rate_hz, rel=1e-4)
+    assert found.n_segments == 23
+    assert abs(found.frequencies_hz[np.argmax(found.density)] - 50) < rate_hz / found.size
+
+
 def test_uneven_readings_have_none() -> None:
     rng = np.random.default_rng(2)
     times = NEW_YEAR_US + np.cumsum(rng.exponential(10_000, 3000)).astype(np.int64) + np.arange(3000)

@@ -22,6 +22,8 @@ SIZES: tuple[int, ...] = tuple(1 << power for power in range(4, 15))
 _ENOUGH = (15, 7, 3, 1)
 """Segments: so many, before a segment is made longer."""
 _MAX_STEP_PERIODS = 1.5
+_TICK_US = 31
+"""Loggers count time in ticks of this length: two steps that are equal may differ by as much."""
 _UNEVEN = 0.25
 """A step that differs from the sampling period by more than this part of it is uneven."""
 _MOST_UNEVEN = 0.02
@@ -57,7 +59,7 @@ class Runs:
         if self.period_us is None and follows.any():
             self.period_us = float(np.median(step_us[follows]))
         if self.period_us is not None:
-            follows &= step_us <= _MAX_STEP_PERIODS * self.period_us
+            follows &= step_us <= max(_MAX_STEP_PERIODS * self.period_us, self.period_us + _TICK_US)
         return Joined(plain[there], ~follows[there], step_us[there])
 
 
@@ -102,7 +104,7 @@ class RhythmFinder:
             steps_us = joined.step_us[~joined.begins]
             self._n_steps += len(steps_us)
             self._steps_us += int(steps_us.sum())
-            self._n_uneven += int((np.abs(steps_us - period_us) > _UNEVEN * period_us).sum())
+            self._n_uneven += int((np.abs(steps_us - period_us) > max(_UNEVEN * period_us, _TICK_US)).sum())
         lengths = np.diff(np.flatnonzero(np.concatenate([[True], joined.begins, [True]])))
         lengths[0] += self._open - 1  # the place in front stands for the run that is open
         self._open = int(lengths[-1])
