@@ -26,7 +26,7 @@ from fieldlog.archive.derived import DerivedBatch
 from fieldlog.archive.outline_file import Packed, Packer, agree, group_head, head_of, is_whole, outlines
 from fieldlog.archive.records import LogInfo
 from fieldlog.archive.series import Series
-from fieldlog.clock_model import UNKNOWN_TIME
+from fieldlog.clock_model import UNKNOWN_TIME, Quality
 from fieldlog.clock_sync import Sync
 from fieldlog.plot import Limit, Line
 from fieldlog.plot.lines import Overview
@@ -334,7 +334,9 @@ def batch(counts: list[int], breaks: set[int], unknown: set[int], lost: set[int]
     floats = raw.astype(np.float32)
     floats[[at for at in lost if at < n]] = np.nan
     utc_us = NEW_YEAR_US + np.arange(n, dtype=np.int64) * 1_000_000
+    quality = (np.arange(n) // 30 % 4).astype(np.uint8)
     utc_us[[at for at in unknown if at < n]] = UNKNOWN_TIME
+    quality[utc_us == UNKNOWN_TIME] = Quality.UNKNOWN
     return Series(
         log=INFO,
         stream=Stream(0, "all", 1_000_000, CHANNELS),
@@ -342,7 +344,7 @@ def batch(counts: list[int], breaks: set[int], unknown: set[int], lost: set[int]
         channels=CHANNELS,
         utc_us=utc_us,
         error_us=np.zeros(n, np.int64),
-        quality=(np.arange(n) // 30 % 4).astype(np.uint8),
+        quality=quality,
         boot_id=np.ones(n, np.uint16),
         tick=np.arange(n, dtype=np.int64),
         starts=np.isin(np.arange(n), list(breaks)),

@@ -33,7 +33,8 @@ _SUMMED_BYTES = 4
 class ChannelOutline:
     """One channel: an element per chunk, of which only `count` means anything where that is 0.
 
-    `opened`: the chunk's first value begins anew. `runs`: times without a break. `squares`: the sum of the squared distances
+    `opened`: the chunk's first value begins anew. `runs`: times without a break. `n_missing`: readings whose time is known and
+    that have no value. `squares`: the sum of the squared distances
     from `level` of all values. `broken_after`: the last reading of all lacks a value or a time.
     """
 
@@ -162,7 +163,7 @@ def _channel(channel: Channel, raw: npt.NDArray[Any], view: _View) -> ChannelOut
         count=count.astype(np.uint16),
         opened=first_opened,
         runs=_runs(utc_us, opened),
-        n_missing=len(raw) - len(known),
+        n_missing=len(numbers) - len(known),
         level=level,
         squares=squares,
         broken_after=bool(len(raw)) and not (view.there[-1] and valued[-1]),
