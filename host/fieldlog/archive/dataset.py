@@ -27,8 +27,7 @@ from fieldlog.archive.columns import Columns, Kind
 from fieldlog.archive.database import FILE_NAME, ArchiveError, in_words
 from fieldlog.archive.file_writer import FileWriter
 from fieldlog.archive.manifest import Entry, Manifest, hold
-from fieldlog.archive.outline import outline
-from fieldlog.archive.outline_file import ColumnHead, Packed, Packer, group_head
+from fieldlog.archive.outline_file import ColumnHead, Packed, Packer
 from fieldlog.archive.places import WINDOW, file_name, is_ours
 from fieldlog.archive.selection import Selection
 from fieldlog.archive.source import Source
@@ -294,12 +293,11 @@ class _Updater:
     def _write(self, stale: Iterator[Part], writer: FileWriter) -> None:
         """All files in one flow: while some readings are written, the next are decoded here, which takes about as long."""
         for part, found in groupby(_jobs(stale), key=itemgetter(0)):
-            file, packer = writer.file(part.name, part.layout), Packer()
+            file = writer.file(part.name, part.layout)
             for series in part.readings.settled(job() for _, job in found):
-                file.add(part.layout.batch(series))
-                packer.add(group_head(series.utc_us), outline(series))
+                file.add(series)
                 self._settle(_MOST_ENDING)
-            self._ended.append(_Ended(part, packer, file.end(part.origin)))
+            self._ended.append(_Ended(part, file.packer, file.end(part.origin)))
             self._settle(_MOST_ENDING)
             self._tell(part)
         self._settle(0)

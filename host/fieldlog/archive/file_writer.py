@@ -1,4 +1,4 @@
-"""Parquet files written in threads of their own, aside, and renamed when they are safe on the disk.
+"""Parquet files and their outlines made in threads of their own, aside, and renamed when they are safe on the disk.
 
 Rule of this module: one thread writes batch after batch and file after file; another one waits for the disk to have a file
 that is written to its end, so that neither decoding nor writing waits for it. A few batches are held at most. Nobody but
@@ -19,11 +19,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from fieldlog.archive.manifest import Entry
+from fieldlog.archive.outline import outline
+from fieldlog.archive.outline_file import Packer, group_head
 
 if TYPE_CHECKING:
     from fieldlog.archive.arrow import Batch, Layout, ParquetWriter
+    from fieldlog.archive.series import Series
 
-_MOST_WAITING = 1
+_MOST_WAITING = 2  # so that planning a file between two series leaves the thread that writes no time to rest
 _HASH_BYTES = 4
 _FORMER_HASH_BYTES = 16
 _PIECE = 1 << 18
@@ -86,7 +89,7 @@ class FileWriter:
 
 
 class _File:
-    """One file. `add` its batches, then `end` it."""
+    """One file. `add` its series, then `end` it. `packer` has their outlines as soon as the file has its name."""
 
     def __init__(
         self,
@@ -102,10 +105,11 @@ class _File:
         self._waiting: deque[Future[None]] = deque()
         self._parquet: ParquetWriter | None = None
         self._given_up = False
+        self.packer = Packer()
 
-    def add(self, batch: Batch) -> None:
-        """Returns when no more than one batch before this one is still to be written."""
-        self._waiting.append(self._threads.writing.submit(self._write, batch))
+    def add(self, series: Series) -> None:
+        """Returns when no more than two before this one are still to be written."""
+        self._waiting.append(self._threads.writing.submit(self._write, self._layout.batch(series), series))
         while len(self._waiting) > _MOST_WAITING:
             self._waiting.popleft().result()
 
@@ -119,7 +123,7 @@ class _File:
         self._given_up = True
         self._threads.writing.submit(self._close)
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batch: Batch, series: Series) -> None:
         from fieldlog.archive.arrow import ParquetWriter
 
         if self._given_up:
@@ -127,6 +131,7 @@ class _File:
         if self._parquet is None:
             self._parquet = ParquetWriter(self._aside, self._layout, batch)
         self._parquet.write(batch)
+        self.packer.add(group_head(series.utc_us), outline(series))
 
     def _close(self) -> None:
         if self._parquet is not None:
