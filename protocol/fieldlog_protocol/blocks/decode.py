@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fieldlog_protocol.blocks.block import HEADER, MAGIC, OVERHEAD, TRAILER, VERSION, Kind
+from fieldlog_protocol.blocks.block import CHECKED, HEADER, MAGIC, OVERHEAD, TRAILER, VERSION, Kind
 from fieldlog_protocol.blocks.codec import GATHER_MARGIN, Batch, Bytes, Column, Indices, Types
 from fieldlog_protocol.blocks.codecs import CODECS, payload_columns, payload_resolution
 from fieldlog_protocol.blocks.schema import Stream
@@ -26,8 +26,6 @@ from fieldlog_protocol.layout import Layout
 
 Records = npt.NDArray[np.void]
 
-_CHECKED = 0x2144DF1C
-"""The CRC-32 of whatever ends with its own CRC-32: a block without padding is checked in one call."""
 _BATCH_BLOCKS = 512
 _BATCH_VALUES = 1 << 22
 _MAX_TICK = 2**62
@@ -119,7 +117,7 @@ def _types(stream: Stream, encoding: int) -> Types:
 def _require_whole(blocks: Sequence[bytes], joined: _Joined) -> None:
     lengths = joined.trailers["payload_len"].astype(np.int64)
     room = np.diff(joined.edges) - OVERHEAD
-    whole = np.fromiter(map(zlib.crc32, blocks), np.uint32, len(blocks)) == _CHECKED
+    whole = np.fromiter(map(zlib.crc32, blocks), np.uint32, len(blocks)) == CHECKED
     for index in np.flatnonzero(~whole | (lengths != room)).tolist():
         body = zlib.crc32(blocks[index][: HEADER.size + int(lengths[index])])
         check = zlib.crc32(blocks[index][-TRAILER.size : -4], body)
