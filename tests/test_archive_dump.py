@@ -276,12 +276,21 @@ def test_a_logger_that_nobody_has_pulled_can_be_given_its_name(tmp_path: Path) -
     assert named(tmp_path, dump, "") == UID.hex()
     assert named(tmp_path, dump, "Cave") == "Cave"
     assert named(tmp_path, dump, "") == "Cave"
+    assert named(tmp_path, dump, " Grotto ") == "Grotto"
+
+
+@pytest.mark.parametrize("name", ["  ", "Ca\x1bve"])
+def test_what_nobody_could_read_is_no_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="is no name"):
+        named(tmp_path, b"".join(recorded().blocks), name)
 
 
 def test_what_a_logger_is_called_by_itself_stays(tmp_path: Path) -> None:
     blocks = recorded().blocks
     with fieldlog.archive.open(tmp_path) as archive:
-        archive.log(UID, LOG_ID).describe(label="its own")
+        log = archive.log(UID, LOG_ID)
+        log.end_pull(log.begin_pull(), blocks=0, size=0)
+        log.describe(label="its own")
     assert named(tmp_path, b"".join(blocks), "Cave") == "its own"
 
 

@@ -12,9 +12,11 @@ import pytest
 
 import fieldlog.archive
 from archive_data import CLIMATE, LOG_ID, UID, PaperLogger, climate
-from fieldlog.archive import Archive, ArchiveError, arrow, dataset, file_writer
+from fieldlog.archive import Archive, ArchiveError, arrow, dataset, file_writer, manifest
 from fieldlog.archive.agreement import compare
 from fieldlog.archive.dataset import files_in, folder_of, update_dataset
+from fieldlog.archive.manifest import Entry
+from fieldlog.archive.outline_file import Packed
 from fieldlog.cli.main import invoke
 from fieldlog_protocol.blocks.decode import Frames, decode_frames
 from fieldlog_protocol.blocks.schema import Stream
@@ -136,3 +138,36 @@ def test_ctrl_c_in_a_rebuild_says_what_is_left_to_do(
     found = compare(archive)
     assert found is not None
     assert not found.wrong
+
+
+def test_ctrl_c_while_a_file_is_noted_leaves_the_others_noted(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(manifest.Manifest):
+        notes = 0
+
+        def put(self, name: str, entry: Entry, packed: Packed | None = None) -> None:
+            Interrupted.notes += 1
+            if Interrupted.notes == 2:
+                packed = None if packed is None else _Impatient(packed.head, packed.data)
+            super().put(name, entry, packed)
+
+    monkeypatch.setattr(manifest, "Manifest", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        update_dataset(archive)
+    found = compare(archive)
+    assert found is not None
+    assert not found.wrong
+
+
+class _Impatient(Packed):
+    """Outlines in whose writing, behind that of the file's entry, an interrupt comes once."""
+
+    asked = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "data":
+            type(self).asked += 1
+            if type(self).asked == 1:
+                raise KeyboardInterrupt
+        return super().__getattribute__(name)

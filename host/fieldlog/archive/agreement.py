@@ -101,7 +101,7 @@ def _file_fault(path: Path, entry: Entry) -> str | None:
     """Whether the file is not as it was written, whatever is in its place."""
     try:
         if file_hash(path, len(entry.hash)) != entry.hash:
-            return "is damaged, or a rebuild was broken off just behind it: its bytes are not those that were noted"
+            return "is damaged, or a rebuild was broken off before it was noted: its bytes are other ones than those of the last that was"
     except FileNotFoundError:
         return "is missing: it was deleted after it was written"
     except OSError as error:

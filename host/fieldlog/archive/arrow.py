@@ -237,7 +237,11 @@ class ParquetWriter:
         # a page is written in two pieces, most of them far smaller than what the system takes well
         self._file = LocalFileSystem().open_output_stream(str(path), compression=None, buffer_size=_BUFFERED_BYTES)
         options = file_options(layout.columns, first)
-        self._writer = pq.ParquetWriter(self._file, layout.schema, memory_pool=pool, **options)
+        try:
+            self._writer = pq.ParquetWriter(self._file, layout.schema, memory_pool=pool, **options)
+        except BaseException:
+            self._file.close()
+            raise
         self.rows = 0
 
     def write(self, batch: Batch) -> None:

@@ -79,12 +79,18 @@ def import_dump(
             f"{dump} holds blocks, {survey.blocks} of them, but no description that says which "
             "logger wrote them, and the archive holds none of them. Nothing was imported; a larger dump has one"
         )
-    uids = {uid for uid, _ in survey.found}
+    _require_one(dump, name, {uid for uid, _ in survey.found})
+    return _stored(archive, dump, survey, reader, name.strip())
+
+
+def _require_one(dump: Path, name: str, uids: set[bytes]) -> None:
+    """Refuse a name that nobody could see, or that several would have."""
+    if name and not (name.strip() and name.isprintable()):
+        raise UsageError(f"{name!r} is no name. Nothing was imported")
     if name and len(uids) > 1:
         raise UsageError(
             f"{dump} holds the logs of {len(uids)} loggers, which cannot all be called {name!r}. Nothing was imported"
         )
-    return _stored(archive, dump, survey, reader, name)
 
 
 def require_dump(dump: Path) -> None:
@@ -142,7 +148,7 @@ def _name(log: Log, part: SchemaPart | None, name: str) -> None:
     known = log.info()
     if part is not None and not known.product:
         log.describe(product=part.product, firmware=part.firmware)
-    if not (known.label or known.serial):
+    if all(pull.outcome.startswith(IMPORTED) for pull in log.pulls()):
         log.describe(label=name)
 
 

@@ -65,9 +65,8 @@ class FileWriter:
         self._file: _File | None = None
 
     def __enter__(self) -> Self:
-        for (
-            threads
-        ) in self._threads:  # all there are: an interrupt may not come between one's start and its being known
+        # all there are: no interrupt may come between the start of one and its being known to be there
+        for threads in self._threads:
             threads.submit(_nothing).result()
         return self
 

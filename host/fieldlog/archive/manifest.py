@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fieldlog.archive.database import BUSY_TIMEOUT_S, in_words
+from fieldlog.archive.database import BUSY_TIMEOUT_S, in_words, transaction
 from fieldlog.archive.outline_file import Packed
 from fieldlog_protocol.errors import VerificationError
 
@@ -48,17 +48,16 @@ class Manifest:
 
     def put(self, name: str, entry: Entry, packed: Packed | None = None) -> None:
         """A file, and its outlines, where they are other ones."""
-        with in_words(self._path):
-            self._db.execute("BEGIN")
+        with in_words(self._path), transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", (name, *entry))
             if packed is not None:
                 self._db.execute("INSERT OR REPLACE INTO outlines VALUES (?, ?, ?)", (name, packed.head, packed.data))
-                self._outlined.add(name)
-            self._db.execute("COMMIT")
         self.entries[name] = entry
+        if packed is not None:
+            self._outlined.add(name)
 
     def drop(self, name: str) -> None:
-        with in_words(self._path):
+        with in_words(self._path), transaction(self._db):
             self._db.execute("DELETE FROM files WHERE name = ?", (name,))
             self._db.execute("DELETE FROM outlines WHERE name = ?", (name,))
         del self.entries[name]
@@ -69,12 +68,10 @@ class Manifest:
 
     def stamp(self, archive: bytes | None) -> None:
         """From now on the files show all of an archive with this stamp; None: of none."""
-        with in_words(self._path):
-            self._db.execute("BEGIN")
+        with in_words(self._path), transaction(self._db):
             self._db.execute("DELETE FROM stamp")
             if archive is not None:
                 self._db.execute("INSERT INTO stamp VALUES (?)", (archive,))
-            self._db.execute("COMMIT")
 
 
 def _entries(connection: sqlite3.Connection) -> dict[str, Entry]:

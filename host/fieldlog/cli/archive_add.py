@@ -123,6 +123,8 @@ def import_(output: Output, archive: Path, dump: Path, block_size: str | None, n
     output.result(data, lambda: _show_imported(output, archive, done))
     for log in done.logs:
         _warn_of_conflicts(output, log.info.name, log.conflicts)
+        if name and log.info.name != name.strip():
+            output.warn(f"{log.info.name} has told its name itself, in a pull: it is not called {name}")
     if done.newer:
         output.warn(f"{count(done.newer, 'block')} of a newer format left out: update fieldlog, and import again")
     for warning in warnings:
