@@ -121,6 +121,31 @@ def test_readings_without_a_time_are_neither_plotted_nor_missing(
     assert (told["readings"], told["without_time"]) == (N, N)
 
 
+def redescribed(archive: Archive, first: Stream, then: Stream) -> None:
+    """A session of one stream, and after it one of another of the same number."""
+    logger = PaperLogger(streams=(first,), block_size=1024)
+    number = np.arange(N)
+    for schema_id, stream in enumerate((first, then)):
+        logger.schema_id, logger.session, logger.streams = schema_id, schema_id + 1, (stream,)
+        logger.schema()
+        ticks = (schema_id * N + number) * TICK_HZ
+        logger.data(stream, ticks, *(number % 2 for _ in stream.channels))
+    store(archive, logger)
+
+
+@pytest.mark.parametrize("derived", [False, True])
+def test_readings_of_channels_that_are_not_wanted_are_no_readings_without_a_time(
+    archive: Archive, capsys: pytest.CaptureFixture[str], tmp_path: Path, *, derived: bool
+) -> None:
+    redescribed(archive, *(Stream(0, "s", 1_000_000, (Channel(name, "", ChannelType.I16),)) for name in "ab"))
+    if derived:
+        update_dataset(archive)
+    target = tmp_path / "a.svg"
+    assert pictures.find(archive, archive.readings(channels=["a"])).from_parquet == derived
+    assert invoke(plot_of(archive.path.parent, target, "--channels", "a")) == 0
+    assert capsys.readouterr().out == f"{N} readings plotted to {target}\n"
+
+
 def test_outlines_do_not_hide_readings_without_a_time(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outline, "CHUNK", 16)
     two_boots(archive)
@@ -191,6 +216,17 @@ def test_events_hold_their_value_until_the_next(archive: Archive, *, derived: bo
         corners = list(dict.fromkeys(points(line)))
         first, second, third = values[name]
         assert corners == [(0, first), (600, first), (600, second), (7200, second), (7200, third)]
+
+
+@pytest.mark.parametrize("derived", [False, True])
+@pytest.mark.parametrize("session", [1, 2])
+def test_a_session_is_as_eventful_as_its_own_description(archive: Archive, session: int, *, derived: bool) -> None:
+    redescribed(archive, *(Stream(0, "s", period_us, (LEVEL,), timed=True) for period_us in (1_000_000, 0)))
+    if derived:
+        update_dataset(archive)
+    drawn = lines(archive, derived=derived, session=session)
+    assert drawn["level"].eventful == (session == 2)
+    assert (drawn["level"].columns.last is not None) == (session == 2)
 
 
 def test_the_series_of_the_archive_hold_too(archive: Archive) -> None:

@@ -18,7 +18,6 @@ from fieldlog.archive.ahead import ahead
 from fieldlog.archive.derived import Derived, DerivedBatch, derived
 from fieldlog.archive.plan import Plan, times_of
 from fieldlog.clock_model import UNKNOWN_TIME
-from fieldlog.derived_places import Places
 from fieldlog.plot.course import Smoothing
 from fieldlog.plot.events import Event
 from fieldlog.plot.lines import Batch, Line, Overview, span_us
@@ -77,19 +76,14 @@ def _reduced(job: Unread, overview: Overview) -> Batch:
 def find(archive: Archive, readings: Readings) -> Found:
     """Where the readings of a selection are, and from when to when."""
     files = derived(archive, readings)
-    return _in_blocks(readings) if files is None else _in_files(files, archive, readings)
+    return _in_blocks(readings) if files is None else _in_files(files)
 
 
-def _in_files(files: Derived, archive: Archive, readings: Readings) -> Found:
-    places = Places(readings)
-    n_read = sum(file.rows for file in files.files)
-    n_unseen = 0 if readings.selection.bounded else places.rows(archive) - n_read
-    eventful = {file.path for file in files.files if places.is_eventful(file.path, file.channels)}
-
+def _in_files(files: Derived) -> Found:
     def jobs() -> Iterator[Unread]:
-        return (_Events(batch) if batch.file.path in eventful else batch for batch in files.batches())
+        return (_Events(batch) if batch.file.eventful else batch for batch in files.batches())
 
-    return Found(files.first_us, files.last_us, True, jobs, n_unseen)
+    return Found(files.first_us, files.last_us, True, jobs, files.n_unseen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,8 @@ class DerivedOutline:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One file of the selection: what its columns are, and which row groups are wanted."""
+    """One file of the selection: what its columns are, and which row groups are wanted. `eventful`: its stream has no period;
+    `n_unseen`: readings in row groups in which no time is known, which are not among those wanted."""
 
     path: Path
     label: str
@@ -70,6 +71,8 @@ class _File:
     names: tuple[str, ...]
     groups: tuple[tuple[int, GroupHead], ...]
     outlined: _Outlined | None
+    eventful: bool
+    n_unseen: int
 
     @property
     def rows(self) -> int:
@@ -126,12 +129,14 @@ class DerivedBatch:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Readings to be read, batch by batch in order. `first_us` to `last_us` holds all their times."""
+    """Readings to be read, batch by batch in order. `first_us` to `last_us` holds all their times. `n_unseen`: those without
+    a known time that are in no batch, where no times are asked for."""
 
     first_us: int
     last_us: int
     files: tuple[_File, ...]
     selection: Selection
+    n_unseen: int
 
     def batches(self) -> Iterator[DerivedBatch]:
         """The outlines of a file are read when its first batch is asked for."""
@@ -171,12 +176,14 @@ class _Finder:
     def found(self) -> Derived:
         files: list[_File] = []
         spans: list[tuple[int, int]] = []
+        n_unseen = 0
         for name, label in _names(self._readings, self._entries):
             file = self._file(name, label)
             files += [file] if file.channels and file.groups else []
             spans += [span for _, head in file.groups if (span := head.span) is not None]
+            n_unseen += file.n_unseen if file.channels and not self._selection.bounded else 0
         low, high = min((low for low, _ in spans), default=0), max((high for _, high in spans), default=0)
-        return Derived(*_clipped(self._selection, low, high), tuple(files), self._selection)
+        return Derived(*_clipped(self._selection, low, high), tuple(files), self._selection, n_unseen)
 
     def _file(self, name: str, label: str) -> _File:
         path, entry = self._folder / name, self._entries[name]
@@ -197,6 +204,8 @@ class _Finder:
             names=tuple(columns[place].name for place in places),
             groups=tuple((number, group) for number, group in enumerate(heads) if _inside(self._selection, group)),
             outlined=None if head is None else _Outlined(self._manifest, name, head, self._heads[name]),
+            eventful=not stream.period_us,
+            n_unseen=sum(group.rows for group in heads if group.span is None),
         )
 
     def _head(self, name: str, entry: Entry) -> Head | None:
