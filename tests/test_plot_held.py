@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,16 @@ from fieldlog.archive.dataset import update_dataset
 from fieldlog.cli.main import invoke
 from fieldlog.clock_sync import Sync
 from fieldlog.plot import Limit, Trace, save, timeseries, traces
+from fieldlog.plot.course import Smooth
+from fieldlog.plot.in_steps import InSteps
 from fieldlog.plot.lines import Line, Overview, Single, lines_of
 from fieldlog.plot.reduce import Grid
+from fieldlog.plot.rolling import Rolling
 from fieldlog.plot.statistics import table_rows
 from fieldlog.plot.style import unit_sign
 from fieldlog.plot.ticks import state_text
 from fieldlog.plot.trace import NO_TIME
+from fieldlog.resample import Steps
 from fieldlog_protocol.blocks.block import TICK_HZ
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
 
@@ -340,6 +345,28 @@ def test_words_are_not_smoothed() -> None:
     times = NEW_YEAR_US + np.arange(100, dtype=np.int64) * 1_000_000
     mode = Trace("mode", "", times, np.asarray(np.arange(100) // 7 % 3, np.float64), states=MODES)
     assert labels_up(timeseries([mode], rolling="30s"), 0) == list(MODES)
+
+
+@pytest.mark.parametrize("choices", [MODES, ()])
+@pytest.mark.parametrize("way", ["--rolling", "--resample"])
+@pytest.mark.parametrize("number_first", [True, False])
+def test_what_became_words_is_smoothed_as_far_as_it_was_numbers(
+    archive: Archive, tmp_path: Path, choices: tuple[str, ...], way: str, *, number_first: bool
+) -> None:
+    kinds = [Channel("m", "", ChannelType.I16), Channel("m", "", ChannelType.ENUM, choices=choices)]
+    streams = [Stream(0, "s", 1_000_000, (LEVEL, kind)) for kind in kinds]
+    redescribed(archive, *(streams if number_first else streams[::-1]))
+    assert invoke(plot_of(archive.path.parent, tmp_path / "a.png", way, "60s")) == 0
+    begin = 0 if number_first else N
+    course = Rolling(60_000_000) if way == "--rolling" else InSteps(Steps(60_000_000, UTC))
+    level, smooth = pictures.lines(pictures.find(archive, archive.readings()), 1000, way=course)[0]
+    assert isinstance(level, Smooth)
+    assert isinstance(smooth, Smooth)
+    assert level.course is not None
+    assert smooth.course is not None
+    assert (np.diff(level.course.utc_us) > 0).all()
+    seconds = (smooth.course.utc_us - NEW_YEAR_US) / 1e6
+    assert begin - 60 < seconds.min() < seconds.max() < begin + N + 60
 
 
 def test_the_table_has_no_mean_of_states(archive: Archive) -> None:

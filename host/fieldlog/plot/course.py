@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 from fieldlog.plot.lines import Line
@@ -89,7 +90,13 @@ def lane_of(series: SeriesLike) -> Lane:
 
 
 def numbers_of(series: SeriesLike) -> tuple[list[ChannelLike], list[npt.NDArray[Any]]]:
-    """The channels that have a mean, and their columns."""
+    """The channels, and their columns with nothing in those that have no mean. They have their place all the same: a later
+    description of a lane may tell of numbers what this one tells of words."""
     pairs = zip(series.channels, series.columns, strict=True)
-    kept = [(channel, column) for channel, column in pairs if nature_of(series, channel).states in (None, OFF_ON)]
-    return [channel for channel, _ in kept], [column for _, column in kept]
+    nothing = np.full(len(series.utc_us), np.nan)
+    columns = [column if _has_mean(series, channel) else nothing for channel, column in pairs]
+    return list(series.channels), columns
+
+
+def _has_mean(series: SeriesLike, channel: ChannelLike) -> bool:
+    return nature_of(series, channel).states in (None, OFF_ON)
