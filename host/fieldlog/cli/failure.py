@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -55,25 +56,31 @@ def report(as_json: bool, error: Exception) -> None:
     if as_json and not output_failed(error):
         from fieldlog.cli.output import json_line
 
-        click.echo(json_line({"error": described(error)}))
+        _tell(json_line({"error": described(error)}))
     for line in _listed(error) if isinstance(error, Problems) else [f"error: {text}"]:
-        click.echo(line, err=True)
+        _tell(line, err=True)
     if isinstance(error, click.UsageError) and error.ctx is not None:
         hint = f"See `{error.ctx.command_path} --help`."
         if hint not in text:
-            click.echo(hint, err=True)
+            _tell(hint, err=True)
+
+
+def _tell(line: str, *, err: bool = False) -> None:
+    """For whoever still reads: that nobody does changes nothing about how the command ended."""
+    with suppress(BrokenPipeError):
+        click.echo(line, err=err)
 
 
 def report_interrupt(as_json: bool, state: str, ended: Ended) -> None:
     """Say that Ctrl-C or a signal ended the command and what `state` it left, as of any other end before time."""
     what = f"interrupted by {ended.name}" if ended.name else "interrupted"
     text = f"{what}: {state}" if state else what
-    click.echo(printable(text), err=True)
+    _tell(printable(text), err=True)
     if as_json:
         from fieldlog.cli.output import json_line
 
         error = {"kind": "Interrupted", "message": text, "exit_code": ended.code(INTERRUPTED)}
-        click.echo(json_line({"error": error}))
+        _tell(json_line({"error": error}))
 
 
 def described(error: Exception) -> dict[str, object]:

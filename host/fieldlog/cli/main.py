@@ -122,18 +122,29 @@ def invoke(words: Sequence[str], ended: Ended | None = None) -> int:
 
 def _told(words: Sequence[str], ended: Ended) -> int:
     """And what went wrong is told, as far as the output takes it."""
+    code: int | None = None
     try:
         code = _invoke(words, ended)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except BrokenPipeError as broken:
         _drop_output()
-        return 0  # whoever reads has seen enough
+        return _unread(broken, ended) if code is None else code
     except OSError as error:
         _drop_output()
         with suppress(OSError):  # stderr may be what failed
             report("--json" in words, error)
         return INTERRUPTED if ended.number else exit_code(error)  # a terminal that is gone takes no words
     return code
+
+
+def _unread(broken: BrokenPipeError, ended: Ended) -> int:
+    """The code of a command that nobody reads any more: 0, as they have seen enough, unless something else ended it."""
+    before: BaseException | None = broken
+    while isinstance(before, BrokenPipeError):
+        before = before.__context__
+    if ended.number or isinstance(before, KeyboardInterrupt | click.Abort):
+        return INTERRUPTED
+    return exit_code(before) if isinstance(before, FieldlogError | click.ClickException | OSError) else 0
 
 
 def _invoke(words: Sequence[str], ended: Ended) -> int:
@@ -175,7 +186,11 @@ _AFTER_A_BUG = (
 
 
 def _drop_output() -> None:
-    """Let the interpreter's last flush go nowhere, rather than complain of it."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    """Let the interpreter's last flush go nowhere where it would fail, rather than complain of it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)

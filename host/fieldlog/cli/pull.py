@@ -35,6 +35,9 @@ from fieldlog_protocol.errors import (
 _CONFLICT = 5
 """The exit code when everything was read, and does not go together with what the archive holds: verification failed."""
 
+_READ_OR_NOT = suppress(BrokenPipeError)
+"""What is printed of a pull does not decide how it ends: loggers are read, and failures count, also where nobody sees."""
+
 _MOST_LINES = 10
 _STORED = "is in the archive"
 
@@ -69,7 +72,8 @@ def pull(common: Common, sources: Sources, archive: Path, *, no_seal: bool, no_p
         watch.archive_failed = True
         raise
     finally:  # what became of each is told after Ctrl-C and after a failure of the archive too
-        watch.show()
+        with _READ_OR_NOT:
+            watch.show()
         if watch.opened and not no_parquet and not watch.archive_failed and archives.exists(archive):
             # after Ctrl-C, and for an earlier pull that was killed: nobody sees by a file that it is behind
             watch.derived(derive(common.output, archive))
@@ -114,13 +118,15 @@ class _Watch:
             self.archive_failed |= isinstance(readout.error, ArchiveError)
             self.board(readout.name, 0, 0, "")
             if self.many:
-                self._tell(readout)
+                with _READ_OR_NOT:
+                    self._tell(readout)
 
     def _tell(self, readout: Readout) -> None:
         """What is known of one of several devices as soon as its pull is over."""
         output = self.common.output
         if output.as_json:
-            click.echo(json_line(self._json(readout)))
+            with _READ_OR_NOT:
+                click.echo(json_line(self._json(readout)))
         if readout.error is None:
             self._warn(readout, f"{readout.name}: ")
             if readout.result is not None and readout.result.open_seqs:
@@ -158,14 +164,16 @@ class _Watch:
             return
         (readout,) = self.readouts
         if readout.error is not None and self.common.output.as_json:
-            self.common.output.complain(sentence(readout.error))
-            click.echo(json_line(self._json(readout)))
+            with _READ_OR_NOT:
+                self.common.output.complain(sentence(readout.error))
+                click.echo(json_line(self._json(readout)))
             raise click.exceptions.Exit(exit_code(readout.error))
         if readout.error is not None:
             raise readout.error
         assert readout.result is not None
-        self.common.output.result(self._json(readout), lambda: _show(self.common, self.archive, readout.result))
-        self._warn(readout, "")
+        with _READ_OR_NOT:
+            self.common.output.result(self._json(readout), lambda: _show(self.common, self.archive, readout.result))
+            self._warn(readout, "")
         if readout.result.conflicts:
             raise click.exceptions.Exit(_CONFLICT)
 
