@@ -51,8 +51,7 @@ def parse_threshold(text: str, streams: Sequence[StreamInfo], *, below: bool) ->
 
 def _is_unit_of(channel: Channel, typed: str) -> bool:
     """Whether a threshold in the typed unit is one in the channel's own, however either spells it."""
-    own = channel.unit
-    typed = typed.translate(_POWERS)
+    own, typed = channel.unit.translate(_POWERS), typed.translate(_POWERS)
     if typed in ("", own, unit_name(own)) or code(typed) == code(own) or (typed, own) == _GRAVITY:
         return True
     meant = unit_of(typed)
