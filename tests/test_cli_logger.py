@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,13 @@ def assert_printable(text: str) -> None:
     """Nothing but text and line ends: no control characters, no marks that turn the direction of writing."""
     bad = {char for char in text if unicodedata.category(char) in ("Cc", "Cf") and char != "\n"}
     assert not bad, f"{bad!r} reached the terminal"
+
+
+def wait_for_readings(run: Terminal, most_s: float = 30.0) -> None:
+    """Until the logger tells of frames of its newest session."""
+    deadline_s = time.monotonic() + most_s
+    while not run.json("log", "sessions")["sessions"][0]["frames"]:
+        assert time.monotonic() < deadline_s, f"nothing was recorded in {most_s:.0f} s"
 
 
 @pytest.fixture
@@ -261,8 +269,7 @@ def test_damage_in_the_archive_is_found(run: Terminal, tmp_path: Path) -> None:
 def test_a_clock_that_contradicts_itself_is_no_damage(run: Terminal, tmp_path: Path) -> None:
     """And is told of the device that it is about."""
     assert run("log", "arm", "--stream", "environment=100ms") == 0
-    while not run.json("log", "sessions")["sessions"][0]["frames"]:
-        pass
+    wait_for_readings(run)
     run("pull")
     run("pull")
     with sqlite3.connect(tmp_path / "archive" / "archive.sqlite") as database:
@@ -279,8 +286,7 @@ def test_names_from_a_device_neither_reach_the_terminal_nor_decide_a_path(run: T
     assert run("config", "set", f"device/name={HOSTILE}") == 0
     assert run("log", "arm", "--label", HOSTILE, "--stream", "environment", "--period", "100ms") == 0
     run("log", "mark", HOSTILE)
-    while not run.json("log", "sessions")["sessions"][0]["frames"]:
-        pass
+    wait_for_readings(run)
     for words in (("info",), ("log", "status"), ("log", "sessions"), ("config", "show"), ("pull",)):
         assert run(*words) == 0
     for words in (
@@ -300,7 +306,9 @@ def test_an_interrupted_pull_says_so_and_loses_nothing(tmp_path: Path, capsys: p
         command = [sys.executable, "-m", "fieldlog.cli", "pull", "--device", slow.url]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         file = tmp_path / "archive" / "archive.sqlite"
+        deadline_s = time.monotonic() + 30
         while not file.exists():  # it has begun
+            assert time.monotonic() < deadline_s, "the pull made no archive"
             os.sched_yield()
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=30)
