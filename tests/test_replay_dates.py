@@ -3,6 +3,7 @@ never taken for something else without a word."""
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -102,6 +103,87 @@ def test_a_date_among_dates_that_is_none_is_refused_with_its_line(tmp_path: Path
     text = "Date,Clock,x\n20200101.0,06:00,1\n20200102.5,06:00,2\n"
     with pytest.raises(UsageError, match=r"line 3: '20200102\.5 06:00' in the column Date and Clock is no time"):
         load_replay(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("date", ["{}", "{}.0"])
+@pytest.mark.parametrize(
+    ("heading", "digits"),
+    [
+        ("timestamp", (12, 14)),
+        ("timestamp", (14, 12)),
+        ("timestamp", (12, 11)),
+        ("date", (8, 12)),
+        ("date", (8, 7)),
+        ("Datetime", (12, 8)),
+        ("Datetime", (12, 10)),
+        ("time", (14, 17)),
+        ("time", (14, 10)),
+    ],
+)
+@pytest.mark.parametrize("alike", [1, 3, 60])
+def test_digits_of_unlike_lengths_are_refused_with_their_line(
+    tmp_path: Path, heading: str, digits: tuple[int, int], alike: int, date: str
+) -> None:
+    """One of them is no date, and nobody knows which."""
+    cells = [f"{2001 + n}0102030405000"[: digits[0]] for n in range(alike)]
+    odd, first = date.format("20910102030405000"[: digits[1]]), date.format(cells[0])
+    found = f"line {alike + 2}: '{odd}' in the column {heading} has {digits[1]} digits, and {first} has {digits[0]}"
+    with pytest.raises(UsageError, match=re.escape(found)):
+        load_replay(written(tmp_path, _rows(heading, *map(date.format, cells), odd)))
+
+
+@pytest.mark.parametrize("heading", ["time", "timestamp"])
+@pytest.mark.parametrize(("digits", "odd"), [("20200131959", "202001311000"), ("1577836800000", "1577836801")])
+def test_numbers_of_unlike_units_are_no_times(tmp_path: Path, heading: str, digits: str, odd: str) -> None:
+    """Hours without their zero, or milliseconds and seconds: by their size they would lie centuries apart."""
+    cells = [str(int(digits) - number) for number in range(60, 0, -1)]
+    with pytest.raises(UsageError, match=f"line 62: '{odd}' in the column {heading} has {len(odd)} digits, and"):
+        load_replay(written(tmp_path, _rows(heading, *cells, odd)))
+    with pytest.raises(UsageError, match=f"in the column {heading} "):
+        load_replay(written(tmp_path, _rows(heading, cells[0], odd)))
+
+
+def test_nothing_since_a_beginning_has_every_unit(tmp_path: Path) -> None:
+    replay = load_replay(written(tmp_path, _rows("timestamp", "0", "1577836800000", "1577836801000")))
+    assert times(replay)[0] + 1577836800 * 10**6 == times(replay)[1]
+
+
+def test_digits_among_dates_of_another_form_are_refused(tmp_path: Path) -> None:
+    rows = _rows("time", *(f"2013-01-01 06:{minute:02}" for minute in range(60)), "2013010107")
+    with pytest.raises(UsageError, match="line 62: '2013010107' in the column time is no time"):
+        load_replay(written(tmp_path, rows))
+
+
+@pytest.mark.parametrize("days", [["20130101", "20130102", "20130102"], ["2013-01-01", "2013-01-02", "2013-01-02"]])
+def test_several_rows_of_a_day_need_their_time_of_day(tmp_path: Path, days: list[str]) -> None:
+    for heading, hours in (("hour", ["6", "6", "7"]), ("Clock", ["6:00 AM", "6:00 AM", "7:00 AM"])):
+        rows = "".join(f"{day},{hour},1\n" for day, hour in zip(days, hours, strict=True))
+        with pytest.raises(
+            UsageError, match=f"line 4: '{days[1]}' is in the column date once more, and no column tells"
+        ):
+            load_replay(written(tmp_path, f"date,{heading},T\n{rows}"))
+        replay = load_replay(written(tmp_path, f"date,{heading},T\n{rows[: rows.rindex(days[2])]}"))
+        assert times(replay) == [utc_us("2013-01-01"), utc_us("2013-01-02")]
+
+
+@pytest.mark.parametrize("date", ["20130101", "2013-01-01", "1.1.2013"])
+@pytest.mark.parametrize("clock", [("0005", "0010"), ("0", "300"), ("0.25", "0.5"), ("1000", "10")])
+def test_a_time_of_day_without_a_colon_is_refused_beside_a_date(
+    tmp_path: Path, date: str, clock: tuple[str, str]
+) -> None:
+    text = f"date,time,T\n{date},{clock[0]},1\n{date},{clock[1]},2\n"
+    line, cell = (3, clock[1]) if clock[0] == "1000" else (2, clock[0])
+    with pytest.raises(UsageError, match=f"line {line}: '{cell}' in the column time is .*the column date holds dates"):
+        load_replay(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("heading", ["date,time [s]", "day,time", "day,time [s]"])
+def test_what_counts_on_beside_dates_does_not_begin_anew(tmp_path: Path, heading: str) -> None:
+    """Days would be sorted into each other."""
+    text = f"{heading},T\n20130101,86340,1\n20130102,86350,2\n"
+    assert times(load_replay(written(tmp_path, text), now_us=NOW_US)) == [NOW_US - 10 * 10**6, NOW_US]
+    with pytest.raises(UsageError, match="line 4: '60' in the column time is less than in the row before"):
+        load_replay(written(tmp_path, text + "20130103,60,3\n"))
 
 
 @pytest.mark.parametrize("cells", [["31122019", "01012020"], ["43831", "43832"], ["0", "1"]])

@@ -50,6 +50,9 @@ class Words:
     texts: list[str]
     index: npt.NDArray[np.int32]
 
+    def cell(self, row: int) -> str:
+        return self.texts[int(self.index[row])]
+
     def first_row_of(self, number: int) -> int:
         return int(np.flatnonzero(self.index == number)[0])
 

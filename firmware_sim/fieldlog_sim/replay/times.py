@@ -1,7 +1,8 @@
 """Which column of a table is the time, and what instants its cells mean.
 
 Rule of this module: a time without an offset is UTC. What cannot be read as a time is an error with its line, never a
-guess: 03/04/2013 has two meanings, and so has 2013010106, which is an hour of 2013 or a second of 2033.
+guess: 03/04/2013 has two meanings, and so has 2013010106, which is an hour of 2013 or a second of 2033. Nor is a day's
+beginning the time of several rows.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ _DATE_AND_TIME = re.compile(
     r"\s*(?P<offset>Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?",
     re.ASCII | re.IGNORECASE,
 )
+_DIGITS = re.compile(r"(\d+)(?:[.,]\d*)?", re.ASCII)
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?")
 # Digits of a year, month, day, hour, minute, second, millisecond; the first four at least.
 _COMPACT = re.compile(r"(?P<digits>(?:19|20)(?:\d{6}|\d{8}|\d{10}|\d{12}|\d{15}))(?:[.,](?P<fraction>\d+))?", re.ASCII)
@@ -76,11 +78,13 @@ def read_times(table: Table) -> Times | None:
     number, kind = found
     column = table.columns[number]
     if kind is Kind.CALENDAR:
-        instants = _instants(table, column.name, column.words(), parse_calendar)
+        instants = _instants(table, column.name, column.words(), _parse_alike(column))
         return Times(instants, (number,), elapsed=False, notes=_notes(column))
     if kind is Kind.DATE:
         return _date_and_clock(table, number)
     instants = _instants(table, column.name, column.words(), parse_epoch(_unit_us(column)))
+    if kind is Kind.ELAPSED:
+        _refuse_times_of_day(table, column, instants)
     return Times(instants, (number,), elapsed=kind is Kind.ELAPSED)
 
 
@@ -146,13 +150,21 @@ def _lenient(text: str) -> datetime:
 
 
 def parse_epoch(unit_us: int | None) -> Callable[[str], int]:
-    """Microseconds of a number in `unit_us`; without it, seconds, milli-, micro- or nanoseconds by its size."""
+    """Microseconds of a number in `unit_us`; without it, seconds, milli-, micro- or nanoseconds by its size, which has to
+    be alike for all that one such function is given, but 0. ValueError for others."""
+    units: set[int] = set()
 
     def parse(text: str) -> int:
         number = parse_number(text)
         if number is None or abs(number.exponent) > 30:
             raise ValueError(text)
-        return _scaled(number, unit_us or _unit_by_size(number))
+        if number.mantissa == 0:
+            return 0
+        unit = unit_us or _unit_by_size(number)
+        units.add(unit)
+        if len(units) > 1:
+            raise ValueError(text)
+        return _scaled(number, unit)
 
     return parse
 
@@ -227,14 +239,31 @@ def _kind_of_numbers(column: Column, sample: Sequence[str]) -> Kind | None:
 
 
 def _compact_digits(column: Column) -> int:
-    """How many digits the cells have, where they look like dates with nothing between the digits; 0 for others."""
+    """How many digits the first of the cells has that looks like a date with nothing between the digits, where half of
+    them do and all are digits; 0 for others."""
     sample = column.sample(_SAMPLE_ROWS)
-    matches = [match for match in map(_COMPACT.fullmatch, sample) if match is not None]
-    lengths = {len(match["digits"]) for match in matches}
-    if _unit_us(column) is not None or len(matches) < len(sample) or len(lengths) != 1:
+    if _unit_us(column) is not None or not all(map(_digits, sample)):
         return 0
-    dates = sum(1 for text in sample if _all_parse([text], parse_calendar) is not None)
-    return lengths.pop() if 2 * dates >= len(sample) else 0
+    dates = [text for text in sample if _COMPACT.fullmatch(text) and _all_parse([text], parse_calendar) is not None]
+    return _digits(dates[0]) if dates and 2 * len(dates) >= len(sample) else 0
+
+
+def _digits(text: str) -> int:
+    """How many digits a number without a sign has before its point; 0 for others."""
+    match = _DIGITS.fullmatch(text)
+    return len(match[1]) if match else 0
+
+
+def _parse_alike(column: Column) -> Callable[[str], int]:
+    """Dates of digits as long as those that the column begins with: of others nobody knows whether they are dates."""
+    length = _compact_digits(column)
+
+    def parse(text: str) -> int:
+        if _digits(text) != length:
+            raise ValueError(text)
+        return parse_calendar(text)
+
+    return parse
 
 
 def _kind_of_digits(column: Column, length: int) -> Kind | None:
@@ -266,8 +295,35 @@ def _instants(table: Table, name: str, words: Words, parse: Callable[[str], int]
             meanings[number] = parse(text)
         except (ValueError, OverflowError) as error:
             row = words.first_row_of(number)
-            raise table.source.row_error(row, f"{text[:40]!r} in the column {name} is no time") from error
+            raise table.source.row_error(
+                row, f"{text[:40]!r} in the column {name} {_fault(text, words.texts[0][:40])}"
+            ) from error
     return meanings[words.index]
+
+
+def _fault(text: str, first: str) -> str:
+    digits, others = _digits(text), _digits(first)
+    return f"has {digits} digits, and {first} has {others}" if digits and others and digits != others else "is no time"
+
+
+def _refuse_times_of_day(table: Table, column: Column, instants: npt.NDArray[np.int64]) -> None:
+    """Beside dates 0005 is five past midnight, or five seconds after some beginning. What counts on from a beginning
+    says so with a unit, and does not begin anew each day."""
+    days = [each for each in table.columns if each is not column and _is_of_days(each)]
+    back = np.flatnonzero(np.diff(instants) < 0) + 1
+    doubtful = any(_kind(day) is Kind.DATE for day in days) and _unit_us(column) is None
+    if days and (back.size or doubtful):
+        row = int(back[0]) if back.size else 0
+        why = "less than in the row before" if back.size else "a time of day, or counts from some beginning"
+        raise table.source.row_error(
+            row,
+            f"{column.words().cell(row)[:40]!r} in the column {column.name} is {why}, and the column {days[0].name} holds "
+            "dates: 06:00 would tell a time of day, and a heading such as time [s], of numbers that rise, what counts on",
+        )
+
+
+def _is_of_days(column: Column) -> bool:
+    return _kind(column) is Kind.DATE or _compact_digits(column) == _DAY
 
 
 def _date_and_clock(table: Table, number: int) -> Times:
@@ -278,7 +334,16 @@ def _date_and_clock(table: Table, number: int) -> Times:
             joined = _joined(date.words(), column.words())
             instants = _instants(table, f"{date.name} and {column.name}", joined, parse_calendar)
             return Times(instants, (number, other), elapsed=False, notes=_notes(date))
-    instants = _instants(table, date.name, date.words(), parse_calendar)
+    words = date.words()
+    instants = _instants(table, date.name, words, _parse_alike(date))
+    _, firsts = np.unique(instants, return_index=True)
+    if len(firsts) < len(instants):
+        row = int(np.setdiff1d(np.arange(len(instants)), firsts)[0])
+        raise table.source.row_error(
+            row,
+            f"{words.cell(row)!r} is in the column {date.name} once more, and no column tells the time of "
+            "day: write it as 06:00 in a column of its own, or behind the date",
+        )
     return Times(instants, (number,), elapsed=False, notes=_notes(date))
 
 

@@ -126,7 +126,7 @@ def surveyed(readings: Batches, *, with_clock: bool) -> Layout:
         found = sessions.setdefault(session, SessionStreams())
         found.streams.add(series.stream.id)
         found.boots.update(_boots(series))
-        in_seconds &= series.stream.period_us >= _SECOND_US
+        in_seconds &= _is_of_whole_seconds(series.stream.period_us)
         while finest < 2 and (_known(series.utc_us) % _TIME_UNITS[finest][0]).any():
             finest += 1
     if not sessions:
@@ -170,6 +170,10 @@ def _keys(stream: StreamKey, channels: Sequence[Channel], shared: frozenset[tupl
         keys.append(ColumnKey(stream if label in shared else None, *label, seen[label]))
         seen[label] += 1
     return keys
+
+
+def _is_of_whole_seconds(period_us: int) -> bool:
+    return period_us > 0 and period_us % _SECOND_US == 0
 
 
 def _boots(series: Series) -> set[int]:
