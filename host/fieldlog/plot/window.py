@@ -3,6 +3,9 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from fieldlog.plot.canvas import house_style
@@ -10,10 +13,14 @@ from fieldlog.plot.style import THEMES
 from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from matplotlib.figure import Figure
 
 _DPI, _MOST_HEIGHT_PX = 100.0, 850
 """A file has half as many dots again, and would not fit most screens."""
+_LOOK_MS = 200
+"""A window looks so often whether it is to close."""
 
 
 def new_window(title: str, size_in: tuple[float, float], advice: str) -> Figure:
@@ -39,7 +46,7 @@ def require_display(advice: str) -> None:
 
 
 def show(figure: Figure, title: str, theme: str = "light") -> None:
-    """A window with a figure that was made without one, until whoever looks closes it."""
+    """A window with a figure that was made without one, until whoever looks closes it, or Ctrl-C does."""
     from matplotlib import pyplot
 
     dpi = min(_DPI, _MOST_HEIGHT_PX / figure.get_size_inches()[1])
@@ -51,4 +58,36 @@ def show(figure: Figure, title: str, theme: str = "light") -> None:
 
     with house_style(THEMES[theme]):
         pyplot.figure(title, FigureClass=cast("Any", made))
-        pyplot.show(block=True)
+        with _closed_by_interrupt(figure):
+            pyplot.show(block=True)
+
+
+@contextmanager
+def _closed_by_interrupt(figure: Figure) -> Generator[None]:
+    """Ctrl-C, and the signals that act as it does, close the window and count then.
+
+    A main loop runs Python, and so its handlers, only when something happens: hence the timer. Tk prints what they raise
+    while it draws, and goes on: hence they raise nothing before its end.
+    """
+    from matplotlib import pyplot
+
+    interrupts: list[FrameType | None] = []
+    interrupt = signal.getsignal(signal.SIGINT)
+    if callable(interrupt):
+        signal.signal(signal.SIGINT, lambda _, frame: interrupts.append(frame))
+
+    def look() -> bool:
+        if interrupts:
+            pyplot.close(figure)
+        return not interrupts
+
+    timer = figure.canvas.new_timer(interval=_LOOK_MS)
+    timer.add_callback(look)
+    timer.start()
+    try:
+        yield
+    finally:
+        if callable(interrupt):
+            signal.signal(signal.SIGINT, interrupt)
+    if interrupts and callable(interrupt):
+        interrupt(signal.SIGINT, interrupts[0])
