@@ -18,6 +18,7 @@ from archive_data import LOG_ID, NEW_YEAR_US, UID, PaperLogger
 from fieldlog import pictures
 from fieldlog.archive import Archive, outline, plan
 from fieldlog.archive.dataset import update_dataset
+from fieldlog.cli import plot_views
 from fieldlog.cli.main import invoke
 from fieldlog.clock_sync import Sync
 from fieldlog.plot import Limit, Trace, save, timeseries, traces
@@ -67,14 +68,15 @@ def events_logged(seconds: Any, door: Any, mode: Any = None, level: Any = None) 
     return logger
 
 
-def two_boots(archive: Archive, *, sessions: tuple[int, int] = (1, 1)) -> None:
-    """Nobody knows when the first of two boots was."""
+def two_boots(archive: Archive, *, sessions: tuple[int, int] = (1, 1), untimed: int = 0) -> None:
+    """Nobody knows when the first of two boots was; levels are higher by `untimed` then."""
     logger = PaperLogger(streams=(STEADY, EVENTS), block_size=1024, session=sessions[0])
     logger.schema()
     number = np.arange(N)
     for boot_id, session in zip((1, 2), sessions, strict=True):
         logger.boot_id, logger.session = boot_id, session
-        logger.data(STEADY, 1000 + number * TICK_HZ, number, number // 100 % 2, number // 150 % 3)
+        level = number + (untimed if boot_id == 1 else 0)
+        logger.data(STEADY, 1000 + number * TICK_HZ, level, number // 100 % 2, number // 150 % 3)
     store(archive, logger, boot_id=2)
 
 
@@ -124,6 +126,56 @@ def test_readings_without_a_time_are_neither_plotted_nor_missing(
     assert invoke([*plot_of(archive.path.parent, target, "--force", *options), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["readings"], told["without_time"]) == (N, N)
+
+
+VIEWS = {view: "level,open" if view == "scatter" else "level" for view in plot_views.VIEWS}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("sessions", [(1, 1), (1, 2)])
+def test_readings_without_a_time_are_in_no_view_wherever_readings_come_from(
+    archive: Archive, capsys: pytest.CaptureFixture[str], tmp_path: Path, view: str, sessions: tuple[int, int]
+) -> None:
+    two_boots(archive, sessions=sessions, untimed=5000)
+    target = tmp_path / "a.png"
+    found: list[bytes] = []
+    for words in ((), (), ("--session", "2"))[: 1 + sessions[1]]:
+        options = ("--view", view, "--channels", VIEWS[view], "--title", "-", "--force", "--json", *words)
+        assert invoke(plot_of(archive.path.parent, target, *options)) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["readings"], told["without_time"]) == (N, 0 if words else N)
+        found.append(target.read_bytes())
+        update_dataset(archive)
+    assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_where_no_reading_of_a_view_has_a_time_nothing_is_plotted(
+    archive: Archive, capsys: pytest.CaptureFixture[str], tmp_path: Path, view: str
+) -> None:
+    two_boots(archive, sessions=(1, 2))
+    told: list[str] = []
+    for _ in range(2):
+        words = ("--view", view, "--channels", VIEWS[view], "--session", "1")
+        assert invoke(plot_of(archive.path.parent, tmp_path / "a.png", *words)) == 2
+        told.append(capsys.readouterr().err)
+        update_dataset(archive)
+    assert told[0] == told[1]
+    assert "no reading in this selection has both a value and a known time" in told[0]
+    assert list(tmp_path.glob("a.*")) == []
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_rows_of_a_table_without_a_time_are_in_no_view(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, view: str
+) -> None:
+    rows = [f"2013-01-01T00:00:{second:02d}Z,{second % 7},{second % 3}" for second in range(40)]
+    (tmp_path / "a.csv").write_text("\n".join(["time,level,open", ",70,9", *rows, ",80,9", ""]))
+    words = ("-o", str(tmp_path / "a.png"), "--view", view, "--channels", VIEWS[view], "--json")
+    assert invoke(["plot", str(tmp_path / "a.csv"), *words]) == 0
+    told = json.loads(capsys.readouterr().out)
+    n_channels = 2 if view == "scatter" else 1
+    assert (told["readings"], told["without_time"]) == (40 * n_channels, 2 * n_channels)
 
 
 def redescribed(archive: Archive, first: Stream, then: Stream) -> None:

@@ -24,7 +24,7 @@ from fieldlog.plot.lines import Batch, Line, Overview, span_us
 from fieldlog.plot.outlined import OutlinedSeries
 from fieldlog.plot.reduce import Grid, Limit
 from fieldlog.plot.smooth import smoothed
-from fieldlog.plot.trace import Bools, Micros, SeriesLike, nature_of
+from fieldlog.plot.trace import Bools, Micros, SeriesLike, nature_of, timed
 from fieldlog_protocol.blocks.events import Boot, ClockSync, ConfigChange, Mark, SessionStart, SessionStop
 from fieldlog_protocol.blocks.events import Event as Logged
 
@@ -58,6 +58,25 @@ class Found:
     def batches(self, overview: Overview) -> Iterator[Batch]:
         """Every batch reduced, in order; two at a time where they come from Parquet files."""
         return ahead(partial(_reduced, job, overview) for job in self.jobs())
+
+
+class Timed:
+    """The readings of a selection whose time is known, batch after batch, as often as wanted, for pictures that are not drawn
+    over time: what time is not known of is not among those asked of files either. `n_untimed`: the others, once it was gone
+    through."""
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+        self.n_untimed = found.n_unseen
+
+    def __call__(self) -> Iterator[SeriesLike]:
+        n_untimed = self._found.n_unseen
+        for series in self._found.series():
+            kept = timed(series)
+            n_untimed += len(series.utc_us) - len(kept.utc_us)
+            if len(kept.utc_us):
+                yield kept
+        self.n_untimed = n_untimed
 
 
 class Unread(Protocol):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fieldlog.archive.readings import Readings
+    from fieldlog.pictures import Timed
     from fieldlog.plot import Clouds
     from fieldlog.plot.trace import SeriesLike
 
@@ -57,31 +58,32 @@ def _distribution(view: str, source: Source, look: Look) -> Drawn:
     from fieldlog import pictures, plot
 
     found = source.found()
-    lines, _ = pictures.lines(found, plot.columns_for(), with_label=source.several)
-    counted = plot.Distributions(lines, view, with_label=source.several)
-    number = 0
-    for series in found.series():
-        counted.add(series)
-        number += len(series.utc_us)
-    return Drawn(plot.distribution(counted, title=look.title, theme=look.theme), number, source.problems)
+    lines, (plotted, untimed) = pictures.lines(found, plot.columns_for(), with_label=source.several)
+    values = plot.Distributions(lines, view, with_label=source.several)
+    for series in pictures.Timed(found)():
+        values.add(series)
+    return Drawn(plot.distribution(values, title=look.title, theme=look.theme), plotted, source.problems, untimed)
 
 
 def _heatmap(_: str, source: Source, look: Look) -> Drawn:
-    from fieldlog import plot
+    from fieldlog import pictures, plot
 
     found = source.found()
+    batches = pictures.Timed(found)
     added = plot.DayHours(found.first_us, found.last_us, look.tz, with_label=source.several)
-    for series in found.series():
+    for series in batches():
         added.add(series)
-    return Drawn(plot.heatmap(added, title=look.title, theme=look.theme), added.n_readings, source.problems)
+    figure = plot.heatmap(added, title=look.title, theme=look.theme)
+    return Drawn(figure, added.n_readings, source.problems, batches.n_untimed)
 
 
 def _spectrum(_: str, source: Source, look: Look) -> Drawn:
-    from fieldlog import plot
+    from fieldlog import pictures, plot
 
-    found = plot.spectra(source.found().series, with_label=source.several)
+    batches = pictures.Timed(source.found())
+    found = plot.spectra(batches, with_label=source.several)
     figure = plot.spectrum(found, title=look.title, theme=look.theme)
-    return Drawn(figure, found.n_readings, [*source.problems, *found.problems])
+    return Drawn(figure, found.n_readings, [*source.problems, *found.problems], batches.n_untimed)
 
 
 def _scatter(_: str, source: Source, look: Look) -> Drawn:
@@ -91,7 +93,8 @@ def _scatter(_: str, source: Source, look: Look) -> Drawn:
     clouds = _clouds(parts)
     figure = plot.scatter(clouds, title=look.title, theme=look.theme)
     problems = dict.fromkeys([*source.problems, *(text for one in parts.readings for text in one.problems)])
-    return Drawn(figure, sum(cloud.pairing.n_readings for cloud in clouds.found), list(problems))
+    n_readings = sum(cloud.pairing.n_readings for cloud in clouds.found)
+    return Drawn(figure, n_readings, list(problems), sum(one.n_untimed for one in parts.timed))
 
 
 _DRAW: dict[str, Callable[[str, Source, Look], Drawn]] = {
@@ -106,22 +109,24 @@ _DRAW: dict[str, Callable[[str, Source, Look], Drawn]] = {
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """The names of the channels in the order in which they are wanted, and what people call each device, with its batches.
-    `readings`: those that tell what of them could not be read."""
+    `timed`: what these are batches of; `readings`: those that tell what of them could not be read."""
 
     channels: Sequence[str]
     devices: Sequence[tuple[str, Batches]]
+    timed: Sequence[Timed]
     readings: Sequence[Readings] = ()
 
 
 def _in_archive(source: FromArchive) -> _Parts:
     """A selection of its own for each device, so that what another one has is not read."""
     from fieldlog.archive.readings import Readings as Some
-    from fieldlog.pictures import find
+    from fieldlog.pictures import Timed, find
 
     whole = source.readings
     channels = list(dict.fromkeys(source.wanted or source.channels()))
     if not source.several:
-        return _Parts(channels, [("", source.found().series)])
+        alone = Timed(source.found())
+        return _Parts(channels, [("", alone)], [alone])
     found: list[tuple[str, Readings]] = []
     for uid in dict.fromkeys(one.info.uid for one in whole.sources):
         sources = [one for one in whole.sources if one.info.uid == uid]
@@ -131,13 +136,15 @@ def _in_archive(source: FromArchive) -> _Parts:
             found.append(
                 (sources[0].info.name, Some(source.archive.path, sources, replace(whole.selection, channels=there)))
             )
-    devices = [(label, find(source.archive, readings).series) for label, readings in found]
-    return _Parts(channels, devices, [readings for _, readings in found])
+    devices = [(label, Timed(find(source.archive, readings))) for label, readings in found]
+    return _Parts(channels, devices, [batches for _, batches in devices], [readings for _, readings in found])
 
 
 def _in_files(source: Source) -> _Parts:
     """Files are looked through for their devices and channels before."""
-    batches = source.found().series
+    from fieldlog.pictures import Timed
+
+    batches = Timed(source.found())
     labels: dict[str, None] = {}
     names: dict[str, None] = {}
     for series in batches():
@@ -145,8 +152,8 @@ def _in_files(source: Source) -> _Parts:
         names |= dict.fromkeys(channel.name for channel in series.channels)
     channels = list(dict.fromkeys(source.wanted or names))
     if len(labels) < 2:
-        return _Parts(channels, [("", batches)])
-    return _Parts(channels, [(label, partial(_of_device, batches, label)) for label in labels])
+        return _Parts(channels, [("", batches)], [batches])
+    return _Parts(channels, [(label, partial(_of_device, batches, label)) for label in labels], [batches])
 
 
 def _of_device(batches: Batches, label: str) -> Iterator[SeriesLike]:

@@ -65,7 +65,7 @@ class _Cells:
 class DayHours:
     """Adds up readings between two times by local day and hour, batch after batch. `with_label`: to tell devices apart.
 
-    More days than a picture has columns share them: `days_a_column` says how many.
+    More days than a picture has columns share them: `days_a_column` says how many. `n_readings` have a place.
     """
 
     def __init__(self, first_us: int, last_us: int, tz: str | tzinfo = "UTC", *, with_label: bool = False) -> None:
@@ -83,8 +83,8 @@ class DayHours:
     def add(self, series: SeriesLike) -> None:
         """A batch of readings. Those without a value or a known time, and those before or after, count nowhere."""
         label = series.label if self._with_label else ""
-        self.n_readings += len(series.utc_us)
         inside = (series.utc_us != NO_TIME) & (series.utc_us >= self.first_us) & (series.utc_us <= self.last_us)
+        self.n_readings += int(np.count_nonzero(inside))
         cells = self._cell(series.utc_us[inside])
         seen: Counter[tuple[str, str]] = Counter()
         for channel, column in zip(series.channels, series.columns, strict=True):

@@ -65,8 +65,29 @@ class SeriesLike(Protocol):
     def columns(self) -> Sequence[npt.NDArray[Any]]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """Some readings of a series."""
+
+    label: str
+    channels: Sequence[ChannelLike]
+    utc_us: Micros
+    starts: Bools
+    columns: Sequence[npt.NDArray[Any]]
+
+
+def timed(series: SeriesLike) -> SeriesLike:
+    """The readings whose time is known; what follows one that is left out begins anew."""
+    there = series.utc_us != NO_TIME
+    if there.all():
+        return series
+    starts = series.starts | np.concatenate([[False], ~there[:-1]])
+    columns = [column[there] for column in series.columns]
+    return _Timed(series.label, series.channels, series.utc_us[there], starts[there], columns)
+
+
 OFF_ON = ("0", "1")
-"""The words of a channel that is true or false."""
+"""The words of a channel that is true or false; one that has these words, wherever from, is taken for such."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from fieldlog.archive.columns import RESERVED, Columns
 from fieldlog.archive.places import device_value, stream_value
+from fieldlog.plot.trace import OFF_ON
 from fieldlog.tables.arrays import flags, floats, in_words, is_number, qualities, texts, times
-from fieldlog.tables.table import NO_TIME, OFF_ON, Name, Rows
+from fieldlog.tables.table import NO_TIME, Name, Rows
 from fieldlog_protocol.blocks.schema import ChannelType, Stream
 from fieldlog_protocol.errors import UsageError
 

@@ -18,8 +18,6 @@ Bools = npt.NDArray[np.bool_]
 Micros = npt.NDArray[np.int64]
 
 NO_TIME = np.iinfo(np.int64).min
-OFF_ON = ("0", "1")
-"""The states of what is true or false."""
 _FEW = 8
 """So many distances at least say whether readings come evenly."""
 _EVEN_SHARE, _EVEN_WITHIN = 0.8, 0.1
