@@ -84,6 +84,7 @@ def test_a_signal_ends_a_window_whose_main_loop_waits(number: signal.Signals, co
     assert (child.returncode, out, err) == (code, "", f"{said}\n")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_ends_a_window_of_tk(number: signal.Signals, code: int, display: str, tmp_path: Path) -> None:
     with window(tmp_path, IN_TK.format(closing="") + HEEDING, DISPLAY=display, MPLBACKEND="tkagg") as child:
@@ -92,6 +93,7 @@ def test_a_signal_ends_a_window_of_tk(number: signal.Signals, code: int, display
     assert (child.returncode, err.startswith("interrupted"), len(err.splitlines())) == (code, True, 1)
 
 
+@pytest.mark.faults
 def test_a_window_that_is_closed_is_no_interrupt(display: str, tmp_path: Path) -> None:
     closing = "window.after(400, pyplot.close)"
     with window(tmp_path, IN_TK.format(closing=closing) + HEEDING, DISPLAY=display, MPLBACKEND="tkagg") as child:
