@@ -204,3 +204,15 @@ def test_rows_from_before_1970_are_said(tmp_path: Path) -> None:
     assert replay.report == ("2 of 4 rows are from before 1970, which no device can tell: their times are lost",)
     assert table(replay) == {"x": [0.0, 1.0, 2.0, 3.0]}
     assert load_replay(written(tmp_path, _rows("time", "1970-01-01", "1970-01-02"))).report == ()
+
+
+@pytest.mark.parametrize(("unit", "step_us"), [("s", 10**6), ("min", 60 * 10**6), ("h", HOUR_US), ("d", 24 * HOUR_US)])
+def test_time_that_has_passed_is_in_the_unit_of_its_heading(unit: str, step_us: int, tmp_path: Path) -> None:
+    replay = load_replay(written(tmp_path, _rows(f"time [{unit}]", "0", "1", "3")), now_us=NOW_US)
+    first, *later = times(replay)
+    assert [each - first for each in later] == [step_us, 3 * step_us]
+
+
+def test_time_in_a_unit_that_nobody_knows_is_no_time(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read as a time"):
+        load_replay(written(tmp_path, _rows("time [fortnights]", "0", "1", "3")), now_us=NOW_US)

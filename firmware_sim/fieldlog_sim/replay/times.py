@@ -23,7 +23,15 @@ from fieldlog_sim.replay.table import Column, Table, Words
 _NAMES = frozenset(
     {"time", "date", "timestamp", "time stamp", "datetime", "date time", "utc", "time utc", "utc time", "date time utc"}
 )
-_UNITS_US = {"s": 10**6, "sec": 10**6, "seconds": 10**6, "ms": 10**3, "us": 1, "µs": 1}
+_MINUTE_US = 60 * 10**6
+_UNITS_US = {
+    **dict.fromkeys(("us", "µs"), 1),
+    "ms": 10**3,
+    **dict.fromkeys(("s", "sec", "seconds"), 10**6),
+    **dict.fromkeys(("min", "minutes"), _MINUTE_US),
+    **dict.fromkeys(("h", "hours"), 60 * _MINUTE_US),
+    **dict.fromkeys(("d", "days"), 24 * 60 * _MINUTE_US),
+}
 _SAMPLE_ROWS = 50
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -229,13 +237,13 @@ def _kind(column: Column) -> Kind | None:
 
 
 def _kind_of_numbers(column: Column, sample: Sequence[str]) -> Kind | None:
-    """What is called a date does not count from an unknown beginning, unless its unit says so."""
+    """What is called a date, or is in a unit that is not known here, does not count from an unknown beginning."""
     instants = _all_parse(sample, parse_epoch(_unit_us(column)))
     if instants is None:
         return None
     if all(_ELAPSED_BELOW_US <= instant <= _CALENDAR_UNTIL_US for instant in instants):
         return Kind.EPOCH
-    return None if _says_date(column) and _unit_us(column) is None else Kind.ELAPSED
+    return None if (column.unit or _says_date(column)) and _unit_us(column) is None else Kind.ELAPSED
 
 
 def _compact_digits(column: Column) -> int:
