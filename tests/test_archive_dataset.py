@@ -659,7 +659,7 @@ def test_what_came_since_files_were_written_is_no_fault_of_theirs(filled: Archiv
     with (folder(filled) / name).open("r+b") as file:
         file.write(b"PAR2")
     assert wrong(filled) == [
-        f"{name} is damaged, or a rebuild was broken off before it was noted: its bytes are other ones than those of the last that was"
+        f"{name} is damaged, or was left by a rebuild that was broken off: its bytes are not those that were noted"
     ]
 
 

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 _HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MOST_S = 20.0
+_IDLE_MS = 200
 _RUNNING: list[Timer] = []
 
 
@@ -40,7 +41,7 @@ class FigureManager(FigureManagerBase):
         sys.stdout.flush()
         give_up_s = time.monotonic() + _MOST_S
         while pyplot.get_fignums() and time.monotonic() < give_up_s:
-            time.sleep(0.02)
+            time.sleep(min((timer.interval for timer in _RUNNING), default=_IDLE_MS) / 1000)  # until a timer is due
             _handle(list(_RUNNING))
         if pyplot.get_fignums():
             sys.stderr.write("nothing closed the window\n")

@@ -101,7 +101,7 @@ def _file_fault(path: Path, entry: Entry) -> str | None:
     """Whether the file is not as it was written, whatever is in its place."""
     try:
         if file_hash(path, len(entry.hash)) != entry.hash:
-            return "is damaged, or a rebuild was broken off before it was noted: its bytes are other ones than those of the last that was"
+            return "is damaged, or was left by a rebuild that was broken off: its bytes are not those that were noted"
     except FileNotFoundError:
         return "is missing: it was deleted after it was written"
     except OSError as error:

@@ -121,9 +121,8 @@ class Archive:
         uids = dict.fromkeys(log.info().uid for log in named)
         if len(uids) == 1:
             return named
-        described = {
-            log.info().uid: _described(log.info()) for log in (named or logs)
-        }  # a device may have several logs
+        infos = [log.info() for log in (named or logs)]
+        described = {info.uid: _described(info) for info in infos}  # a device may have several logs
         listed = "; ".join(described.values()) or "none"
         if not uids:
             what = "the archive holds no device" if device is None else f"the archive holds no device {device!r}"
