@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
@@ -94,6 +95,18 @@ def test_many_short_sessions_share_row_groups(tmp_path: Path) -> None:
     assert parquet.write_parquet(Given(*pieces), tmp_path / "x.parquet") == 200
     assert pq.ParquetFile(tmp_path / "x.parquet").metadata.num_row_groups == 1
     assert pq.read_table(tmp_path / "x.parquet").column("x").to_pylist() == list(range(200))
+
+
+def test_decimals_that_never_come_again_take_less_room_than_doubles(tmp_path: Path) -> None:
+    """After a session of one reading, too short to tell."""
+    latitude = Channel("latitude", "deg", ChannelType.I32, exponent=-7)
+    walk = 478_000_000 + np.cumsum(np.random.default_rng(1).integers(200, 900, 6000))
+    readings = Given(series((latitude, [1])), series((latitude, walk)))
+    assert parquet.write_parquet(readings, tmp_path / "x.parquet") == 6001
+    with pq.ParquetFile(tmp_path / "x.parquet") as opened:
+        column: Any = opened.metadata.row_group(0).column(opened.schema_arrow.get_field_index("latitude"))
+        assert column.total_compressed_size < 0.7 * 8 * 6001
+    assert pq.read_table(tmp_path / "x.parquet").column("latitude").to_pylist()[1:] == (walk / 10**7).tolist()
 
 
 def test_nothing_in_the_selection_makes_no_file(capsys: pytest.CaptureFixture[str], exported: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,10 @@ def write_parquet(readings: Batches, path: Path, about: Sequence[DeviceTold] = (
     layout = _layout(seen)
     schema = _explained(layout, seen, about)
     count = 0
-    with pq.ParquetWriter(path, schema, **_options(layout.columns)) as writer:
-        for batches in _groups(layout.batch(series) for series in readings.batches()):
+    groups = _groups(layout.batch(series) for series in readings.batches())
+    first = next(groups, [])
+    with pq.ParquetWriter(path, schema, **_options(layout.columns, first)) as writer:
+        for batches in chain([first] if first else [], groups):
             table = pa.Table.from_batches(batches).replace_schema_metadata(schema.metadata).cast(schema)
             writer.write_table(table, row_group_size=max(1, len(table)))
             count += len(table)
@@ -66,9 +69,9 @@ def _groups(batches: Iterable[Any]) -> Iterator[list[Any]]:
         yield held
 
 
-def _options(columns: Columns) -> dict[str, Any]:
-    """As the archive's own files have it, and for the columns that its folders stand for."""
-    options = arrow.file_options(columns)
+def _options(columns: Columns, first: Sequence[Any]) -> dict[str, Any]:
+    """As the archive's own files have it, by the longest of the `first` batches, and for what its folders stand for."""
+    options = arrow.file_options(columns, max(first, key=len, default=None))
     options["use_dictionary"] = [*options["use_dictionary"], *_PLACES]
     options["compression"] = {**options["compression"], **dict.fromkeys(_PLACES, "snappy")}
     return options
