@@ -42,8 +42,11 @@ class Measured(NamedTuple):
 
 
 def report(frames: int) -> str:
-    """The table for `frames` readings of the climate."""
-    readings = data.environment(frames)
+    """A table for `frames` readings of each of the two data sets."""
+    return "\n".join(_report(made(frames)) for made in (data.environment, data.accelerometer))
+
+
+def _report(readings: data.DataSet) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / steps.BLOCKS).write_bytes(b"".join(data.log_blocks(readings)))
@@ -52,7 +55,7 @@ def report(frames: int) -> str:
         ]
         compared, ratios = _against_pandas(folder, readings.values)
         written, ratio = _written_by_pandas(folder, readings.values)
-    title = f"## Archive: {frames} readings of {len(readings.columns)} channels"
+    title = f"## Archive: {readings.frames} readings of {len(readings.columns)} channels, {readings.name}"
     return f"{title}\n\n{markdown(HEAD, [*rows, *compared, *written])}\n\n{ratios}\n\n{ratio}\n"
 
 
