@@ -156,3 +156,12 @@ def test_the_table_of_json_objects_names_every_command() -> None:
     text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
     missing = [command for command in COMMANDS if command != "demo" and not re.search(rf"`{command}[ `]", text)]
     assert not missing
+
+
+def test_both_ways_to_install_install_the_same() -> None:
+    """Without the extra of the virtual radio, tests fail that import it."""
+    told = [
+        re.findall(r"pip install .*-e '?\.\[([\w,]+)\]", (ROOT / name).read_text())
+        for name in ("README.md", "Makefile")
+    ]
+    assert told[0] and told[0] == told[1]
