@@ -164,4 +164,5 @@ def test_both_ways_to_install_install_the_same() -> None:
         re.findall(r"pip install .*-e '?\.\[([\w,]+)\]", (ROOT / name).read_text())
         for name in ("README.md", "Makefile")
     ]
-    assert told[0] and told[0] == told[1]
+    assert told[0]
+    assert told[0] == told[1]
