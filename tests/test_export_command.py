@@ -141,6 +141,10 @@ def test_a_step_without_readings_is_not_there_and_one_without_values_is_empty() 
     ("words", "said"),
     [
         (("-o", "x.xlsx"), "writes no .xlsx workbooks"),
+        (("-o", "x.xlsx", "--format", "excel"), "writes no .xlsx workbooks"),
+        (("-o", "x.json"), "as 'x.json'. Nothing was written; end it in .csv or .txt (CSV), .parquet or .pq (Parquet)"),
+        (("-o", "x.csv.gz"), "cannot write readings as 'x.csv.gz'"),
+        (("-o", "x.tsv"), "cannot write readings as 'x.tsv'"),
         (("--format", "parquet"), "needs --output"),
         (("-o", "x.parquet", "--long"), "--long is for CSV"),
         (("-o", "x.parquet", "--decimal-comma"), "--decimal-comma is for CSV"),
@@ -158,6 +162,12 @@ def test_a_step_without_readings_is_not_there_and_one_without_values_is_empty() 
 )
 def test_nonsense_is_one_sentence(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert said in refused(capsys, *words)
+
+
+@pytest.mark.parametrize("words", [("x.txt",), ("X.CSV",), ("x",), ("x.json", "--format", "csv")])
+def test_csv_stands_under_its_own_names_and_any_that_is_asked_for(words: tuple[str, ...]) -> None:
+    assert invoke(["export", "-o", *words]) == 0
+    assert Path(words[0]).read_text(encoding="utf-8").startswith("time,temperature [Cel],")
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.parquet"])

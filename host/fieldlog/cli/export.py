@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fieldlog.export.resampled import InSteps
     from fieldlog.export.style import Style
 
-_ENDINGS = {".parquet": "parquet", ".pq": "parquet", ".nc": "netcdf", ".csv": "csv"}
+_ENDINGS = {"": "csv", ".csv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet", ".nc": "netcdf"}
 _BOOKS = (".xlsx", ".xls", ".xlsm", ".ods")
 _TEXTS = ("csv", "excel")
 _ROWS_OF_EXCEL = 1_048_576
@@ -108,13 +108,19 @@ def export(
 
 
 def _format(said: str | None, target: Path | None) -> str:
-    ending = target.suffix.lower() if target is not None else ""
-    if said is None and ending in _BOOKS:
+    name = "" if target is None else target.name
+    ending = Path(name).suffix.lower()
+    if said in (None, "excel") and ending in _BOOKS:
         raise UsageError(
             f"fieldlog writes no {ending} workbooks. Nothing was written; --format excel with a name that ends in .csv "
             "makes a file that Excel opens"
         )
-    return said or _ENDINGS.get(ending, "csv")
+    if said is None and ending not in _ENDINGS:
+        raise UsageError(
+            f"cannot write readings as {name!r}. Nothing was written; end it in .csv or .txt (CSV), "
+            ".parquet or .pq (Parquet) or .nc (NetCDF), or say --format"
+        )
+    return said or _ENDINGS[ending]
 
 
 def _require_sense(said: _Words, kind: str, target: Path | None, output: Output) -> None:
