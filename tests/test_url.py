@@ -109,6 +109,7 @@ def test_a_port_in_this_folder_is_told_how_it_is_named(tmp_path: Path, monkeypat
         with pytest.raises(UsageError, match=re.escape(says)):
             parse(text)
     assert parse("./dev1").target == "./dev1"
+    assert parse("../hut/dev1?timeout=1").target == "../hut/dev1"
 
 
 @given(

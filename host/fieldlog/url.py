@@ -109,7 +109,7 @@ def _list(ports: Sequence[SerialPort]) -> str:
 
 def _bare(text: str) -> DeviceUrl:
     """A port without a scheme: a path or a Windows name."""
-    if text.startswith(("/", "./", "~", "\\\\")) or re.fullmatch(r"(?i)com\d+(\?.*)?", text):
+    if text.startswith(("/", "./", "../", "~", "\\\\")) or re.fullmatch(r"(?i)com\d+(\?.*)?", text):
         return _serial(text, text)
     meant = next((path for path in (f"./{text}", f"/dev/{text}") if _is_port(path.partition("?")[0])), None)
     if meant is not None:
