@@ -183,6 +183,16 @@ def test_what_a_device_cannot_record_is_told_before_anything_is_written(bench: B
         assert bench.status(running.url)["state"] == "idle"
 
 
+def test_a_setting_and_a_stream_that_are_not_there_are_told_at_once(bench: Bench) -> None:
+    with simulator() as running:
+        config = CONFIG.replace("alarm/high", "alarm/hihg").replace('period = "10 s"', 'streams = ["enviroment=10s"]')
+        bench.write(f"serial,site\n{running.ready[0]['serial']},Ridge\n", config)
+        assert bench.provision("-d", running.url) == 1
+        assert "base.toml:3:1: the device's firmware 1.0.0 has no setting 'alarm/hihg'" in bench.err
+        assert "base.toml:8:12: [log] there is no stream 'enviroment'. Did you mean environment?" in bench.err
+        assert bench.status(running.url)["state"] == "idle"
+
+
 def test_devices_come_one_after_another_to_one_port(bench: Bench, tmp_path: Path) -> None:
     """Each stays until it is done, which its report tells; then the next one is at the same port."""
     port = tmp_path / "port"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from fieldlog.arming import Survey, Wish, request_for, survey
+from fieldlog.arming import Wish, request_for, survey
 from fieldlog.clock import DeviceTime, read_clock, sync_clock
 from fieldlog.config.apply import TIMEOUT_S, apply, settle
 from fieldlog.config.plan import make_plan
@@ -23,7 +23,6 @@ from fieldlog.config.plan_words import plan_json
 from fieldlog.config.same_device import require_same
 from fieldlog.config.schema_cache import SchemaCache
 from fieldlog.config.target import read_target
-from fieldlog.deployment import read_metadata
 from fieldlog.device import Device
 from fieldlog.firmware_package import FirmwarePackage
 from fieldlog.flash import Flashed, Outcome, flash
@@ -32,7 +31,7 @@ from fieldlog.flash_plan import FlashOptions
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.provision.fleet import Fleet, Row
 from fieldlog.provision.progress import ArmStep, FlashStep, Progress, Record, Steps, TestedPart
-from fieldlog.provision.wanted import Order, order, require_possible
+from fieldlog.provision.wanted import Order, order
 from fieldlog.self_test import self_test
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.commands.logger import Capability, State
@@ -119,14 +118,7 @@ class Work:
     async def _order(self, info: LoggerInfo) -> Order:
         """What is wanted, held against what the device takes; and what it is to record, as if its clock were set."""
         target = await read_target(self.device, info, cache=self.options.cache)
-        found = order(self.fleet, self.row, info, target)
-        if found.wish is not None:
-            metadata = found.wanted.metadata
-            if metadata is None and target.keeps_metadata:
-                metadata = await read_metadata(self.device)
-            known = Survey(info, target.streams, metadata, DeviceTime(time.time_ns() // 1000, 0, 0))
-            require_possible(self.fleet, self.row, found, known)
-        return found
+        return order(self.fleet, self.row, info, target, DeviceTime(time.time_ns() // 1000, 0, 0))
 
     async def _stop(self, info: LoggerInfo) -> None:
         if not info.active:

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from fieldlog.arming import Survey, UnfitWish, Wish
-from fieldlog.config.channels import coefficients
+from fieldlog.clock import DeviceTime
+from fieldlog.config.channels import coefficients, with_calibrations
 from fieldlog.config.check import checked
 from fieldlog.config.log_check import problem_of, unfit_in_turn
 from fieldlog.config.log_section import combined, log_problems, one_start, read_log
@@ -71,28 +72,25 @@ def _without_device(said: Resolved) -> list[Problem]:
     return found
 
 
-def order(fleet: Fleet, row: Row, info: LoggerInfo, target: Target) -> Order:
-    """What this device shall have; raises Problems."""
+def order(fleet: Fleet, row: Row, info: LoggerInfo, target: Target, clock: DeviceTime) -> Order:
+    """What this device shall have; raises Problems with all that it cannot have or record, `clock` being its time."""
     said, problems = resolved(row.document(), identity_of(info, row.number))
     wanted, more = checked(said, target)
     fields, wrong = read_log(said)
     fields.pop("metadata", None)  # it is applied with the settings
+    wish = combined(fields, {}) if said.log else None
     found = [*problems, *more, *wrong, *one_start(said)]
     if row.name and NAME_KEY not in target.schema:
         found = [problem for problem in found if NAME_KEY not in problem.sentence]
         found.append(
             Problem(None, f"the device keeps no name ({NAME_KEY}): leave it out, or tell rows apart by serial")
         )
+    if wish is not None:
+        streams = with_calibrations(target.streams, wanted.calibration)
+        texts = target.texts if wanted.metadata is None else wanted.metadata
+        found += [_located(said, error) for error in unfit_in_turn(wish, Survey(info, streams, texts, clock))]
     _raise_if_any(fleet, _placed(fleet, row, found))
-    return Order(said, wanted, combined(fields, {}) if said.log else None)
-
-
-def require_possible(fleet: Fleet, row: Row, asked: Order, known: Survey) -> None:
-    """Raise Problems for what this device cannot do of it."""
-    refused = [
-        _located(asked.said, error) for error in ([] if asked.wish is None else unfit_in_turn(asked.wish, known))
-    ]
-    _raise_if_any(fleet, _placed(fleet, row, refused))
+    return Order(said, wanted, wish)
 
 
 def _located(said: Resolved, error: UnfitWish) -> Problem:
