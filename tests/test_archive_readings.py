@@ -226,10 +226,17 @@ def test_sessions_are_chosen_by_number_or_label(archive: Archive) -> None:
     logger.session = 2
     logger.data(CLIMATE, *climate(7))
     fill(archive, logger.blocks)
-    archive.log(UID, LOG_ID).add_sessions([Session(2, "roof", 1, 0, None, 0, None, 7, "")])
+    assert len(only(archive, session=2)) == 7
+    roof, unread = Session(2, "roof", 1, 0, None, 0, None, 7, ""), Session(4, "2026", 1, 0, None, 0, None, 0, "")
+    archive.log(UID, LOG_ID).add_sessions([roof, unread])
     assert len(only(archive, session=2)) == 7
     assert len(only(archive, session="roof")) == 7
-    assert list(archive.readings(session=9)) == []
+    assert len(only(archive, session=np.int64(2))) == 7  # as they stand in a table
+    for empty in (4, 2026, "2026"):
+        assert list(archive.readings(session=empty)) == []
+    for unknown in (9, "moon", [2, 9]):
+        with pytest.raises(UsageError, match=r"no session ('moon'|9)\. Sessions that there are: 1, 2 'roof', 4 '2026'"):
+            archive.readings(session=unknown)
 
 
 @pytest.mark.parametrize(

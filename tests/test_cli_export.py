@@ -133,6 +133,9 @@ def test_several_sessions_are_taken_together(capsys: pytest.CaptureFixture[str])
     assert "A session is called 'cellar'" in capsys.readouterr().err
     assert invoke(["plot", "--session", "2", "--session", "attic", "-o", "x.png"]) == 2
     assert "there is no session 'attic'" in capsys.readouterr().err
+    for command in ("plot", "export"):
+        assert invoke([command, "--session", "99", "-o", "x.png" if command == "plot" else "x.csv"]) == 2
+        assert "there is no session 99. Sessions that there are: 1, 2, 3 'cellar'" in capsys.readouterr().err
 
 
 def test_one_reading_is_plotted_in_the_singular(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import index
+from typing import SupportsIndex
 
 from fieldlog.archive.log import Log
 from fieldlog.archive.ranges import ALL_SEQS
+from fieldlog.archive.records import Session
 from fieldlog_protocol.errors import UsageError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,16 +63,21 @@ def _micros(time: datetime | None) -> int | None:
 def _sessions(logs: Sequence[Log], wanted: int | str | Iterable[int | str] | None) -> frozenset[tuple[int, int]] | None:
     if wanted is None:
         return None
-    several = [wanted] if isinstance(wanted, (int, str)) else wanted
-    return frozenset(found for one in several for found in _session(logs, one))
+    several = [wanted] if isinstance(wanted, (SupportsIndex, str)) else wanted
+    return frozenset(found for one in several for found in _session(logs, one if isinstance(one, str) else index(one)))
 
 
 def _session(logs: Sequence[Log], wanted: int | str) -> frozenset[tuple[int, int]]:
-    if isinstance(wanted, int):
-        return frozenset((log.key, wanted) for log in logs)
+    if isinstance(wanted, int) and any(session.id == wanted for log in logs for session in log.told_sessions()):
+        return frozenset((log.key, wanted) for log in logs)  # without a look at what is recorded
     known = [(log.key, session) for log in logs for session in log.sessions()]
-    found = frozenset((key, session.id) for key, session in known if session.label == wanted)
+    found = frozenset((key, session.id) for key, session in known if session.id == wanted)
+    found = found or frozenset((key, session.id) for key, session in known if session.label == str(wanted))
     if not found:
-        labels = ", ".join(dict.fromkeys(repr(session.label) for _, session in known)) or "none"
-        raise UsageError(f"there is no session {wanted!r}. Sessions of this device: {labels}")
+        listed = ", ".join(dict.fromkeys(_listed(session) for _, session in known)) or "none"
+        raise UsageError(f"there is no session {wanted!r}. Sessions that there are: {listed}")
     return found
+
+
+def _listed(session: Session) -> str:
+    return f"{session.id} {session.label!r}" if session.label else f"{session.id}"

@@ -145,7 +145,7 @@ class Archive:
         end: datetime | None = None,
     ) -> Readings:
         """The readings of one device, or of those named: of some sessions (ids or labels), of some channels, from `start` up
-        to before `end`. Without a name the archive must hold one device only.
+        to before `end`. Without a name the archive must hold one device only. A number that no session has may be a label.
 
         Nothing is decoded before it is asked for. UsageError when the selection makes no sense.
         """
