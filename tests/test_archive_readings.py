@@ -213,11 +213,19 @@ def test_what_lies_outside_is_not_decoded(archive: Archive, monkeypatch: pytest.
     assert decoded == [1]
 
 
+def test_times_are_written_too_and_meant_in_utc_where_they_do_not_say(archive: Archive) -> None:
+    fill(archive, long_log().blocks)
+    of_numpy = np.datetime64("2013-01-01T00:30", "ns")
+    for start in ("2013-01-01T00:30", "2013-01-01T01:30+01:00", "2013-01-01T00:30:00Z", of_numpy):
+        assert len(only(archive, start=start, end="2013-01-02")) == 5000 - 1800
+
+
 def test_channels_are_chosen_by_name(archive: Archive) -> None:
     fill(archive, long_log().blocks)
-    series = only(archive, channels=["relative humidity"])
-    assert series.channels == (HUMIDITY,)
-    assert len(series.raw) == 1
+    for channels in (["relative humidity"], "relative humidity"):
+        series = only(archive, channels=channels)
+        assert series.channels == (HUMIDITY,)
+        assert len(series.raw) == 1
     assert len(only(archive).raw) == 2
 
 
@@ -246,6 +254,10 @@ def test_sessions_are_chosen_by_number_or_label(archive: Archive) -> None:
         ({"session": "moon"}, "no session 'moon'"),
         ({"start": NEW_YEAR, "end": NEW_YEAR}, "earlier time first"),
         ({"start": datetime(2013, 1, 1)}, "offset from UTC"),  # noqa: DTZ001 - what is refused
+        ({"start": "soon"}, "start takes a time such as .*, not 'soon'"),
+        ({"end": "1.7.2013"}, "end takes a time .*: the year comes first, 2013-07-01"),
+        ({"start": 5}, "start takes a time such as"),
+        ({"channels": "wind"}, "no channel 'wind'"),
         ({"device": "nobody"}, "no device 'nobody'"),
     ],
 )
@@ -253,6 +265,15 @@ def test_nonsense_is_one_sentence(archive: Archive, selection: dict[str, Any], s
     fill(archive, long_log().blocks)
     with pytest.raises(UsageError, match=sentence):
         archive.readings(**selection)
+
+
+def test_what_is_asked_of_a_closed_archive_is_one_sentence(tmp_path: Path) -> None:
+    with fieldlog.archive.open(tmp_path) as archive:
+        fill(archive, long_log().blocks)
+        readings = archive.readings()
+    for asked in (archive.logs, archive.readings, readings.to_arrow, lambda: list(readings), lambda: readings.units):
+        with pytest.raises(UsageError, match=r"^the archive \S+ is closed already, and what it holds is safe: "):
+            asked()
 
 
 def test_devices_are_found_by_uid_serial_or_label_and_never_guessed(archive: Archive) -> None:

@@ -73,6 +73,7 @@ _SPOILED = (
     "malformed database schema",
 )
 """What sqlite3 says, under the code of any error, of a file that is not as this program wrote it."""
+_CLOSED = "Cannot operate on a closed database"
 _NOT_OURS = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 
 
@@ -95,7 +96,9 @@ def _translated(error: sqlite3.Error, path: Path) -> FieldlogError:
     code = getattr(error, "sqlite_errorcode", 0)
     if code & 0xFF in _NOT_OURS or str(error).startswith(_SPOILED):
         return damaged(path)
-    unknown = f"{error}. What was stored before is safe"
+    if str(error).startswith(_CLOSED):
+        return UsageError(f"the archive {path} is closed already, and what it holds is safe: read while it is open")
+    unknown = f"{str(error).rstrip('.')}. What was stored before is safe"
     return ArchiveError(f"the archive {path}: {_SENTENCES.get(code) or _SENTENCES.get(code & 0xFF, unknown)}")
 
 

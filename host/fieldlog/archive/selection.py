@@ -11,6 +11,7 @@ from typing import SupportsIndex
 from fieldlog.archive.log import Log
 from fieldlog.archive.ranges import ALL_SEQS
 from fieldlog.archive.records import Session
+from fieldlog.local_times import no_time
 from fieldlog_protocol.errors import UsageError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,14 +34,15 @@ class Selection:
         cls,
         logs: Sequence[Log],
         session: int | str | Iterable[int | str] | None,
-        channels: tuple[str, ...] | None,
-        start: datetime | None,
-        end: datetime | None,
+        channels: str | Iterable[str] | None,
+        start: datetime | str | None,
+        end: datetime | str | None,
     ) -> Selection:
-        start_us, end_us = _micros(start), _micros(end)
+        start_us, end_us = _micros(start, "start"), _micros(end, "end")
         if start_us is not None and end_us is not None and start_us >= end_us:
             raise UsageError(f"the selection ends at {end} and begins at {start}: put the earlier time first")
-        return cls(_sessions(logs, session), channels, start_us, end_us)
+        names = [channels] if isinstance(channels, str) else channels
+        return cls(_sessions(logs, session), None if names is None else tuple(names), start_us, end_us)
 
     def wants(self, log: int, session: int, stream: int) -> bool:
         """Whether a stream of a session may hold some of it."""
@@ -52,12 +54,24 @@ class Selection:
         return self.start_us is not None or self.end_us is not None
 
 
-def _micros(time: datetime | None) -> int | None:
+def _micros(time: object, name: str) -> int | None:
+    """A datetime without an offset is refused, since for Python it is the time of this computer; all else is read as text,
+    which is meant in UTC without one, as numpy's times are."""
     if time is None:
         return None
+    if not isinstance(time, datetime):
+        time = _read(str(time), name)
     if time.tzinfo is None:
         raise UsageError(f"the time {time} does not say its offset from UTC: give it a time zone")
     return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def _read(text: str, name: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise no_time(name, text) from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _sessions(logs: Sequence[Log], wanted: int | str | Iterable[int | str] | None) -> frozenset[tuple[int, int]] | None:

@@ -140,12 +140,14 @@ class Archive:
         self,
         device: str | Iterable[str] | None = None,
         session: int | str | Iterable[int | str] | None = None,
-        channels: Iterable[str] | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
+        channels: str | Iterable[str] | None = None,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
     ) -> Readings:
         """The readings of one device, or of those named: of some sessions (ids or labels), of some channels, from `start` up
         to before `end`. Without a name the archive must hold one device only. A number that no session has may be a label.
+
+        Times are datetimes that say their offset, or text in ISO 8601, which is meant in UTC where it says none.
 
         Nothing is decoded before it is asked for. UsageError when the selection makes no sense.
         """
@@ -154,8 +156,7 @@ class Archive:
         self.flush()
         names = [device] if device is None or isinstance(device, str) else device
         logs = list(dict.fromkeys(log for name in names for log in self.select(name)))
-        wanted = None if channels is None else tuple(channels)
-        return Readings(self.path, self.sources(logs), Selection.of(logs, session, wanted, start, end))
+        return Readings(self.path, self.sources(logs), Selection.of(logs, session, channels, start, end))
 
     def sources(self, logs: Iterable[Log] | None = None) -> list[Source]:
         """Logs, or all there are, as readers of their data see them."""
