@@ -22,7 +22,7 @@ from fieldlog.archive import Archive
 from fieldlog.cli.main import invoke
 from fieldlog.clock_sync import Sync
 from fieldlog.plot import Line, columns_for
-from fieldlog.tables import Chosen, Name, open_table
+from fieldlog.tables import Chosen, Name, csv_file, open_table
 from fieldlog_protocol.blocks.block import TICK_HZ
 from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
 
@@ -99,6 +99,9 @@ def test_what_was_exported_is_plotted_as_the_archive_is(archive: Archive, form: 
         assert one.columns.mean.tolist() == line.columns.mean.tolist()
         if line.name != "open" or form[0] == "a.parquet":
             assert one.columns.starts.tolist() == line.columns.starts.tolist()
+        if "--long" not in form and line.name != "open":  # a long table has rows for values alone
+            assert one.figures.n_missing == line.figures.n_missing
+            assert len(one.logged[0]) == len(line.logged[0])
 
 
 def test_a_parquet_file_tells_missing_values_gaps_and_devices(archive: Archive) -> None:
@@ -136,6 +139,22 @@ def test_lines_of_a_table_are_interrupted_where_even_readings_pause(tmp_path: Pa
     path.write_text("time,x\n" + "".join(f"2013-01-01T00:{minute:02d}:00Z,{minute}\n" for minute in minutes))
     (line,) = lines_of(str(path))
     assert np.flatnonzero(line.columns.starts).tolist() == [0, 20]
+
+
+def test_empty_cells_are_missing_values_where_a_reading_was_due_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the blocks in which a file is read: of two streams a second apart each has a row in which the other has none."""
+    rows = [f"2013-01-01T00:{minute:02d}:00Z,{'' if minute in (20, 30, 31) else minute}," for minute in range(50)]
+    rows += [f"2013-01-01T00:{minute:02d}:01Z,,{'' if minute in (0, 40) else minute}" for minute in range(45)]
+    path = tmp_path / "a.csv"
+    path.write_text("time,x,y\n" + "".join(f"{row}\n" for row in sorted(rows)))
+    for block_bytes in (1 << 22, 600):
+        monkeypatch.setattr(csv_file, "_BLOCK_BYTES", block_bytes)
+        x, y = lines_of(str(path))
+        assert [(one.figures.count, one.figures.n_missing) for one in (x, y)] == [(47, 3), (43, 1)]
+        assert [len(one.logged[0]) for one in (x, y)] == [1, 1]
+        assert [len(one.runs[0]) for one in (x, y)] == [3, 2]
 
 
 def test_readings_at_odd_times_are_joined(tmp_path: Path) -> None:

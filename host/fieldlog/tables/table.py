@@ -1,14 +1,15 @@
 """What a file of readings is to whoever plots it: batches of rows, and series made of them.
 
 Rule of this module: nothing is made up. Where a file does not say what interrupts a line, readings that came evenly before
-are not joined over more than one and a half of their distance; those that did not come evenly are.
+are not joined over more than one and a half of their distance; those that did not come evenly are. An empty cell is a missing
+value where a reading was due; in other rows it is none, as they are those of other streams.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,11 @@ _FEW = 8
 """So many distances at least say whether readings come evenly."""
 _EVEN_SHARE, _EVEN_WITHIN = 0.8, 0.1
 _MAX_STEP_PERIODS = 1.5
+_DUE_WITHIN, _DUE_BEFORE = 0.1, 0.75
+"""In periods: how far from its time a reading is still the one that was due, and how long before the next one it is."""
+
+_MOST_WAITING = 1_000_000
+"""So many empty cells side by side may turn out to be missing values; after more of them nothing was logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +91,79 @@ class Table(Protocol):
     def rows(self) -> Iterator[Rows]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """Some of a column; NaN where a cell is empty."""
+
+    utc_us: Micros
+    values: Floats
+    quality: npt.NDArray[np.uint8] | None
+
+    def at(self, places: npt.NDArray[Any]) -> _Cells:
+        quality = None if self.quality is None else self.quality[places]
+        return _Cells(self.utc_us[places], self.values[places], quality)
+
+    def after(self, before: _Cells | None) -> _Cells:
+        if before is None or not len(before.utc_us):
+            return self
+        quality = None
+        if self.quality is not None and before.quality is not None:
+            quality = np.concatenate([before.quality, self.quality])
+        times, values = np.concatenate([before.utc_us, self.utc_us]), np.concatenate([before.values, self.values])
+        return _Cells(times, values, quality)
+
+
 @dataclass(slots=True)
 class _Course:
-    """One channel of one device, so far."""
+    """One channel of one device, so far. `waiting`: cells of which the next value will tell what they are."""
 
     last_us: int | None = None
     period_us: float | None = None
+    waiting: _Cells | None = None
 
-    def starts(self, utc_us: Micros) -> Bools:
-        """Where a reading is not to be joined to the one before."""
+    def readings(self, cells: _Cells) -> tuple[_Cells, Bools]:
+        """The cells that are readings, and where one is not to be joined to the one before."""
+        cells = cells.after(self.waiting)
+        valued = ~np.isnan(cells.values)
+        self._learn(cells.utc_us[valued])
+        due, later = self._due(cells.utc_us, valued)
+        self.waiting = cells.at(later)
+        kept = cells.at(valued | due)
+        return kept, self._starts(kept.utc_us)
+
+    def _learn(self, utc_us: Micros) -> None:
+        before = utc_us[:0] if self.last_us is None else np.array([self.last_us])
+        steps = np.diff(np.concatenate([before, utc_us]))
+        if self.period_us is None and len(steps) >= _FEW:
+            self.period_us = _period_us(steps)
+
+    def _due(self, utc_us: Micros, valued: Bools) -> tuple[Bools, npt.NDArray[np.int64]]:
+        """(which empty cells are missing values, which will be if a value follows at all). One is due a whole number of
+        periods after the reading before it, unless that comes a little later: the row is then one of another stream."""
+        due = np.zeros(len(utc_us), np.bool_)
+        if not self.period_us or valued.all() or (np.diff(utc_us) < 0).any():
+            return due, np.empty(0, np.int64)
+        empty, found = np.flatnonzero(~valued), utc_us[valued]
+        place = np.searchsorted(found, utc_us[empty], side="right")
+        first = found[:1] if self.last_us is None else np.array([self.last_us])
+        before = np.concatenate([first, found])[place] if len(first) else utc_us[empty]
+        after = np.append(found, np.iinfo(np.int64).max)[place]
+        periods = (utc_us[empty] - before) / self.period_us
+        number = np.rint(periods)
+        is_due = (number >= 1) & (np.abs(periods - number) <= _DUE_WITHIN)
+        is_due &= after - utc_us[empty] >= self.period_us * _DUE_BEFORE
+        chosen = np.flatnonzero(is_due)
+        repeated = np.flatnonzero((np.diff(before[chosen]) == 0) & (np.diff(number[chosen]) == 0)) + 1
+        chosen = np.delete(chosen, repeated)
+        followed = place[chosen] < len(found)
+        due[empty[chosen[followed]]] = True
+        return due, empty[chosen[~followed]][:_MOST_WAITING]
+
+    def _starts(self, utc_us: Micros) -> Bools:
+        if not len(utc_us):
+            return np.empty(0, np.bool_)
         before = utc_us[:1] if self.last_us is None else np.array([self.last_us])
         steps = np.diff(np.concatenate([before, utc_us]))
-        if self.period_us is None and len(steps) > _FEW:
-            self.period_us = _period_us(steps[1:])
         starts: Bools = steps < 0
         if self.period_us:
             starts |= steps > self.period_us * _MAX_STEP_PERIODS
@@ -134,14 +200,14 @@ class SeriesOf:
             yield FileSeries(label, [name], times, starts, [values])
 
     def _alone(self, rows: Rows, name: Name, column: Floats) -> Iterator[FileSeries]:
-        """The readings of one channel: cells that are empty are none."""
-        valued, timed = ~np.isnan(column), rows.utc_us != NO_TIME
-        there = valued & timed
-        if not timed.all() and (valued & ~timed).any():
-            self._untimed.setdefault((rows.label, name), []).append(column[valued & ~timed])
-        if not there.any():
-            return
-        utc_us = rows.utc_us[there]
-        starts = self._courses.setdefault((rows.label, name), _Course()).starts(utc_us)
-        quality = None if rows.quality is None else rows.quality[there]
-        yield FileSeries(rows.label, [name], utc_us, starts, [column[there]], quality)
+        """The readings of one channel."""
+        timed = rows.utc_us != NO_TIME
+        cells = _Cells(rows.utc_us, column, rows.quality)
+        if not timed.all():
+            lost = column[~timed & ~np.isnan(column)]
+            if len(lost):
+                self._untimed.setdefault((rows.label, name), []).append(lost)
+            cells = cells.at(timed)
+        found, starts = self._courses.setdefault((rows.label, name), _Course()).readings(cells)
+        if len(starts):
+            yield FileSeries(rows.label, [name], found.utc_us, starts, [found.values], found.quality)
