@@ -1,6 +1,6 @@
 """Golden bytes of every command of the stock groups, both ways: what any other end of an SMP v2 link sends and understands.
 
-The bytes were written from SMP.md section 3, map by map, without the declarations they are compared with: header
+The bytes were written from docs/smp.md#commands, map by map, without the declarations they are compared with: header
 first, body behind it, keys in the order of the declaration.
 """
 

@@ -1,4 +1,4 @@
-"""The simulated server does on the wire what a real Zephyr server was seen to do (SMP.md section 8)."""
+"""The simulated server does on the wire what a real Zephyr server was seen to do (docs/smp.md#seen-on-zephyr)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files to and from a device, against a file store that behaves as Zephyr's does (SMP.md section 8)."""
+"""Files to and from a device, against a file store that behaves as Zephyr's does (docs/smp.md#seen-on-zephyr)."""
 
 from __future__ import annotations
 
@@ -271,7 +271,7 @@ async def test_a_link_that_is_lost_in_a_write_leaves_a_file_not_to_be_trusted() 
 
 
 async def test_a_short_line_queue_gets_short_messages() -> None:
-    """A stock Zephyr console loses requests longer than two lines from an unpaced host (SMP.md section 8)."""
+    """A stock Zephyr console loses requests longer than two lines from an unpaced host (docs/smp.md#seen-on-zephyr)."""
     store = Store()
 
     def short_queue(body: dict[str, Any]) -> Answer:

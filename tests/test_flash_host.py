@@ -185,7 +185,7 @@ async def test_a_device_that_does_not_restart_is_told_apart() -> None:
 
 
 async def test_a_boot_loader_without_states_just_runs_the_newest() -> None:
-    """Direct XIP without revert has no such command (SMP.md section 6)."""
+    """Direct XIP without revert has no such command (docs/smp.md#images)."""
     loader = Loader(firmware("1.0.0"))
 
     def newest(body: dict[str, Any]) -> Answer:

@@ -45,7 +45,7 @@ from fieldlog_protocol.wire import (
 ECHO_BYTES = bytes.fromhex("0a00000600004200 a16164626869")
 PARAMS_BYTES = bytes.fromhex("0800000100000706 a0")
 
-# the codes of SMP.md section 2, group by group; 0 and 1 mean the same everywhere
+# the codes of docs/smp.md#errors, group by group; 0 and 1 mean the same everywhere
 CODES: dict[int, range] = {
     Group.OS: range(2, 8),
     Group.IMAGE: range(2, 35),

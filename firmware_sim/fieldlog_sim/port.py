@@ -1,4 +1,4 @@
-"""The device's SMP server behind one link: message buffers, one request at a time, console text (SMP.md section 8).
+"""The device's SMP server behind one link: message buffers, one request at a time, console text (docs/smp.md#seen-on-zephyr).
 
 Rule: it moves bytes between a link and the dispatcher and enforces what a Zephyr server's buffers would: `count` of them
 serve requests and replies together, a request that finds none free is dropped in silence, and one whose reply finds

@@ -1,4 +1,4 @@
-"""The settings transaction: what is staged, what is on trial, and when it is over (DESIGN.md, FL 16).
+"""The settings transaction: what is staged, what is on trial, and when it is over (docs/fl-group.md#16-settings-transaction).
 
 Rule: state and time limit only. Nothing here is stored, and whoever keeps settings, calibrations or metadata asks where
 a new value goes (`staging`) and which one holds now (`trial`).

@@ -417,7 +417,7 @@ class Client:
         if error.group is None and error.code == Rc.INVALID and self._ask_garbled_again(reply):
             return
         if error.group is None and error.code == Rc.NO_MEMORY:
-            # more was under way than the device has buffers for (SMP.md section 8)
+            # more was under way than the device has buffers for (docs/smp.md#seen-on-zephyr)
             self._session.set_window(self._session.window - 1)
             reply.no_memory += 1
             if reply.command.repeatable and reply.no_memory <= _NO_MEMORY_RETRIES:

@@ -1,4 +1,4 @@
-"""The text in which SMP carries a date and time, both ways (SMP.md section 3)."""
+"""The text in which SMP carries a date and time, both ways (docs/smp.md#commands)."""
 
 from __future__ import annotations
 

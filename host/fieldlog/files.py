@@ -211,7 +211,7 @@ async def store(device: Device, data: bytes, name: str, *, progress: OnProgress 
 
 @dataclass(slots=True)
 class _FileTarget:
-    """A file as the target of an upload. Its writes are not repeated by themselves: SMP.md section 8."""
+    """A file as the target of an upload. Its writes are not repeated by themselves: docs/smp.md#seen-on-zephyr."""
 
     client: Client
     name: str

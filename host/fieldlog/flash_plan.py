@@ -30,7 +30,7 @@ LEAST_BATTERY = 20
 _TRIES = 3
 _AGAIN_S = 1.0
 _NO_WAY_BACK = {0: "single application", 2: "overwrite only", 4: "direct XIP without revert", 6: "RAM loading"}
-"""Modes of MCUboot that keep no former firmware (SMP.md section 3)."""
+"""Modes of MCUboot that keep no former firmware (docs/smp.md#commands)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Firmware for a device whose boot loader serves by itself: MCUboot's serial recovery (SMP.md section 6).
+"""Firmware for a device whose boot loader serves by itself: MCUboot's serial recovery (docs/smp.md#images).
 
 Rule: it knows echo, reset, the list of images and uploads, and writes slot 0, so there is no trial and no way back. What
 the device is, it cannot say: where firmware runs, that is asked before it makes way.
@@ -25,7 +25,7 @@ from fieldlog_protocol.commands.image import ImageSlot, ImageSlots
 from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError, VerificationError
 
 _RECOVERY = 1
-"""The boot mode of a restart that ends there (SMP.md section 3)."""
+"""The boot mode of a restart that ends there (docs/smp.md#commands)."""
 _WAITS = "The device waits in its boot loader's recovery"
 
 

@@ -40,7 +40,7 @@ _PROBES_ALONE_S = (THROUGH_S + 0.5, 1.0, 4.0, 8.0)
 _PROBE_S = 2.0
 """So long a probe may wait there: a piece that had to wait itself is not through the line yet."""
 _LEAST_FIRST = 32
-"""Bytes of data that the first piece must carry: devices look for MCUboot's header in it (SMP.md section 6)."""
+"""Bytes of data that the first piece must carry: devices look for MCUboot's header in it (docs/smp.md#images)."""
 
 
 async def send_image(
@@ -88,7 +88,7 @@ async def send_image(
 
 @dataclass(slots=True)
 class _ImageTarget:
-    """An image slot as the target of an upload (SMP.md section 6)."""
+    """An image slot as the target of an upload (docs/smp.md#images)."""
 
     link: SteadyLink
     number: int

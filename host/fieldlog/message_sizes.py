@@ -5,7 +5,7 @@ from __future__ import annotations
 from fieldlog.transports.base import Transport, piece_of
 
 ONE_LINE = 89
-"""The message that one console line of 127 bytes carries: what any device takes (SMP.md section 5)."""
+"""The message that one console line of 127 bytes carries: what any device takes (docs/smp.md#buffers)."""
 _CONSOLE_OVERHEAD = 4
 _SMALL_DATAGRAM = 512
 _LARGEST = 0xFFFF
@@ -21,7 +21,7 @@ def message_sizes(transport: Transport, size: int) -> tuple[int, int]:
         longest = min(max(size or _SMALL_DATAGRAM, ONE_LINE), transport.mtu)
         return longest, longest
     if piece:
-        # who does not tell a size may take no more than one piece (SMP.md section 4)
+        # who does not tell a size may take no more than one piece (docs/smp.md#links)
         longest = max(_whole_pieces(size, piece) or piece, ONE_LINE)
         return longest, longest
     # raw framing needs no room for length and check value, but what it loses is 4 bytes in a buffer

@@ -34,7 +34,7 @@ _OVERTAKEN = 3
 _WIDTHS = (0, 23, 0xFF, 0xFFFF, 0xFFFF_FFFF)
 """The largest offsets of each length in CBOR; offset 0 carries more beside."""
 _TWO_LINES = 180
-"""Longest message that an unpaced host can be sure to get through a stock Zephyr line pool (SMP.md section 8)."""
+"""Longest message that an unpaced host can be sure to get through a stock Zephyr line pool (docs/smp.md#seen-on-zephyr)."""
 
 
 class Target(Protocol):

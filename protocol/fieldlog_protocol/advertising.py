@@ -1,6 +1,6 @@
 """What a logger says over BLE before anybody connects: the SMP service, its name, and how it is.
 
-The advertisement itself carries flags and the UUID of the SMP service (SMP.md section 4), as stock devices do; the scan
+The advertisement itself carries flags and the UUID of the SMP service (docs/smp.md#links), as stock devices do; the scan
 response carries manufacturer data and the name. What belongs to fieldlog has no company id of its own: it stands under
 0xFFFF, which everybody may use, and begins with "FL". Later versions append bytes and bits, so longer is no error.
 """

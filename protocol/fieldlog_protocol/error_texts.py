@@ -1,4 +1,4 @@
-"""The text of every error code a device may answer: of the protocol itself, and of each group (SMP.md section 2)."""
+"""The text of every error code a device may answer: of the protocol itself, and of each group (docs/smp.md#errors)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where SMP is found on a BLE device: one service with one characteristic (SMP.md section 4)."""
+"""Where SMP is found on a BLE device: one service with one characteristic (docs/smp.md#links)."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Ask(NamedTuple):
     `service_s`: time that the device may need before it answers, beyond the round trip. `urgent`: goes out at
     once if the window that was set has room for it, even where it is narrower by now. `replies`: how many the device
     may send to this one request; see `Session.finish`. Where one may be under way at a time, an urgent one waits only
-    until what is under way must be through the line: right behind it, it could spoil it (SMP.md section 4).
+    until what is under way must be through the line: right behind it, it could spoil it (docs/smp.md#links).
     """
 
     op: Op

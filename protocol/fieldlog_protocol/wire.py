@@ -1,4 +1,4 @@
-"""SMP messages as bytes: the 8-byte header and the CBOR map behind it (SMP.md sections 1 and 2).
+"""SMP messages as bytes: the 8-byte header and the CBOR map behind it (docs/smp.md#messages, #errors).
 
 Rule: whether a reply is a success or an error is read from its bytes, never found by trying. Whatever does not fit the
 declarations raises ProtocolError and nothing else.
@@ -160,7 +160,7 @@ def decode_body(payload: bytes, type_: type[M]) -> M:
 
 def _convert(body: Mapping[str, Any], type_: type[M]) -> M:
     if type_.whole_map:
-        # servers that always add `rc` (SMP.md section 2) add it here too
+        # servers that always add `rc` (docs/smp.md#errors) add it here too
         body = {type_.whole_map: {key: value for key, value in body.items() if key != "rc"}}
     try:
         return msgspec.convert(body, type_, builtin_types=(bytes,))
@@ -191,7 +191,7 @@ def _refusal(body: dict[str, Any], asked_group: int | None) -> RefusedError | No
         group, code = _number(error, "group"), _number(error, "rc")  # pyright: ignore[reportUnknownArgumentType]
         if code == 0:
             return None
-        # Zephyr's statistics group reports its codes under group 63 (SMP.md section 8)
+        # Zephyr's statistics group reports its codes under group 63 (docs/smp.md#seen-on-zephyr)
         named = Group.STAT if (asked_group, group) == (Group.STAT, Group.BASIC) else group
         return RefusedError(code, group, error_text(code, named), _details(body))
     if "rc" not in body or (code := _number(body, "rc")) == 0:
@@ -223,7 +223,7 @@ def _number(body: Mapping[Any, Any], key: str) -> int:
 
 
 def encode_error(version: int, code: int, group: int | None, details: Mapping[str, object] | None = None) -> bytes:
-    """The body of an error reply. In SMP v1 a group's code has no place and becomes rc 1 (SMP.md section 2)."""
+    """The body of an error reply. In SMP v1 a group's code has no place and becomes rc 1 (docs/smp.md#errors)."""
     if group is not None and version > 0:
         error: dict[str, object] = {"err": {"group": group, "rc": code}}
     else:

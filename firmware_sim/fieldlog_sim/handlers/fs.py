@@ -1,4 +1,4 @@
-"""Group fs: files by name, one of them open at a time, with Zephyr's quirks (SMP.md section 8).
+"""Group fs: files by name, one of them open at a time, with Zephyr's quirks (docs/smp.md#seen-on-zephyr).
 
 Repeating the off-0 chunk while the file is open appends; close it first. A chunk at a wrong offset is answered with the
 file's length. The last byte of an upload, a wrong offset and any reading close the file: a client that uploads twice

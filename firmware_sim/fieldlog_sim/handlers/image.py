@@ -1,4 +1,4 @@
-"""Group image: slots, upload, test, confirm, erase, with Zephyr's rules (SMP.md sections 6 and 8)."""
+"""Group image: slots, upload, test, confirm, erase, with Zephyr's rules (docs/smp.md#images, #seen-on-zephyr)."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def _slot_sizes(area: ImageArea) -> image.ImageSlots:
 
 
 def image_slot(slot: SlotInfo, *, many: bool) -> image.ImageSlot:
-    """An entry of the image list. A device with one image omits its number (SMP.md section 8)."""
+    """An entry of the image list. A device with one image omits its number (docs/smp.md#seen-on-zephyr)."""
     return image.ImageSlot(
         image=slot.image if many else None,
         slot=slot.slot,

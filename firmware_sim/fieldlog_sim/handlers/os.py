@@ -70,7 +70,7 @@ class _Os:
         if utc_us is None:
             raise Refusal(os.RTC_NOT_SET, Group.OS)
         whole = datetime.fromtimestamp(utc_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return os.DatetimeResponse(datetime=f"{whole}.{utc_us // 1000 % 1000}")  # unpadded: SMP.md section 3
+        return os.DatetimeResponse(datetime=f"{whole}.{utc_us // 1000 % 1000}")  # unpadded: docs/smp.md#commands
 
     def datetime_write(self, request: os.DatetimeRequest) -> Empty:
         found = _DATETIME.fullmatch(request.datetime)

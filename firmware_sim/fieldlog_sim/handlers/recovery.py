@@ -1,4 +1,4 @@
-"""What MCUboot's serial recovery serves (SMP.md section 6): echo, reset, params, image list, upload, slot info.
+"""What MCUboot's serial recovery serves (docs/smp.md#images): echo, reset, params, image list, upload, slot info.
 
 Rule: it remembers one upload, knows images by what lies in the slots, and checks nothing that it writes: what may run is
 decided at the next boot.

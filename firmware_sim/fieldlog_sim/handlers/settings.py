@@ -1,4 +1,4 @@
-"""Group settings: values in RAM, stored by save, taken back by load (SMP.md sections 3 and 8)."""
+"""Group settings: values in RAM, stored by save, taken back by load (docs/smp.md#commands, #seen-on-zephyr)."""
 
 from __future__ import annotations
 

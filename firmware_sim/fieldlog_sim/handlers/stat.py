@@ -13,7 +13,7 @@ def register(dispatcher: Dispatcher, device: Device) -> None:
     def data(request: stat.StatRequest) -> stat.StatResponse:
         fields = device.statistics().get(request.name)
         if fields is None:
-            raise Refusal(stat.NO_SUCH_GROUP, Group.BASIC)  # errors name group 63 (SMP.md section 8)
+            raise Refusal(stat.NO_SUCH_GROUP, Group.BASIC)  # errors name group 63 (docs/smp.md#seen-on-zephyr)
         return stat.StatResponse(name=request.name, fields=fields)
 
     def names(_: Empty) -> stat.StatListResponse:

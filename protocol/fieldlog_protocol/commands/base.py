@@ -17,7 +17,7 @@ from msgspec import Meta
 
 
 class Op(IntEnum):
-    """Operation of an SMP header; a reply is its request plus one (SMP.md section 1)."""
+    """Operation of an SMP header; a reply is its request plus one (docs/smp.md#messages)."""
 
     READ = 0
     READ_REPLY = 1

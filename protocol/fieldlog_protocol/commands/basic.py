@@ -1,4 +1,4 @@
-"""Group 63, zephyr basic: erase the storage partition (SMP.md section 3)."""
+"""Group 63, zephyr basic: erase the storage partition (docs/smp.md#commands)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Group 10, enum: which groups the device serves (SMP.md section 3)."""
+"""Group 10, enum: which groups the device serves (docs/smp.md#commands)."""
 
 from __future__ import annotations
 

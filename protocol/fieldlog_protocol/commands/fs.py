@@ -1,4 +1,4 @@
-"""Group 8, fs: files by name; no listing, no deletion in the protocol (SMP.md sections 3 and 8)."""
+"""Group 8, fs: files by name; no listing, no deletion in the protocol (docs/smp.md#commands, #seen-on-zephyr)."""
 
 from __future__ import annotations
 

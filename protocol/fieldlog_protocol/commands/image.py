@@ -1,4 +1,4 @@
-"""Group 1, image: firmware slots, upload, test and confirm, erase (SMP.md sections 3 and 6)."""
+"""Group 1, image: firmware slots, upload, test and confirm, erase (docs/smp.md#commands, #images)."""
 
 from __future__ import annotations
 

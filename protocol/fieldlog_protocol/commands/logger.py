@@ -1,4 +1,4 @@
-"""Group 0x464C, "FL": what only a logger has (DESIGN.md "The FL group").
+"""Group 0x464C, "FL": what only a logger has (docs/fl-group.md).
 
 Every write is safe to repeat: those that act once carry a request id, and a device that sees the id of its last such
 request again answers as it did then. Bulk replies name the position that they answer. Keys are one letter where data is

@@ -1,4 +1,4 @@
-"""Group 0, os: echo, task and memory statistics, date and time, reset, buffer parameters, information (SMP.md section 3)."""
+"""Group 0, os: echo, task and memory statistics, date and time, reset, buffer parameters, information (docs/smp.md#commands)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Group 3, settings: values by key, as bytes; types come from the FL settings schema (SMP.md section 3)."""
+"""Group 3, settings: values by key, as bytes; types come from the FL settings schema (docs/smp.md#commands)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Group 9, shell: a command line of the device's shell (SMP.md section 3)."""
+"""Group 9, shell: a command line of the device's shell (docs/smp.md#commands)."""
 
 from __future__ import annotations
 

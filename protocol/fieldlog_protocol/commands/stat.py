@@ -1,4 +1,4 @@
-"""Group 2, stat: counters by group (SMP.md section 3)."""
+"""Group 2, stat: counters by group (docs/smp.md#commands)."""
 
 from __future__ import annotations
 

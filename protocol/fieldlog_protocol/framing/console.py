@@ -1,4 +1,4 @@
-"""SMP over console: base64 lines that can share a UART with text (SMP.md section 4).
+"""SMP over console: base64 lines that can share a UART with text (docs/smp.md#links).
 
 A message M travels as `L || M || C`, L being len(M) + 2 and C the CRC-16/XMODEM of M, base64-coded as one piece and cut
 into lines: `06 09` begins a message, `04 14` goes on with it. Two liberties are taken on receipt: a marker is

@@ -1,4 +1,4 @@
-"""UDP: one datagram is one message, whole; and the cutting of messages into pieces for BLE (SMP.md section 4)."""
+"""UDP: one datagram is one message, whole; and the cutting of messages into pieces for BLE (docs/smp.md#links)."""
 
 from __future__ import annotations
 

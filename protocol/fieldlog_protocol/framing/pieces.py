@@ -1,4 +1,4 @@
-"""BLE: a message comes in notifications, each a piece of it, and ends with the length in its header (SMP.md section 4).
+"""BLE: a message comes in notifications, each a piece of it, and ends with the length in its header (docs/smp.md#links).
 
 A piece never holds parts of two messages, and all pieces of a message but the last are of one length. That tells where
 a notification was lost, doubled or misplaced: what does not go on as expected begins anew if it looks like a beginning,

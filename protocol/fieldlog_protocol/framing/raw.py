@@ -1,4 +1,4 @@
-"""Raw serial: bare messages, delimited only by the length in their header (SMP.md section 4).
+"""Raw serial: bare messages, delimited only by the length in their header (docs/smp.md#links).
 
 There is no marker and no CRC, so one torn header would swallow what follows. Silence heals it: bytes that arrive more
 than `idle_s` after the last ones begin a new message. A device may take requests back to back; those bear a check value of
