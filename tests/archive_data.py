@@ -35,6 +35,7 @@ class PaperLogger:
     schema_id: int = 0
     utc: int = 0
     log_id: int = LOG_ID
+    clock_ppm: int | None = None
     blocks: list[bytes] = field(default_factory=list[bytes])
 
     @property
@@ -42,7 +43,7 @@ class PaperLogger:
         return len(self.blocks)
 
     def schema(self) -> None:
-        described = Schema(UID, self.log_id, "1.2.3", "paper", self.schema_id, self.streams)
+        described = Schema(UID, self.log_id, "1.2.3", "paper", self.schema_id, self.streams, self.clock_ppm)
         for stream_id, payload in schema_blocks(described, self.block_size):
             header = self._header(Kind.SCHEMA, stream=stream_id)
             self.blocks.append(build_block(Block(header, 0, 0, payload)))

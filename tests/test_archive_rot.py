@@ -15,7 +15,7 @@ from fieldlog.clock_sync import Sync
 from fieldlog_protocol.blocks.block import TICK_HZ
 from fieldlog_protocol.blocks.events import Boot, ClockSync, Mark
 
-READERS = ("archive ls", "archive check", "export -o {}.csv", "archive merge {} --archive {}/into")
+READERS = ("archive ls", "archive events", "archive check", "export -o {}.csv", "archive merge {} --archive {}/into")
 DRAWERS = (*READERS, "archive ls --json", "archive rebuild", "plot -o {}.png")
 
 

@@ -17,7 +17,7 @@ from fieldlog.archive import Session
 from fieldlog.archive.log import GONE, NOT_SENT, OVERWRITTEN
 from fieldlog.cli.main import invoke
 from fieldlog_protocol.blocks.block import TICK_HZ, pad
-from fieldlog_protocol.blocks.events import Boot, ClockSync, SessionStart, SessionStop
+from fieldlog_protocol.blocks.events import Boot, ClockSync, Mark, SessionStart, SessionStop, UnknownEvent
 from fieldlog_protocol.blocks.metadata import encode_metadata, metadata_events
 
 DEPLOYED = {"site": "north wall", "operator": "Ada", "zone": "Europe/Vienna", "note": "x" * 300}
@@ -80,8 +80,74 @@ def test_people_see_sessions_too(tmp_path: Path, capsys: pytest.CaptureFixture[s
     lines = capsys.readouterr().out.splitlines()
     (shown,) = [line for line in lines if "attic" in line]
     assert "2013-01-01 00:09:58" in shown
+    assert "±62 ms, extrapolated" in shown
     assert lines[0].endswith("last read (UTC)")
     assert "site: north wall" in shown
+
+
+@pytest.mark.parametrize("syncs", [[], [0], [0, 2000], [0, 300, 900, 5000], [-900, 40_000]])
+@pytest.mark.parametrize("rc", [False, True])
+def test_how_well_the_times_of_a_session_are_known_is_told(
+    tmp_path: Path, said: Any, syncs: list[int], rc: bool
+) -> None:
+    """At worst, and as the readings have it: no better, and hardly worse."""
+    logger = PaperLogger(block_size=256, clock_ppm=50_000 if rc else None)
+    logger.schema()
+    for at_s in syncs:
+        tick = (1000 + at_s) * TICK_HZ
+        logger.events((tick, ClockSync(tick, NEW_YEAR_US + at_s * 1_000_000, 3000, "host")))
+    logger.data(CLIMATE, *climate(6000, start_s=1000))
+    fill(tmp_path, logger)
+    code, listed = said("archive", "ls", "--archive", tmp_path)
+    with fieldlog.archive.open(tmp_path, writable=False) as archive:
+        (series,) = archive.readings()
+    worst = int(series.error_us.max())
+    (session,) = listed["recorded"]
+    assert code == 0
+    assert session["time_quality"] == (
+        "unknown" if not syncs else "interpolated" if syncs[-1] > 6000 else "extrapolated"
+    )
+    if not syncs:
+        assert session["time_error_us"] is None
+    else:
+        assert worst <= session["time_error_us"] <= worst * 1.01 + 1000
+
+
+def test_what_devices_wrote_down_is_listed(tmp_path: Path, said: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    logger = paper(metadata=DEPLOYED)
+    logger.events((701 * TICK_HZ, Mark("window \x1b[31mopened")), (702 * TICK_HZ, UnknownEvent(77, {})))
+    logger.boot_id = 2
+    logger.events((3, Boot("watchdog", "1.2.4")))
+    fill(tmp_path, logger, label="hut")
+    code, listed = said("archive", "events", "--archive", tmp_path)
+    assert code == 0
+    told = [(item["event"], item["session"], item["text"]) for item in listed["events"]]
+    assert told[0] == ("restart", 1, "power, firmware 1.2.3")
+    assert told[1] == ("clock compared", 1, "host")
+    assert told[2:5] == [
+        ("session begins", 1, "attic"),
+        ("session ends", 1, "stopped"),
+        ("session begins", 2, "cellar"),
+    ]
+    assert told[5:7] == [("mark", 2, "window \x1b[31mopened"), ("unknown", 2, "kind 77")]
+    assert told[7] == ("restart", 2, "watchdog, firmware 1.2.4")
+    mark = listed["events"][5]
+    assert (mark["time"], mark["time_quality"]) == ("2013-01-01T00:11:40.999+00:00", "extrapolated")
+    assert 70_000 < mark["time_error_us"] < 72_000
+    assert (mark["uid"], mark["boot_id"], mark["tick"]) == (UID.hex(), 1, 701 * TICK_HZ)
+    assert invoke(["archive", "events", "-d", "hut", "--archive", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "2013-01-01 00:11:40.999  ±72 ms, extrapolated" in shown
+    assert r"window \x1b[31mopened" in shown
+    assert invoke(["archive", "events", "-d", "shed", "--archive", str(tmp_path)]) == 2
+
+
+def test_an_event_without_a_time_is_listed_without_one(tmp_path: Path, said: Any) -> None:
+    logger = PaperLogger()
+    logger.events((9, Mark("where am I")))
+    fill(tmp_path, logger)
+    (mark,) = said("archive", "events", "--archive", tmp_path)[1]["events"]
+    assert (mark["time"], mark["time_error_us"], mark["time_quality"], mark["tick"]) == (None, None, "unknown", 9)
 
 
 def test_metadata_that_is_none_is_left_out(tmp_path: Path) -> None:

@@ -172,6 +172,15 @@ class LogView:
         frames = self._rows(f"SELECT sum(n_frames) {held}")
         return [Recorded(*start, *end, *total) for start, end, total in zip(first, last, frames, strict=True)]
 
+    def stretches(self) -> list[tuple[int, int, int, int, int]]:
+        """(session, stream, boot, first tick, last tick) of what is held of each stream, session by session."""
+        self.flush()
+        rows = self._rows(
+            "SELECT session, stream, boot_id, min(t0), max(t0 + span) FROM blocks WHERE log = ? AND kind = 0 "
+            "GROUP BY session, stream, boot_id ORDER BY session, stream, boot_id"
+        )
+        return [(session, stream, boot_id, first, last) for session, stream, boot_id, first, last in rows]
+
     def pulls(self) -> list[Pull]:
         return [
             Pull(*row)

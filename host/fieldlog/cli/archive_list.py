@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from fieldlog.archive.source import Source
 
 _DEVICES = ["device", "serial", "uid", "product", "blocks>", "sessions>", "gaps>", "last read (UTC)"]
-_SESSIONS = ["device", "session>", "label", "first reading (UTC)", "last reading (UTC)", "readings>", "deployment"]
+_SESSIONS = [
+    "device",
+    "session>",
+    "label",
+    "first reading (UTC)",
+    "last reading (UTC)",
+    "readings>",
+    "times",
+    "deployment",
+]
+
+_UNITS = ((86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms"), (1, "us"))
 
 
 @click.command()
@@ -63,16 +74,21 @@ def _device(source: Source) -> dict[str, object]:
 
 
 def _sessions(source: Source) -> list[dict[str, object]]:
+    from fieldlog.archive.accuracy import accuracies
+
     recorded = {item.session: item for item in source.log.recorded()}
+    accuracy = accuracies(source)
     found: list[dict[str, object]] = []
     for session in source.log.sessions():
-        held = recorded.get(session.id)
+        held, times = recorded.get(session.id), accuracy.get(session.id)
         found.append(
             _named(source, session)
             | {
                 "first_reading": held and _time(source, held.boot_id, held.t0),
                 "last_reading": held and _time(source, held.last_boot_id, held.last_tick),
                 "readings": held.frames if held else 0,
+                "time_error_us": times and times.error_us,
+                "time_quality": times and times.quality.name.lower(),
                 "ended_by": session.reason or None,
                 "metadata": session.metadata,
             }
@@ -106,7 +122,23 @@ def _shown(item: dict[str, object]) -> list[object]:
     assert isinstance(metadata, dict)
     texts = [f"{name}: {text}" for name, text in sorted(metadata.items())]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     times = [_plain(item[name]) for name in ("first_reading", "last_reading")]
-    return [item["device"], item["session"], item["label"], *times, item["readings"], ", ".join(texts)]
+    sure = known(item["time_quality"], item["time_error_us"])
+    return [item["device"], item["session"], item["label"], *times, item["readings"], sure, ", ".join(texts)]
+
+
+def known(quality: object, error_us: object) -> str:
+    """How well times are known: ±17 min, interpolated."""
+    if not isinstance(error_us, int):
+        return str(quality or "")
+    return f"±{_rounded_up(error_us)}, {quality}"
+
+
+def _rounded_up(error_us: int) -> str:
+    """Two digits of it, in a unit that people use, and never less than it is."""
+    size, unit = next((size, unit) for size, unit in _UNITS if error_us >= 2 * size or size == 1)
+    step = 10 ** max(0, len(str(error_us // size)) - 2) * size
+    least = step if error_us >= 10 * size else max(1, size // 10)
+    return f"{-(-error_us // least) * least / size:g} {unit}"
 
 
 def _time(source: Source, boot_id: int, tick: int) -> str | None:
