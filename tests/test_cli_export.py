@@ -77,6 +77,35 @@ def test_what_cannot_be_read_is_counted_once(words: tuple[str, ...], capsys: pyt
     assert "nothing held describes 1 block" in line
 
 
+@pytest.mark.parametrize("words", [("-o", "table.csv"), ("-o", "table.parquet"), ()])
+def test_readings_without_a_time_are_told(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with fieldlog.archive.open(Path("archive")) as archive:
+        archive.log(UID, LOG_ID).add_blocks(hourly().blocks)
+    assert invoke(["export", *words]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "warning: 26 readings whose time is not known: written without one."
+
+
+@pytest.mark.parametrize("command", ["export", "plot"])
+def test_where_no_time_is_known_none_is_chosen_by_it(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with fieldlog.archive.open(Path("archive")) as archive:
+        archive.log(UID, LOG_ID).add_blocks(hourly().blocks)
+    assert invoke([command, "-o", "file.csv" if command == "export" else "file.png", "--since", "1h"]) == 2
+    assert "of 26 readings that there are no time is known" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["archive"]
+
+
+@pytest.mark.parametrize("words", [("--start", "2013-01-01"), ("--end", "2014-01-01", "--resample", "1h")])
+def test_an_export_by_time_says_that_none_is_known(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with fieldlog.archive.open(Path("archive")) as archive:
+        archive.log(UID, LOG_ID).add_blocks(hourly().blocks)
+    for name in ("table.csv", "table.parquet"):
+        assert invoke(["export", "-o", name, *words]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "of 26 readings the time is not known. Nothing was written; choose without times to have them" in line
+        assert [path.name for path in Path().iterdir()] == ["archive"]
+
+
 def test_what_cannot_be_written_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     keep(hourly())
     assert invoke(["export", "-o", "no/such/table.csv"]) == 1

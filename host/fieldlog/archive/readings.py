@@ -7,7 +7,7 @@ the times asked for is never decoded. A block that cannot be read is left out an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -24,7 +24,7 @@ from fieldlog.archive.plan import Bools, Ints, Plan, Planner, chosen_channels, i
 from fieldlog.archive.selection import Selection
 from fieldlog.archive.series import Series, join
 from fieldlog.archive.source import Source
-from fieldlog.clock_model import UNBOUNDED
+from fieldlog.clock_model import UNBOUNDED, UNKNOWN_TIME
 from fieldlog.clock_sync import US_PER_TICK
 from fieldlog.text import count, printable
 from fieldlog_protocol.blocks.codecs import instant_error_ticks
@@ -156,6 +156,11 @@ class Readings:
         )
         return arrow.Layout(Columns(streams, self.selection.channels), places)
 
+    def untimed(self) -> int:
+        """How many readings there are whose time is not known, so that none is in a selection by time; from the index."""
+        anytime = replace(self.selection, start_us=None, end_us=None)
+        return sum(_untimed(plan) for plan in Planner(self.path, self.sources, anytime).plans())
+
     @property
     def problems(self) -> list[str]:
         """What could not be read, one sentence each, as far as it was iterated; clock and seq troubles at once."""
@@ -242,6 +247,11 @@ class Readings:
         if not self.selection.bounded:
             return series
         return series.where(inside(self.selection, times.utc_us, times.utc_us))
+
+
+def _untimed(plan: Plan) -> int:
+    times = times_of(plan.source.clock, plan.rows.boot_id, plan.rows.t0)
+    return int(plan.rows.n_frames[times.utc_us == UNKNOWN_TIME].sum())
 
 
 def _widened(error_us: Ints, stream: Stream, frames: Frames) -> Ints:

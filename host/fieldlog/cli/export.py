@@ -86,7 +86,7 @@ def export(
     if target is not None:
         check_target(target, force=force)
     with wanted.open() as archive:
-        chosen = _Chosen.of(said, wanted, archive)
+        chosen = _Chosen.of(said, wanted, archive, undated=kind != "netcdf")
         write = (
             _text_writer(said, chosen.readings)
             if kind in _TEXTS
@@ -147,15 +147,20 @@ class _Chosen:
     problems: Callable[[], list[str]]
 
     @classmethod
-    def of(cls, said: _Words, wanted: Wanted, archive: Archive) -> _Chosen:
+    def of(cls, said: _Words, wanted: Wanted, archive: Archive, *, undated: bool) -> _Chosen:
+        """`undated`: the file takes readings whose time is not known."""
         from fieldlog.export.selected import Selected, Uncalibrated
 
         selected = Selected(lambda: wanted.readings(archive))
         readings = Uncalibrated(selected) if said.uncalibrated else selected
         if said.resample is None:
-            return cls(readings, lambda: selected.problems)
+            return cls(readings, lambda: [*selected.problems, *(_without_time(selected.untimed) if undated else ())])
         steps = _in_steps(readings, said.resample, said)
         return cls(steps, lambda: [*selected.problems, *steps.problems])
+
+
+def _without_time(untimed: int) -> list[str]:
+    return [f"{count(untimed, 'reading')} whose time is not known: written without one."] if untimed else []
 
 
 def _in_steps(readings: Batches, step: str, said: _Words) -> InSteps:

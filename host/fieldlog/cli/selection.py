@@ -13,6 +13,7 @@ import click
 
 from fieldlog.cli.common import archive_option
 from fieldlog.local_times import no_time
+from fieldlog.text import count
 from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +56,13 @@ class Wanted:
         """So long before the newest reading of what is wanted."""
         from fieldlog.pictures import find
 
-        return _EPOCH + dt.timedelta(microseconds=max(0, find(archive, wanted).last_us - since_us))
+        newest_us = find(archive, wanted).last_us
+        if not newest_us and (untimed := wanted.untimed()):
+            raise UsageError(
+                f"--since counts back from the newest reading, and of {count(untimed, 'reading')} that there "
+                f"{'is' if untimed == 1 else 'are'} no time is known. Nothing was read; leave it out to have them"
+            )
+        return _EPOCH + dt.timedelta(microseconds=max(0, newest_us - since_us))
 
 
 def selection_options(bare_times: str) -> Callable[[Callable[Concatenate[Wanted, P], T]], Callable[..., T]]:

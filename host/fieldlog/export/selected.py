@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fieldlog.clock_model import UNKNOWN_TIME
 from fieldlog.export.layout import Batches
+from fieldlog.text import count
+from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from fieldlog.archive.readings import Readings
@@ -17,16 +20,34 @@ if TYPE_CHECKING:
 
 
 class Selected:
-    """A selection that is read anew by every iterator: each has its own count of what could not be read."""
+    """A selection that is read anew by every iterator: each has its own count of what could not be read.
+
+    UsageError by the first where it is empty because no time is known to choose by. `untimed`: how many readings without a
+    known time the first has come by.
+    """
 
     def __init__(self, read: Callable[[], Readings]) -> None:
         self._read = read
         self._first: Readings | None = None
+        self.untimed = 0
 
     def batches(self) -> Iterator[Series]:
         readings = self._read()
-        self._first = self._first or readings
-        return readings.batches()
+        if self._first is not None:
+            return readings.batches()
+        self._first = readings
+        return self._counted(readings)
+
+    def _counted(self, readings: Readings) -> Iterator[Series]:
+        series = None
+        for series in readings.batches():
+            self.untimed += int((series.utc_us == UNKNOWN_TIME).sum())
+            yield series
+        if series is None and readings.selection.bounded and (untimed := readings.untimed()):
+            raise UsageError(
+                "there is nothing to export: no reading is known to lie in the times asked for, and of "
+                f"{count(untimed, 'reading')} the time is not known. Nothing was written; choose without times to have them"
+            )
 
     @property
     def problems(self) -> list[str]:
