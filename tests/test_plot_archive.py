@@ -23,7 +23,7 @@ from fieldlog.archive import Archive
 from fieldlog.archive.dataset import files_in, folder_of, manifest_of, update_dataset
 from fieldlog.cli.main import invoke
 from fieldlog.clock_sync import Sync
-from fieldlog.plot import Distributions, Limit, Line, traces
+from fieldlog.plot import Distributions, Event, Limit, Line, save_page, timeseries, traces
 from fieldlog.plot.lines import Overview, lines_of
 from fieldlog.plot.reduce import Grid
 from fieldlog.plot.trace import Trace
@@ -155,6 +155,54 @@ def test_events_stand_at_their_times(archive: Archive) -> None:
     assert told["mark"].utc_us == NEW_YEAR_US + 1_800_000_000
     assert told["boot"].text == "restart: power on"
     assert told["start"].text == "start a"
+
+
+def moments(figure: Figure) -> list[tuple[str, int, list[str]]]:
+    """Of each panel its first name, how many vertical lines it has, and their words."""
+    return [
+        (
+            axes.get_legend().get_texts()[0].get_text(),
+            sum(len(line.get_xdata()) == 2 and len(set(line.get_xdata())) == 1 for line in axes.lines),
+            sorted(text.get_text().strip() for text in axes.texts if text.get_text().strip()),
+        )
+        for axes in figure.axes
+    ]
+
+
+def test_an_event_stands_in_the_panels_of_its_device_or_names_it(archive: Archive, tmp_path: Path) -> None:
+    other = PaperLogger()
+    other.schema()
+    other.data(CLIMATE, *climate(N))
+    other.events((TICK_HZ * 900, Mark("moved")))
+    log = archive.log(bytes.fromhex("ff112233445566778899aabbccddeeff"), LOG_ID)
+    log.describe(serial="hut")
+    log.add_blocks(other.blocks)
+    log.add_syncs(SYNCS)
+    readings = archive.readings(["L-0", "hut"], channels=["temperature"])
+    found = pictures.find(archive, readings)
+    lines, _ = pictures.lines(found, 1000, with_label=True)
+    own = ["restart: power on (+1)", "window <open>"]
+    events = pictures.events(readings)
+    assert moments(timeseries(lines, events=events, compare=False)) == [
+        ("L-0: temperature", 2, own),
+        ("hut: temperature", 1, ["moved"]),
+    ]
+    (shared,) = moments(timeseries(lines, events=events))
+    assert shared[1:] == (3, ["L-0: restart: power on (+1)", "L-0: window <open>", "hut: moved"])
+    unnamed, _ = pictures.lines(pictures.find(archive, readings), 1000)
+    assert moments(timeseries(unnamed, events=events))[0][1:] == shared[1:]
+    for compare, told in ((True, ["L-0: window <open>", "hut: moved"]), (False, ["window <open>", "moved"])):
+        page = save_page(lines, tmp_path / f"{compare}.html", events=events, compare=compare).read_text()
+        for words in told:
+            assert page.count(f'"{words}"'.replace("<", "\\u003c").replace(">", "\\u003e")) == 1
+
+
+def test_a_clock_compared_beside_a_mark_is_seen(archive: Archive) -> None:
+    (trace,) = traces(archive.readings(channels=["temperature"]))
+    mark, sync = Event(NEW_YEAR_US + 900_000_000, "mark", "door"), Event(NEW_YEAR_US + 900_300_000, "sync")
+    figure = timeseries([trace], events=[mark, sync])
+    assert [(n, words) for _, n, words in moments(figure)] == [(2, ["door"])]
+    assert any("clock compared" in text.get_text() for text in figure.texts)
 
 
 class Part:

@@ -243,7 +243,7 @@ def events(readings: Readings) -> list[Event]:
                 continue
             times = times_of(source.clock, np.array([logged.boot_id]), np.array([logged.tick], np.int64))
             if times.utc_us[0] != UNKNOWN_TIME:
-                told.append(Event(int(times.utc_us[0]), kind, _text(logged.event)))
+                told.append(Event(int(times.utc_us[0]), kind, _text(logged.event), source.info.name))
     return told
 
 

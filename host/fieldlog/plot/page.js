@@ -225,7 +225,7 @@
       }
     }
     panel.lines.forEach((line, index) => drawLine(line, drawn[index], toY));
-    drawEvents(top, height);
+    drawEvents(data.events[panel.events], top, height);
     context.restore();
     drawNames(panel, top);
   }
@@ -321,16 +321,12 @@
   }
 
   const EVENTS = { boot: "#D55E00", alarm: "#D55E00", mark: "#CC79A7", start: "#009E73", stop: "#009E73" };
-  function drawEvents(top, height) {
+  function drawEvents(events, top, height) {
     let last = -Infinity;
-    for (const [moment, kind, text] of data.events) {
+    for (const [moment, kind, text] of events) {
       const x = toX(moment);
-      if (x < LEFT || x > LEFT + size.width) continue;
+      if (x < LEFT || x > LEFT + size.width || kind === "sync") continue;
       context.fillStyle = EVENTS[kind] || theme.edge;
-      if (kind === "sync") {
-        context.fillRect(x, top, 1, 7);
-        continue;
-      }
       context.fillRect(x, top, 1, height);
       if (x - last < 12) continue;
       last = x;
@@ -341,6 +337,10 @@
       context.textBaseline = "bottom";
       context.fillText(text, 0, 0);
       context.restore();
+    }
+    context.fillStyle = theme.edge;
+    for (const [moment, kind] of events) {
+      if (kind === "sync") context.fillRect(toX(moment) - 0.5, top, 2, 7);
     }
   }
 
@@ -442,8 +442,8 @@
         parts.push(`${line.name}: ${text(line.mean[at])}${range}${unit}`);
       }
     }
-    for (const [at, , text] of data.events) {
-      if (Math.abs(at - moment) <= reach / 2) parts.push(text);
+    for (const [at, , text] of data.events.flat()) {
+      if (Math.abs(at - moment) <= reach / 2 && !parts.includes(text)) parts.push(text);
     }
     document.getElementById("read").textContent = [momentText(moment), ...parts].join("   ");
   }

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlog.plot.course import apart
-from fieldlog.plot.events import MEANINGS, Event
+from fieldlog.plot.events import Event, events_of
 from fieldlog.plot.lines import Line
 from fieldlog.plot.reduce import Limit, uncovered
 from fieldlog.plot.smooth import lines_from, smoothing
@@ -113,6 +113,9 @@ def _page(
     drawn = _Drawn(
         arrays, theme, begin_us, unit_us, small=_is_much(lines), labelled=len({line.label for line in lines}) > 1
     )
+    inside = [event for event in events if begin_us <= event.utc_us <= end_us]
+    devices = [tuple(dict.fromkeys(line.label for line in group)) for group in groups.values()]
+    alike = {labels: [_event(event) for event in events_of(labels, inside)] for labels in devices}
     told = {
         "title": title,
         "zone": zone_name(tz),
@@ -120,16 +123,20 @@ def _page(
         "end": end_us / 1000,
         "tick": unit_us / 1000,
         "theme": {name: getattr(theme, name) for name in ("background", "text", "edge", "grid", "gap")},
-        "panels": [_panel(group, drawn) for group in groups.values()],
-        "events": [
-            [event.utc_us / 1000, event.kind, clean(event.text, _TEXT) or MEANINGS[event.kind]]
-            for event in events
-            if begin_us <= event.utc_us <= end_us
+        "panels": [
+            _panel(group, drawn) | {"events": list(alike).index(labels)}
+            for group, labels in zip(groups.values(), devices, strict=True)
         ],
+        "events": list(alike.values()),
         "table": table,
         "key": "grey: nothing logged · light: lowest to highest",
     }
     return _filled(title, told | {"arrays": arrays.texts})
+
+
+def _event(event: Event) -> list[Any]:
+    words = clean(f"{event.label}: {event.words}" if event.label else event.words, _TEXT)
+    return [event.utc_us / 1000, event.kind, words]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from fieldlog.plot import canvas
 from fieldlog.plot.course import Smooth
-from fieldlog.plot.events import MEANINGS, Event, arrange_events
+from fieldlog.plot.events import MEANINGS, Event, arrange_events, events_of
 from fieldlog.plot.lines import BETWEEN, OWN_CLOCK, Line, span_us
 from fieldlog.plot.names import Names, arrange
 from fieldlog.plot.reduce import Columns, Limit, Spans, uncovered
@@ -94,6 +94,7 @@ def timeseries(
     Where there are more readings than pixels, a column shows the mean as a line over the span from lowest to highest. Of
     values that hold until the next the line has steps and shows no mean.
     `traces` may be lines that were made as small as the picture before (`fieldlog.plot.lines`), with their limits.
+    An event with a label is drawn in the panels of lines with that label, and in those of lines without any.
     `stats` adds a table beneath; without `compare` each label has panels of its own. `rolling`, such as "1h", draws the
     moving mean over the readings of traces, `resample` means and extremes of even steps, on the days of `tz`. Raises
     UsageError when there is nothing to draw, or far too much for one figure.
@@ -110,7 +111,7 @@ def timeseries(
         marks: set[str] = set()
         for axes, group, some in zip(panels, groups, names, strict=True):
             marks |= _panel(axes, group, some, frame)
-        marks |= _events(panels, frame)
+        marks |= _events(panels, groups, frame)
         _offsets(panels, frame)
         if frame.begin_us == frame.end_us:
             canvas.show_times(panels[-1], frame.begin_us - _AROUND_US, frame.end_us + _AROUND_US)
@@ -237,8 +238,16 @@ def _widened(spans: Spans, at_least_us: float) -> Spans:
     return begins[apart], ends[last]
 
 
-def _events(panels: Sequence[Axes], frame: Frame) -> set[str]:
-    shown = arrange_events(frame.events, frame.begin_us, frame.end_us, frame.column_us * _MIN_EVENTS_PX)
+def _events(panels: Sequence[Axes], groups: Sequence[Sequence[Line]], frame: Frame) -> set[str]:
+    """The words of an event stand in the first panel of those that have the same devices."""
+    alike: dict[tuple[str, ...], list[Axes]] = {}
+    for axes, group in zip(panels, groups, strict=True):
+        alike.setdefault(tuple(dict.fromkeys(line.label for line in group)), []).append(axes)
+    return {kind for labels, some in alike.items() for kind in _events_in(some, events_of(labels, frame.events), frame)}
+
+
+def _events_in(panels: Sequence[Axes], events: Sequence[Event], frame: Frame) -> set[str]:
+    shown = arrange_events(events, frame.begin_us, frame.end_us, frame.column_us * _MIN_EVENTS_PX)
     for event in shown:
         colour = _EVENT_COLOURS.get(event.kind, frame.theme.edge)
         for axes in panels:
