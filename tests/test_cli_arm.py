@@ -169,6 +169,18 @@ def test_metadata_stays_and_is_changed_piece_by_piece(shared: Simulator, capsys:
     assert run.json("log", "status")["metadata"] == {}
 
 
+def test_a_period_may_be_given_as_a_rate(shared: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Shell(capsys, shared.url)
+    armed = run.json(
+        "log", "arm", "--after", "1d", "--stream", "motion=50Hz", "--stream", "environment", "--period", "0.1Hz"
+    )
+    assert run("log", "stop") == 0
+    assert {item["name"]: item["period_us"] for item in armed["streams"]} == {
+        "motion": 20_000,
+        "environment": 10_000_000,
+    }
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -188,6 +200,8 @@ def test_metadata_stays_and_is_changed_piece_by_piece(shared: Simulator, capsys:
         ("--on-button", "cannot begin on a button"),
         ("--stream environment=1us", "cannot be sampled"),
         ("--stream environment --stream environment=1s", "named twice"),
+        ("--stream motion=30Hz", "write 33333us (30.0003 Hz)"),
+        ("--after 2Hz", "no duration"),
         ("--meta site", "NAME=TEXT"),
         ("--meta =x", "NAME=TEXT"),
         ("--meta zone=Mars/Olympus", "no time zone 'Mars/Olympus'"),

@@ -336,6 +336,8 @@ def convertible(name: str, unit: str) -> bool:
         ("[metadata]\nsite = 'Ridge'\nbatch = '7'\n", []),
         ("[metadata]\nsite = 3\n", ["metadata/site"]),
         ("[log]\nstreams = ['air', 'soil+ = 10 s', '${x}']\nperiod = '1min'\nwrap = true\nframes = 3\n", []),
+        ("[log]\nstreams = ['air=8Hz']\nperiod = '0.5 Hz'\n", []),
+        ("[log]\nafter = '5 Hz'\n", ["log/after"]),
         ("[log]\nat = 2030-01-01T00:00:00Z\nfor = '3 d'\nabove = 'temperature=30 Cel'\n", []),
         ("[log]\nstreams = ['sky']\nperiod = '10'\nwrap = 'yes'\nframes = 0\nlable = 'x'\nabove = '30'\n", None),
         ("[variables]\nplace = 'x'\nn = 3\nyes = true\n", []),

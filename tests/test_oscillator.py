@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldlog_protocol.durations import parse_duration_us
+from fieldlog_protocol.durations import parse_duration_us, parse_period_us
 from fieldlog_protocol.errors import UsageError
 from fieldlog_sim.options import parse_buffers
 from fieldlog_sim.oscillator import Oscillator
@@ -150,6 +150,39 @@ def test_durations(text: str, us: int) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="duration"):
         parse_duration_us(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "us"),
+    [
+        ("100Hz", 10_000),
+        (" 8 Hz ", 125_000),
+        ("0.1hz", 10_000_000),
+        ("1kHz", 1000),
+        ("1000000Hz", 1),
+        ("10min", 600_000_000),
+    ],
+)
+def test_periods(text: str, us: int) -> None:
+    assert parse_period_us(text) == us
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("3Hz", "write 333333us (3.000003 Hz) or 333334us (2.999994 Hz)"),
+        ("3MHz", "no duration"),
+        ("3000kHz", "write 1us (1000000 Hz)"),
+        ("0Hz", "never take a reading"),
+        ("-1Hz", "no duration"),
+        ("Hz", "no duration"),
+        ("1" * 99 + "Hz", "no more than 100"),
+    ],
+)
+def test_what_is_no_period_is_refused(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_period_us(text)
+    assert said in str(refused.value)
 
 
 def test_buffers() -> None:

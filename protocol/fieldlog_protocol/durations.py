@@ -1,9 +1,10 @@
-"""Durations as people write them, on both ends: 10s, 1min, 1.5h, 2h30min, 30d."""
+"""Durations as people write them, on both ends: 10s, 1min, 1.5h, 2h30min, 30d; and periods, as 100Hz too."""
 
 from __future__ import annotations
 
 import re
 from decimal import Decimal
+from fractions import Fraction
 
 from fieldlog_protocol.errors import UsageError
 
@@ -17,6 +18,7 @@ _UNITS_US = {
     "w": 7 * 86_400_000_000,
 }
 _ALIASES = {"µs": "us"}
+_RATE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(k?)hz", re.ASCII | re.IGNORECASE)
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-zµ]+)\s*", re.ASCII)
 
 
@@ -35,6 +37,33 @@ def parse_duration_us(text: str) -> int:
     if not parts or not whole or not _UNITS_US.keys() >= set(units):
         raise UsageError(f"{text!r} is no duration: write a number and one of {', '.join(_UNITS_US)}, such as 10min")
     return round(sum(Decimal(part[1]) * _UNITS_US[unit] for part, unit in zip(parts, units, strict=True)))
+
+
+def parse_period_us(text: str) -> int:
+    """The same of a sampling period, which may be given as a rate such as "100Hz"; UsageError where that is no whole number
+    of microseconds."""
+    words = text.strip()
+    rate = _RATE.fullmatch(words) if len(words) <= _MOST_CHARACTERS else None
+    if rate is None:
+        return parse_duration_us(text)
+    per_s = Fraction(rate[1]) * (1000 if rate[2] else 1)
+    if not per_s:
+        raise UsageError(f"{words} is no sampling rate: it would never take a reading")
+    period_us = 1_000_000 / per_s
+    if period_us.denominator != 1:
+        raise UsageError(f"{words} {_no_whole(period_us)}")
+    return int(period_us)
+
+
+def _no_whole(period_us: Fraction) -> str:
+    """Why a period cannot be had, and the nearest ones that can."""
+    least = period_us.numerator // period_us.denominator
+    near = [f"{us}us ({_rate_text(us)})" for us in (least, least + 1) if us]
+    return f"is no whole number of microseconds between readings: write {' or '.join(near)}"
+
+
+def _rate_text(period_us: int) -> str:
+    return f"{1_000_000 / period_us:.9g} Hz"
 
 
 def duration_text(microseconds: int) -> str:

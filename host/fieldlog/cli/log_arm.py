@@ -83,7 +83,7 @@ _PARAMETERS = {"for": "for_", "on-button": "on_button"}
 @click.option(
     "--stream", "streams", multiple=True, metavar="NAME[=PERIOD]", help="Record this stream; repeatable. Else all."
 )
-@click.option("--period", metavar="TIME", help="Sampling period, such as 10s or 1min, of streams named without one.")
+@click.option("--period", metavar="TIME", help="Sampling period, such as 10s, 1min or 100Hz, of streams named without one.")
 @click.option("--at", metavar="TIME", help="Begin at this time: ISO 8601, in the deployment's zone or UTC if bare.")
 @click.option("--after", metavar="TIME", help="Begin after a while, such as 2h.")
 @click.option(

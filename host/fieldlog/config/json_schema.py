@@ -30,6 +30,7 @@ _NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?"
 _BARE = r"[-+]?(0[xXoObB][0-9a-fA-F_]+|(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d[\d_]*)?)"
 """Without a unit it is read as programs write numbers."""
 _DURATION = rf"^\s*{_NUMBER}\s*(us|µs|ms|s|min|h|d|w)\s*$"
+_PERIOD = rf"^\s*{_NUMBER}\s*(us|µs|ms|s|min|h|d|w|[kK]?[hH][zZ])\s*$"
 _VARIABLE: Json = {"type": "string", "pattern": r"\$\{"}
 """A text with a variable in it may become anything."""
 
@@ -185,7 +186,7 @@ def _log(streams: Iterable[StreamInfo]) -> dict[str, Json]:
             {"type": "array", "items": _one_of(stream)},
             "Streams to record, as NAME or NAME=PERIOD; else all.",
         ),
-        "period": (duration, "Sampling period of streams named without one."),
+        "period": ({"type": "string", "pattern": _PERIOD}, "Sampling period of streams named without one."),
         "at": ({"type": "string"}, "Begin at this time, in the deployment's zone or UTC if it has no offset."),
         "after": (duration, "Begin after a while."),
         "above": (threshold, "Begin with the first reading at or above: temperature=30 Cel."),

@@ -15,7 +15,7 @@ from fieldlog.config.model import Located, Problem, Resolved
 from fieldlog.config.schema import nearest
 from fieldlog.local_times import typed_time
 from fieldlog_protocol.commands.logger import LABEL_MAX
-from fieldlog_protocol.durations import parse_duration_us
+from fieldlog_protocol.durations import parse_duration_us, parse_period_us
 from fieldlog_protocol.errors import UsageError
 
 _MOST_FRAMES = 2**63
@@ -44,14 +44,18 @@ def _flag(name: str, value: object) -> bool:
     return value
 
 
-def _period(name: str, value: object) -> int:
+def _quantity(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise UsageError(f'{name} takes a time with its unit in quotes, such as "10 s", not {_shown(value)}')
-    return parse_duration_us(value)
+    return value
+
+
+def _period(name: str, value: object) -> int:
+    return parse_period_us(_quantity(name, value))
 
 
 def _seconds(name: str, value: object) -> int:
-    whole, rest = divmod(_period(name, value), 1_000_000)
+    whole, rest = divmod(parse_duration_us(_quantity(name, value)), 1_000_000)
     if rest or not 0 < whole < _MOST_SECONDS:
         raise UsageError(f"{name} takes whole seconds, from 1 s on, not {value}")
     return whole
@@ -96,7 +100,7 @@ def _streams(name: str, value: object) -> dict[str, int | None]:
             if stream.strip() in chosen:
                 raise UsageError(f"stream {stream.strip()!r} is named twice")
             chosen[stream.strip()] = None
-            chosen[stream.strip()] = parse_duration_us(period) if equals else None
+            chosen[stream.strip()] = parse_period_us(period) if equals else None
         except UsageError as error:
             faults.append((number, str(error)))
     if faults:
