@@ -285,9 +285,24 @@ def test_devices_are_found_by_uid_serial_or_label_and_never_guessed(archive: Arc
         assert len(only(archive, device=name)) == 5000
     archive.log(bytes(8), 1).describe(serial="S1", label="cellar")
     assert len(only(archive, device="attic")) == 5000
-    for name, sentence in ((None, "the archive holds 2 devices.*--device NAME"), ("S1", "fits 2 devices.*by its uid")):
+    for name, sentence in (
+        (None, "the archive holds 2 devices.*--device or device="),
+        ("S1", "fits 2 devices.*by its uid"),
+    ):
         with pytest.raises(UsageError, match=sentence):
             archive.readings(device=name)
+
+
+def test_what_is_printed_says_what_it_is(tmp_path: Path) -> None:
+    with fieldlog.archive.open(tmp_path) as archive:
+        fill(archive, long_log().blocks)
+        (log,) = archive.logs()
+        log.describe(label="attic")
+        (series,) = archive.readings(channels="temperature")
+        assert repr(log) == f"<Log of 'attic': uid {UID.hex()}, log_id {LOG_ID}>"
+        assert repr(series) == "<Series of 'attic', session 1: 5000 readings of temperature>"
+        assert str(tmp_path) in repr(archive)
+    assert str(tmp_path) in repr(log)
 
 
 def test_the_logs_of_a_device_that_was_erased_belong_together(archive: Archive) -> None:

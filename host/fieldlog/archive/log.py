@@ -23,7 +23,7 @@ from fieldlog.archive.log_view import ASK_AGAIN, GONE, NOT_SENT, OVERWRITTEN, Lo
 from fieldlog.archive.ranges import difference, overlap, union
 from fieldlog.archive.records import Pull, Session
 from fieldlog.clock_sync import Sync
-from fieldlog_protocol.errors import UsageError
+from fieldlog_protocol.errors import FieldlogError, UsageError
 
 __all__ = ["ASK_AGAIN", "GONE", "IMPORTED", "NOT_SENT", "OVERWRITTEN", "Log", "now_us"]
 
@@ -52,6 +52,13 @@ class Log(LogView):
         self._waiting: list[tuple[int | bytes, ...]] = []
         self._waiting_since_us = 0
         self._unsynced = False
+
+    def __repr__(self) -> str:
+        try:
+            info = self.info()
+        except FieldlogError:  # of an archive that is closed, say
+            return f"<Log {self.key} of {str(self._path)!r}>"
+        return f"<Log of {info.name!r}: uid {info.uid}, log_id {info.log_id}>"
 
     def describe(self, *, serial: str = "", label: str = "", product: str = "", firmware: str = "") -> None:
         """What the device says it is called now; empty leaves what was known."""

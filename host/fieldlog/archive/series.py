@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlog.archive.records import LogInfo
+from fieldlog.text import count, printable
 from fieldlog_protocol.blocks.schema import Channel, Stream
 
 _ARRAYS = ("utc_us", "error_us", "quality", "boot_id", "tick", "starts")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Series:
     """Readings of one stream in one session, in the order in which they were taken. All arrays are of one length.
 
@@ -36,6 +37,10 @@ class Series:
     tick: npt.NDArray[np.int64]
     starts: npt.NDArray[np.bool_]
     raw: list[npt.NDArray[Any]]
+
+    def __repr__(self) -> str:
+        channels = ", ".join(printable(channel.name) for channel in self.channels)
+        return f"<Series of {self.label!r}, session {self.session}: {count(len(self), 'reading')} of {channels}>"
 
     def __len__(self) -> int:
         return len(self.tick)

@@ -57,6 +57,9 @@ class Archive:
         self._open_logs: dict[int, Log] = {}
         self.path = path
 
+    def __repr__(self) -> str:
+        return f"<Archive {str(self.path)!r}>"
+
     def __enter__(self) -> Self:
         return self
 
@@ -126,13 +129,14 @@ class Archive:
         listed = "; ".join(described.values()) or "none"
         if not uids:
             what = "the archive holds no device" if device is None else f"the archive holds no device {device!r}"
-            next_step = "Pull it first, or name one of these"
+            next_step = "Read it out first, or name one of these"
             if any(session.label == device for log in logs for session in log.sessions()):
-                next_step = f"A session is called {device!r}: name it as the session (--session)"
+                next_step = f"A session is called {device!r}: name it as the session (--session or session=)"
             raise UsageError(f"{what}. Devices in it: {listed}. {next_step}")
         if device is None:
             raise UsageError(
-                f"the archive holds {len(uids)} devices: {listed}. Choose with --device NAME: a uid, a serial number or a label"
+                f"the archive holds {len(uids)} devices: {listed}. Choose one (--device or device=) by its uid, serial number "
+                "or label"
             )
         raise UsageError(f"{device!r} fits {len(uids)} devices: {listed}. Name one by its uid")
 
