@@ -169,6 +169,60 @@ def test_metadata_stays_and_is_changed_piece_by_piece(shared: Simulator, capsys:
     assert run.json("log", "status")["metadata"] == {}
 
 
+def test_a_dry_run_tells_how_long_it_would_last_and_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with simulator("--battery-mah", "600") as running:
+        run = Shell(capsys, running.url)
+        assert run("clock", "sync") == 0
+        before = run.json("log", "status")
+        words = (
+            "log",
+            "arm",
+            "--dry-run",
+            "--after",
+            "10d",
+            "--for",
+            "40d",
+            "--stream",
+            "environment=1min",
+            "--meta",
+            "a=b",
+        )
+        tried = run.json(*words)
+        assert (tried["session"], tried["state"], tried["dry_run"]) == (None, "idle", True)
+        assert tried["start"]["begins_in_seconds"] == 864_000
+        assert tried["preflight"]["estimate"]["memory_is_enough"]
+        assert run(*words) == 0
+        assert run.out.startswith("nothing was changed: a session would be armed\n")
+        assert "600 mAh left, enough until the session ends where no more than 500 uA are drawn" in run.out
+        tried = run.json("log", "arm", "--dry-run", "--stream", "motion=100Hz", "--for", "40d")
+        assert "the log will be full after about 15.9 hours of the 40 days asked for" in run.err
+        assert tried["preflight"]["estimate"]["memory_end"]
+        assert run("log", "arm", "--dry-run", "--stream", "moton=100Hz") == 2
+        after = run.json("log", "status")
+        assert run.json("log", "sessions")["sessions"] == []
+        assert {key: after[key] for key in before if key not in ("clock", "estimate")} == {
+            key: before[key] for key in before if key not in ("clock", "estimate")
+        }
+        armed = run.json("log", "arm", "--stream", "motion=100Hz", "--for", "40d")
+        assert armed["dry_run"] is False
+        promised, kept = (item["preflight"]["estimate"]["memory_seconds"] for item in (tried, armed))
+        assert promised == pytest.approx(kept, rel=0.01)
+
+
+def test_of_one_that_waits_for_a_threshold_both_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Waiting takes little, and what matters is how long it can record."""
+    with simulator("--battery-mah", "500") as running:
+        run = Shell(capsys, running.url)
+        words = ("--above", "temperature=90 Cel", "--for", "500d", "--stream", "environment=1s", "--stream", "motion")
+        armed = run.json("log", "arm", "--wrap", *words)["preflight"]
+        battery, lasts = armed["battery"], armed["estimate"]
+        assert lasts["battery_recording_seconds"] == pytest.approx(battery["mah"] * 3.6e6 / battery["recording_ua"])
+        assert lasts["battery_recording_seconds"] < lasts["battery_seconds"] / 2
+        assert "the battery will last about 453 days of the 500 days asked for if it begins now" in run.err
+        assert run("log", "status") == 0
+        assert "enough for 453 days of recording at 46 uA; while it waits until 20" in run.out
+
+
 def test_a_period_may_be_given_as_a_rate(shared: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
     run = Shell(capsys, shared.url)
     armed = run.json(
