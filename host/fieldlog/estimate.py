@@ -7,11 +7,11 @@ it has written enough, and is guessed until then from what the readings take as 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo
-from fieldlog_protocol.commands.logger import SessionInfo, State, StopReason
+from fieldlog_protocol.commands.logger import ArmRequest, SessionInfo, StartMode, State, StopReason
 
 USUAL_PACKING = 3.0
 """How many times smaller than raw numbers readings usually are in the log."""
@@ -27,6 +27,7 @@ class Estimate:
     `memory_s`: time of recording until the log is full, or in a ring until the oldest is overwritten. `battery_s`: from
     now, at the currents that the device tells. `begins_s`: until recording begins, 0 once it has; None: not known.
     `records_s`: time of recording that is left until the session's own conditions end it; None: they do not.
+    `fed_s`: time of recording that the charge of today is enough for, at what the device says that it will draw then.
     """
 
     free_bytes: int
@@ -36,6 +37,7 @@ class Estimate:
     battery_s: float | None
     begins_s: float | None = None
     records_s: float | None = None
+    fed_s: float | None = None
 
     @property
     def memory_is_enough(self) -> bool:
@@ -70,7 +72,31 @@ def estimate(info: LoggerInfo, streams: Sequence[StreamInfo], session: SessionIn
         battery_s=_battery_s(info, begins_s),
         begins_s=begins_s,
         records_s=_records_s(info, frames_per_s(streams), begins_s, 0 if session is None else session.frames),
+        fed_s=_charge_uas(info) / info.recording_ua if info.battery_mah is not None and info.recording_ua else None,
     )
+
+
+def planned(info: LoggerInfo, request: ArmRequest) -> LoggerInfo:
+    """An idle device as if it had been armed so. What it would draw from its battery then, it alone can tell."""
+    waits = {StartMode.NOW: 0, StartMode.AT: (request.at or 0) - (info.utc_s or 0), StartMode.AFTER: request.at or 0}
+    starts_in_s = waits.get(StartMode(request.start or 0))
+    return replace(
+        info,
+        state=State.ARMED if request.start else State.LOGGING,
+        plan=request,
+        starts_in_s=None if starts_in_s is None else max(0, starts_in_s),
+        wrap=bool(request.wrap),
+        current_ua=None,
+        recording_ua=None,
+    )
+
+
+def allowed_ua(info: LoggerInfo, lasts: Estimate) -> float | None:
+    """What may be drawn on average, so that the battery lasts until the session's end; None where either is not known."""
+    if info.battery_mah is None or lasts.records_s is None or lasts.begins_s is None:
+        return None
+    until_s = lasts.begins_s + lasts.records_s
+    return _charge_uas(info) / until_s if until_s else None
 
 
 def free_bytes(info: LoggerInfo) -> int:
@@ -115,11 +141,15 @@ def _begins_s(info: LoggerInfo) -> float | None:
     return info.starts_in_s if info.state == State.ARMED else None
 
 
+def _charge_uas(info: LoggerInfo) -> float:
+    return (info.battery_mah or 0) * 1000 * 3600
+
+
 def _battery_s(info: LoggerInfo, begins_s: float | None) -> float | None:
     """At the present current, and from the session's beginning on at what it will draw then, where that is known."""
     if info.battery_mah is None or not info.current_ua:
         return None
-    charge_uas = info.battery_mah * 1000 * 3600
+    charge_uas = _charge_uas(info)
     lasts_s = charge_uas / info.current_ua
     if not begins_s or not info.recording_ua or lasts_s <= begins_s:
         return lasts_s
@@ -149,6 +179,9 @@ def shortfalls(lasts: Estimate, *, wrap: bool) -> list[str]:
     found: list[str] = []
     if lasts.memory_s is not None and not wrap and lasts.memory_s < wanted_s:
         found.append(f"the log will be full after about {rough(lasts.memory_s)} of the {rough(wanted_s)} asked for")
+    if lasts.begins_s is None and lasts.fed_s is not None and lasts.fed_s < wanted_s:
+        soon = "if it begins now, and less if it waits"
+        return [*found, f"the battery will last about {rough(lasts.fed_s)} of the {rough(wanted_s)} asked for {soon}"]
     if lasts.battery_s is None or lasts.begins_s is None or lasts.battery_s >= lasts.begins_s + wanted_s:
         return found
     fed_s = lasts.battery_s - lasts.begins_s

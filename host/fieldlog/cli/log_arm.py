@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,41 @@ from fieldlog.cli.log_words import (
     stop_json,
     streams_field,
 )
+from fieldlog.cli.output import Output
+from fieldlog.clock import DeviceTime
 from fieldlog.config.document import read_file
 from fieldlog.config.log_section import FIELDS, combined
 from fieldlog.device import Device
-from fieldlog.estimate import estimate, shortfalls
+from fieldlog.estimate import Estimate, estimate, planned, shortfalls
 from fieldlog.local_times import typed_time
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_streams
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.commands.logger import State
 from fieldlog_protocol.errors import RefusedError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class _Armed:
+    """What was asked for, found and done. `done` None: nothing, and `info` is what the device would say."""
+
+    wish: Wish
+    request: logger.ArmRequest
+    found: Preflight
+    done: logger.ArmResponse | None
+    info: LoggerInfo
+    streams: Sequence[StreamInfo]
+    warnings: Sequence[str]
+
+    @property
+    def recorded(self) -> list[StreamInfo]:
+        return recorded_streams(self.info, self.streams)
+
+    @property
+    def state(self) -> str:
+        """That of the device now."""
+        state = self.found.info.state if self.done is None else self.done.state
+        return State(state).name.lower() if state in State.__members__.values() else f"state {state}"
 
 
 def request_id() -> int:
@@ -83,7 +109,9 @@ _PARAMETERS = {"for": "for_", "on-button": "on_button"}
 @click.option(
     "--stream", "streams", multiple=True, metavar="NAME[=PERIOD]", help="Record this stream; repeatable. Else all."
 )
-@click.option("--period", metavar="TIME", help="Sampling period, such as 10s, 1min or 100Hz, of streams named without one.")
+@click.option(
+    "--period", metavar="TIME", help="Sampling period, such as 10s, 1min or 100Hz, of streams named without one."
+)
 @click.option("--at", metavar="TIME", help="Begin at this time: ISO 8601, in the deployment's zone or UTC if bare.")
 @click.option("--after", metavar="TIME", help="Begin after a while, such as 2h.")
 @click.option(
@@ -103,7 +131,8 @@ _PARAMETERS = {"for": "for_", "on-button": "on_button"}
     metavar="NAME=TEXT",
     help="Travels with the readings: deployment, site, operator, zone, ...",
 )
-def arm_command(common: Common, /, file: Path | None, **words: Any) -> None:
+@click.option("--dry-run", is_flag=True, help="Show all that and change nothing.")
+def arm_command(common: Common, /, file: Path | None, *, dry_run: bool, **words: Any) -> None:
     """Begin recording a session, now or later.
 
     Shows beforehand what may spoil it: the clock's error, the battery, how long the log will last, and a self test.
@@ -111,9 +140,7 @@ def arm_command(common: Common, /, file: Path | None, **words: Any) -> None:
     given = _given(words)
     document = None if file is None else read_file(file)
 
-    async def work() -> tuple[
-        Wish, logger.ArmRequest, Preflight, logger.ArmResponse, LoggerInfo, list[StreamInfo], list[str]
-    ]:
+    async def work() -> _Armed:
         async with common.connect() as device:
             await device.need_logger()
             known = await survey(device)
@@ -126,52 +153,80 @@ def arm_command(common: Common, /, file: Path | None, **words: Any) -> None:
             warnings = [*found.warnings(), *not_there]
             for warning in warnings:
                 common.output.warn(warning)
+            if dry_run:
+                info = planned(replace(found.info, utc_s=_seconds(found.clock)), request)
+                return _Armed(wish, request, found, None, info, _at_periods(known.streams, request), warnings)
             request = msgspec.structs.replace(request, id=request_id())
             done = await _armed(device, request, wish, found)
-            return wish, request, found, done, await device.logger_info(), await read_streams(device), warnings
+            streams = await read_streams(device)
+            return _Armed(wish, request, found, done, await device.logger_info(), streams, warnings)
 
-    wish, request, found, done, info, streams, warnings = run(work())
-    recorded = recorded_streams(info, streams)
-    lasts = estimate(replace(info, wrap=wish.wrap), recorded)
-    short = shortfalls(lasts, wrap=wish.wrap)
+    armed = run(work())
+    lasts = estimate(replace(armed.info, wrap=armed.wish.wrap), armed.recorded)
+    short = shortfalls(lasts, wrap=armed.wish.wrap)
     for warning in short:
         common.output.warn(warning)
-    data = {
-        "session": done.session,
-        "state": _state(done),
-        "label": wish.label,
-        "streams": [{"id": stream.id, "name": stream.name, "period_us": stream.period_us} for stream in recorded],
-        "start": start_json(request, streams, info),
-        "stop": stop_json(request),
+    common.output.result(_json(armed, lasts, short), lambda: _show(common.output, armed, lasts))
+
+
+def _seconds(clock: DeviceTime) -> int | None:
+    return None if clock.utc_us is None else clock.utc_us // 1_000_000
+
+
+def _at_periods(streams: Sequence[StreamInfo], request: logger.ArmRequest) -> list[StreamInfo]:
+    """The streams as they would be sampled."""
+    periods = {item.s: item.us for item in request.streams or ()}
+    return [replace(stream, period_us=periods.get(stream.id) or stream.period_us) for stream in streams]
+
+
+def _json(armed: _Armed, lasts: Estimate, short: Sequence[str]) -> dict[str, object]:
+    found = armed.found
+    return {
+        "session": armed.done and armed.done.session,
+        "state": armed.state,
+        "dry_run": armed.done is None,
+        "label": armed.wish.label,
+        "streams": [{"id": stream.id, "name": stream.name, "period_us": stream.period_us} for stream in armed.recorded],
+        "start": start_json(armed.request, armed.streams, armed.info),
+        "stop": stop_json(armed.request),
         "preflight": {
             "clock": clock_json(found.clock, found.info),
-            "battery": battery_json(info),
-            "estimate": estimate_json(lasts, wrap=wish.wrap),
+            "battery": battery_json(found.info if armed.done is None else armed.info),
+            "estimate": estimate_json(lasts, wrap=armed.wish.wrap),
             "self_test": None
             if found.tests is None
             else [{"name": test.n, "passed": test.ok, "measured": test.x} for test in found.tests],
-            "warnings": [*warnings, *short],
+            "warnings": [*armed.warnings, *short],
         },
         "metadata": found.metadata,
     }
 
-    def show() -> None:
-        waits = done.state == State.ARMED
-        common.output.line(f"session {done.session} {'is armed' if waits else 'is being recorded'}")
-        common.output.fields(
-            [
-                ("label", wish.label),
-                ("records", streams_field(recorded)),
-                ("begins", start_field(request, streams, info, _zone("--at", wish.at, found)) if waits else None),
-                ("ends", stop_field(request, _zone("--until", wish.until, found))),
-                *estimate_fields(lasts, info, wrap=wish.wrap),
-                ("clock", clock_field(found.clock)),
-                ("self test", "; ".join(f"{test.n}: {test.x or 'good'}" for test in found.tests or () if test.ok)),
-                metadata_field(found.metadata),
-            ]
-        )
 
-    common.output.result(data, show)
+def _show(output: Output, armed: _Armed, lasts: Estimate) -> None:
+    request, found, wish = armed.request, armed.found, armed.wish
+    waits = armed.info.state == State.ARMED if armed.done is None else armed.done.state == State.ARMED
+    output.line(_headline(armed, waits=waits))
+    output.fields(
+        [
+            ("label", wish.label),
+            ("records", streams_field(armed.recorded)),
+            (
+                "begins",
+                start_field(request, armed.streams, armed.info, _zone("--at", wish.at, found)) if waits else None,
+            ),
+            ("ends", stop_field(request, _zone("--until", wish.until, found))),
+            *estimate_fields(lasts, armed.info, wrap=wish.wrap),
+            ("clock", clock_field(found.clock)),
+            ("self test", "; ".join(f"{test.n}: {test.x or 'good'}" for test in found.tests or () if test.ok)),
+            metadata_field(found.metadata),
+        ]
+    )
+
+
+def _headline(armed: _Armed, *, waits: bool) -> str:
+    if armed.done is None:
+        return f"nothing was changed: a session would be {'armed' if waits else 'recorded from now on'}"
+    return f"session {armed.done.session} {'is armed' if waits else 'is being recorded'}"
 
 
 def _zone(option: str, text: str | None, found: Preflight) -> dt.tzinfo | None:
@@ -187,7 +242,3 @@ async def _armed(device: Device, request: logger.ArmRequest, wish: Wish, found: 
         metadata = "; the metadata may be on the device already" if wish.metadata else ""
         text = f"{error}. No session was begun{metadata}"
         raise RefusedError(error.code, error.group, text, error.details) from error
-
-
-def _state(done: logger.ArmResponse) -> str:
-    return State(done.state).name.lower() if done.state in State.__members__.values() else f"state {done.state}"

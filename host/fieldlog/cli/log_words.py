@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from fieldlog.cli.info import battery_text
 from fieldlog.clock import DeviceTime
-from fieldlog.estimate import USUAL_PACKING, Estimate, rough
+from fieldlog.estimate import USUAL_PACKING, Estimate, allowed_ua, rough
 from fieldlog.export.layout import labelled
 from fieldlog.local_times import iso, moment_text
 from fieldlog.logger_info import LoggerInfo
@@ -158,6 +158,7 @@ def estimate_json(found: Estimate, *, wrap: bool) -> dict[str, object]:
         "memory_wraps": wrap,
         "battery_seconds": found.battery_s,
         "battery_end": _moment(found.battery_s),
+        "battery_recording_seconds": found.fed_s,
     }
 
 
@@ -185,19 +186,29 @@ def _battery(found: Estimate, info: LoggerInfo) -> str | None:
         return None
     charge = battery_text(info.battery_mv, info.battery_percent)
     if found.battery_s is None:
-        return charge
+        return charge + _left(found, info)
     day = _day(found.battery_s)
     lasts = f"until {day} ({rough(found.battery_s)})" if day else rough(found.battery_s)
+    if found.begins_s is None and found.fed_s is not None:
+        records = f"{rough(found.fed_s)} of recording at {info.recording_ua} uA"
+        return f"{charge}, enough for {records}; while it waits {lasts} at {info.current_ua} uA"
     return f"{charge}, lasts {lasts}, {_currents(found, info)}"
+
+
+def _left(found: Estimate, info: LoggerInfo) -> str:
+    """Of a device that does not say what it draws: what it may draw."""
+    if info.battery_mah is None:
+        return ""
+    most_ua = allowed_ua(info, found)
+    enough = "" if most_ua is None else f", enough until the session ends where no more than {most_ua:.3g} uA are drawn"
+    return f", {info.battery_mah:g} mAh left{enough}"
 
 
 def _currents(found: Estimate, info: LoggerInfo) -> str:
     """What the end of the battery is reckoned from."""
     now = f"at {info.current_ua} uA"
-    if not info.recording_ua or info.recording_ua == info.current_ua:
+    if not info.recording_ua or info.recording_ua == info.current_ua or not found.begins_s:
         return now + _WHILE.get(info.state, "")
-    if not found.begins_s:
-        return f"{now}{_WHILE[State.ARMED]} ({info.recording_ua} uA when it records)"
     return f"{now} until it begins and {info.recording_ua} uA then"
 
 
