@@ -146,6 +146,17 @@ def test_torn_and_stale_pages_are_counted_and_left_out(tmp_path: Path) -> None:
     assert done.logs[0].blocks == len(blocks) - 3
 
 
+@pytest.mark.parametrize("at", [4, 9, 20, 31])
+def test_a_page_whose_header_is_damaged_is_counted_too(tmp_path: Path, at: int) -> None:
+    """Its CRC-16 does not hold; what is no log is not counted, even where it has a magic in it."""
+    blocks = recorded().blocks
+    pages = [pad(block, 1024) for block in blocks]
+    pages[5] = pages[5][:at] + bytes((pages[5][at] ^ 4,)) + pages[5][at + 1 :]
+    other = (b"LB" * 512 + pages[3][:2] + bytes(1022)) * 4
+    done = imported(tmp_path / "a", b"\0" * 77 + b"".join(pages) + other)
+    assert (done.torn, done.logs[0].missing, done.logs[0].blocks) == (1, [range(5, 6)], len(blocks) - 1)
+
+
 def test_only_pages_of_the_size_that_was_named(tmp_path: Path) -> None:
     dump = ring(recorded().blocks, 1024, turn=3)
     assert imported(tmp_path / "a", dump, block_size=1024).logs[0].missing == []

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from archive_data import CLIMATE, LOG_ID, NEW_YEAR_US, UID, PaperLogger, climate
 from fieldlog.archive import Session
 from fieldlog.archive.log import GONE, NOT_SENT, OVERWRITTEN
 from fieldlog.cli.main import invoke
-from fieldlog_protocol.blocks.block import TICK_HZ, pad
+from fieldlog_protocol.blocks.block import TICK_HZ, build_block, pad, parse_block
 from fieldlog_protocol.blocks.events import Boot, ClockSync, Mark, SessionStart, SessionStop, UnknownEvent
 from fieldlog_protocol.blocks.metadata import encode_metadata, metadata_events
 
@@ -283,6 +284,28 @@ def test_importing_says_what_it_did(tmp_path: Path, said: Any, capsys: pytest.Ca
     assert "0 of them new" in told
     assert "1 block between them is not in the archive: 7" in told
     assert not (tmp_path / "a" / "readings").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--no-parquet"]])
+def test_blocks_that_are_whole_and_make_no_sense_fail_an_import(
+    tmp_path: Path, said: Any, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    """Each time alike: they are kept, named, and the rest is readable."""
+    logger = paper()
+    block = parse_block(logger.blocks[5])
+    logger.blocks[5] = build_block(replace(block, payload=b"\x07" * len(block.payload)))
+    words = ["archive", "import", str(dump(tmp_path / "flash.bin", logger)), "--archive", str(tmp_path / "a"), *options]
+    code, done = said(*words)
+    (sentence,) = done["undecoded"]
+    assert (code, done["error"]["kind"], done["logs"][0]["missing"]) == (5, "VerificationError", [])
+    assert "block 5" in sentence
+    assert invoke(words) == 5
+    told = capsys.readouterr()
+    assert sentence in told.out
+    assert "warning" not in told.err
+    assert "1 block is in" in told.err
+    code, found = said("archive", "check", "--archive", tmp_path / "a")
+    assert (code, found["readings"]) == (5, 660 - block.n_frames)
 
 
 def test_what_an_import_has_to_leave_out_it_says_and_how_to_get_it(

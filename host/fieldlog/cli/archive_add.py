@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,9 @@ from fieldlog_protocol.errors import VerificationError
 if TYPE_CHECKING:
     from fieldlog.archive.dump import Imported, ImportedLog
     from fieldlog.archive.merge import Merged, MergedLog
+    from fieldlog.archive.store import Archive
 
+_MOST_LINES = 10
 _INTERRUPTED = "what was taken over so far is in the archive. Repeat the command to go on"
 
 
@@ -117,10 +120,11 @@ def import_(output: Output, archive: Path, dump: Path, block_size: str | None, n
         output.progress(f"reading {dump}") as progress,
     ):
         done = import_dump(store, dump, block_size=size, name=name, progress=progress)
+        undecoded = _undecoded(store, done)
     warnings = () if no_parquet else derive(output, archive)
-    fault = _left_out(archive, dump, done)
-    data = _imported_json(archive, dump, done) | ({} if fault is None else {"error": described(fault)})
-    output.result(data, lambda: _show_imported(output, archive, done))
+    fault = _left_out(archive, dump, done) or _unreadable(archive, undecoded)
+    data = _imported_json(archive, dump, done, undecoded) | ({} if fault is None else {"error": described(fault)})
+    output.result(data, lambda: _show_imported(output, archive, done, undecoded))
     for log in done.logs:
         _warn_of_conflicts(output, log.info.name, log.conflicts)
         if name and log.info.name != name.strip():
@@ -128,7 +132,8 @@ def import_(output: Output, archive: Path, dump: Path, block_size: str | None, n
     if done.newer:
         output.warn(f"{count(done.newer, 'block')} of a newer format left out: update fieldlog, and import again")
     for warning in warnings:
-        output.warn(warning)
+        if warning not in undecoded:
+            output.warn(warning)
     if fault is not None:
         output.complain(str(fault))
         raise click.exceptions.Exit(exit_code(fault))
@@ -144,7 +149,32 @@ def _left_out(archive: Path, dump: Path, done: Imported) -> VerificationError | 
     )
 
 
-def _imported_json(archive: Path, dump: Path, done: Imported) -> dict[str, object]:
+def _undecoded(store: Archive, done: Imported) -> list[str]:
+    """A sentence for each block of these logs that is whole and makes no sense."""
+    from fieldlog.archive.readings import Readings
+    from fieldlog.archive.selection import Selection
+
+    found: list[str] = []
+    for imported in done.logs:
+        log = store.log(bytes.fromhex(imported.info.uid), imported.info.log_id)
+        readings = Readings(store.path, store.sources([log]), Selection.of([log], None, None, None, None))
+        deque(readings.batches(), maxlen=0)
+        undescribed = readings.undescribed
+        found += [text for text in readings.left_out if text not in undescribed]
+    return found
+
+
+def _unreadable(archive: Path, undecoded: Sequence[str]) -> VerificationError | None:
+    if not undecoded:
+        return None
+    which = "block is" if len(undecoded) == 1 else "blocks are"
+    return VerificationError(
+        f"{len(undecoded)} {which} in {archive} as the dump has them and cannot be decoded; the rest is readable. If their "
+        "CRCs are right, the firmware that wrote them does not keep to the format, or a newer fieldlog knows it"
+    )
+
+
+def _imported_json(archive: Path, dump: Path, done: Imported, undecoded: Sequence[str]) -> dict[str, object]:
     return {
         "archive": str(archive),
         "dump": str(dump),
@@ -162,6 +192,7 @@ def _imported_json(archive: Path, dump: Path, done: Imported) -> dict[str, objec
             for log in done.logs
         ],
         "unknown_blocks": done.strangers,
+        "undecoded": undecoded,
         "recovered": done.recovered,
         "torn": done.torn,
         "newer": done.newer,
@@ -170,7 +201,7 @@ def _imported_json(archive: Path, dump: Path, done: Imported) -> dict[str, objec
     }
 
 
-def _show_imported(output: Output, archive: Path, done: Imported) -> None:
+def _show_imported(output: Output, archive: Path, done: Imported, undecoded: Sequence[str]) -> None:
     for log in done.logs:
         output.line(_imported_line(log, archive))
         if log.missing:
@@ -184,6 +215,10 @@ def _show_imported(output: Output, archive: Path, done: Imported) -> None:
         )
     if done.torn:
         output.line(f"{count(done.torn, 'block')} in the dump {_are(done.torn)} not whole: left out")
+    for text in undecoded[:_MOST_LINES]:
+        output.line(text)
+    if len(undecoded) > _MOST_LINES:
+        output.line(f"and {len(undecoded) - _MOST_LINES} more, which `fieldlog archive check` names")
 
 
 def _are(number: int) -> str:

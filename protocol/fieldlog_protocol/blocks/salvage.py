@@ -22,12 +22,15 @@ from fieldlog_protocol.blocks.block import (
     TRAILER,
     VERSION,
     Encoding,
+    Kind,
     build_block,
     has_header,
     is_whole,
 )
 
 _MAGIC = MAGIC.to_bytes(2, "little")
+_BEGINNINGS = {bytes((VERSION << 4 | kind, encoding)) for kind in Kind for encoding in Encoding}
+"""Of a header, behind its magic."""
 _LENGTH_AT = HEADER.size + 2  # of the trailer's payload_len behind the start, less the payload itself
 
 
@@ -36,8 +39,9 @@ class Salvage:
     """Feed it a dump in pieces of any size.
 
     `sizes` counts the blocks by the size of the page that they stood in, 0 for wire form; `recovered` are those of them
-    that had not been sealed. `torn` counts headers without a whole block behind them, `newer` those of a format that is not known here, `erased` the bytes of 0xFF and
-    `other` all other bytes outside of whole blocks.
+    that had not been sealed. `torn` counts headers without a whole block behind them, damaged ones where a page was found
+    before and another begins, `newer` those of a format that is not known here, `erased` the bytes of 0xFF and `other` all
+    other bytes outside of whole blocks.
     """
 
     block_size: int | None = None
@@ -50,6 +54,8 @@ class Salvage:
     other: int = 0
     _tail: bytes = b""
     _consumed: int = 0
+    _last_page: int = 0
+    """Where in the dump."""
 
     def feed(self, data: bytes, *, final: bool = False) -> Iterator[tuple[int, bytes]]:
         """(offset in the dump, wire form) of each block that is whole now. With `final` no more bytes follow."""
@@ -75,6 +81,7 @@ class Salvage:
     def _block_at(self, buffer: bytes, start: int) -> tuple[int, bytes | None]:
         """How many bytes are dealt with, and the block in them."""
         if not has_header(buffer, start):
+            self.torn += self._is_damaged(buffer, start)
             return 1, None
         if buffer[start + 2] >> 4 != VERSION:
             self.newer += 1
@@ -83,6 +90,7 @@ class Salvage:
             wire = _page_at(buffer, start, size)
             if wire is not None:
                 self.sizes[size] += 1
+                self._last_page = self._consumed + start
                 return size, wire
         wire = None if self.block_size else _wire_at(buffer, start)
         if wire is not None:
@@ -95,6 +103,13 @@ class Salvage:
             return size, wire
         self.torn += 1
         return 1, None
+
+    def _is_damaged(self, buffer: bytes, start: int) -> bool:
+        """Whether a page begins here whose header's CRC does not hold: what is no log seldom looks like that at such a place."""
+        size = self._usual_size()
+        if not size or not self.sizes[size] or (self._consumed + start - self._last_page) % size:
+            return False
+        return buffer[start + 2 : start + 4] in _BEGINNINGS
 
     def _usual_size(self) -> int:
         """Of the pages, as far as it is known; else 0."""
