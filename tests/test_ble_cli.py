@@ -147,6 +147,25 @@ def test_all_loggers_that_are_heard_are_read(
 
 
 @pytest.mark.usefixtures("soon_heard")
+def test_devices_of_different_passkeys_are_read_in_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--passkey is for those that have none of their own; one named by its address is not taken again as it is heard."""
+    with simulator("--ble", "0", "--ble-security", "authenticated", "--count", "2", links=2) as locked:
+        radio = radio_of(locked)
+        words = ("pull", "--ble", "--radio", radio, "--archive", str(tmp_path), "--no-parquet")
+        code, out, err = ran(capsys, *words)
+        assert code == 3, err
+        assert "backend" not in out
+        assert "wants a passkey" in err
+        heard = json.loads(ran(capsys, "devices", "--ble", "--seconds", "1", "--radio", radio, "--json")[1])["devices"]
+        passkeys = {str(ready["serial"]): str(ready["passkey"]) for ready in locked.ready}
+        first, second = heard
+        own = f"ble:{first['address']}?{radio}&passkey={passkeys[first['name']]}"
+        code, out, err = ran(capsys, *words, "-d", own, "--passkey", passkeys[second["name"]], "--json")
+        assert code == 0, err
+        assert [json.loads(line)["outcome"] for line in out.splitlines()] == ["done", "done"]
+
+
+@pytest.mark.usefixtures("soon_heard")
 def test_all_loggers_that_are_heard_are_configured(
     logger: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,7 @@ from fieldlog.pull import PullProgress, PullResult
 from fieldlog.recognise import differs
 from fieldlog.steady_link import say_nothing
 from fieldlog.steady_pull import pull_steadily
+from fieldlog.text import printable
 from fieldlog.url import DeviceUrl, distinct
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.errors import FieldlogError
@@ -85,7 +86,7 @@ async def pull_many(
     Raises nothing for a device that fails: see `Readout.error`. A port that is named twice is read once. A link over the air
     that breaks is opened again; `tell` is called with that, in words.
     """
-    readouts = [Readout(url, url.text) for url in distinct(urls)]
+    readouts = [Readout(url, _short(url)) for url in distinct(urls)]
     many = _Many(archive, seal, told, connect, tell, alone=len(readouts) == 1)
     for readout in readouts:
         told(readout)
@@ -95,6 +96,11 @@ async def pull_many(
         if bug is not None:
             raise bug
     return readouts
+
+
+def _short(url: DeviceUrl) -> str:
+    """What a device is called before it is reached: over the air as it will be then, without the options of the radio."""
+    return f"ble:{printable(url.target)}" if url.scheme == "ble" else url.text
 
 
 @dataclass(slots=True)

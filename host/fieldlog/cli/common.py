@@ -75,13 +75,14 @@ def options(function: Callable[Concatenate[Common, P], T]) -> Callable[..., T]:
 
 
 def _told(devices: Any, passkey: Any) -> tuple[str, ...]:
-    """The URLs given, with the passkey; the default one if only that is told."""
+    """The URLs given, with the passkey where they have none of their own; the default one if only that is told."""
     if passkey is None:
         return tuple(devices)
-    from fieldlog.url import VARIABLE, with_passkey
+    from fieldlog.url import VARIABLE, parse, with_passkey
 
     default = os.environ.get(VARIABLE)
-    return tuple(with_passkey(text, passkey) for text in devices or ([default] if default else []))
+    texts = devices or ([default] if default else [])
+    return tuple(text if parse(text).passkey is not None else with_passkey(text, passkey) for text in texts)
 
 
 @contextmanager

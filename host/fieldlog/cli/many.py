@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import parse_qsl
 
 import click
@@ -14,6 +14,9 @@ from fieldlog.cli.common import Common, present_urls, run
 from fieldlog.text import count
 from fieldlog.url import DeviceUrl, choose, distinct, parse, with_passkey
 from fieldlog_protocol.errors import DeviceNotFound, UsageError
+
+if TYPE_CHECKING:
+    from fieldlog.scanning import Advertised
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,7 +62,7 @@ def source_options(function: Callable[Concatenate[Common, Sources, P], T]) -> Ca
 def meant(common: Common, sources: Sources, state: str) -> Meant:
     """Raises DeviceNotFound, which ends with `state`, where there are none."""
     named = [parse(text) for text in common.devices]
-    named += heard_loggers(common, sources.radio, state) if sources.ble else []
+    named += heard_loggers(common, sources.radio, state, named) if sources.ble else []
     others = _at_ports(state, required=not named) if sources.ports else []
     found = distinct([*named, *others] or [choose(None)])
     return Meant(found, frozenset(url.text for url in named), many=bool(sources) or len(found) > 1)
@@ -75,21 +78,29 @@ def _at_ports(state: str, *, required: bool) -> list[DeviceUrl]:
         return []
 
 
-def heard_loggers(common: Common, radio: str | None, state: str) -> list[DeviceUrl]:
-    """A URL for each fieldlog logger that advertises now, with the passkey that was given."""
+def heard_loggers(common: Common, radio: str | None, state: str, named: Sequence[DeviceUrl] = ()) -> list[DeviceUrl]:
+    """A URL for each fieldlog logger that advertises now, with the passkey that was given; without those that are `named`,
+    by name or address, which may have passkeys of their own."""
     from fieldlog.scanning import SCAN_S, scan
 
     common.output.note(f"listening for {SCAN_S:g} s")
     heard = run(scan(*radio_options(radio), SCAN_S))
     loggers = [one for one in heard if one.logger is not None]
     if not loggers:
-        others = f" ({count(len(heard), 'other BLE device')} heard)" if heard else ""
+        more = f" ({count(len(heard), 'other BLE device')} heard)" if heard else ""
         raise DeviceNotFound(
-            f"no logger was heard within {SCAN_S:g} s{others}. Check that they have power and are near; one that is "
+            f"no logger was heard within {SCAN_S:g} s{more}. Check that they have power and are near; one that is "
             f"connected already is not heard. {state}"
         )
-    texts = (one.url if common.passkey is None else with_passkey(one.url, common.passkey) for one in loggers)
-    return [parse(text) for text in texts]
+    known = {(url.backend, url.target.casefold()) for url in named if url.scheme == "ble"}
+    others = [one.url for one in loggers if not known & _targets(one)]
+    return [parse(url if common.passkey is None else with_passkey(url, common.passkey)) for url in others]
+
+
+def _targets(heard: Advertised) -> set[tuple[str | None, str]]:
+    """Radio, and name or address."""
+    url = parse(heard.url)
+    return {(url.backend, url.target.casefold()), (url.backend, heard.address.casefold())}
 
 
 def radio_options(radio: str | None) -> tuple[str | None, dict[str, str]]:

@@ -214,7 +214,7 @@ class _Watch:
             info, lost = result.info, sum(map(len, result.lost))
             called = info.name or info.serial or info.uid.hex()
             return readout.name, called, result.readings, result.blocks, lost, len(_warnings(result)), outcome
-        called = readout.called or readout.url.text
+        called = readout.called or readout.name
         if progress is not None:
             return readout.name, called, progress.readings, progress.blocks, None, None, outcome
         return readout.name, called, None, None, None, None, outcome
