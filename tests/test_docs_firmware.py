@@ -24,6 +24,7 @@ import fieldlog.archive
 from archive_data import LOG_ID, UID, PaperLogger
 from fieldlog.cli.main import invoke
 from fieldlog.clock_sync import TICK_HZ
+from fieldlog.message_sizes import ONE_LINE
 from fieldlog_protocol.blocks import events, schema
 from fieldlog_protocol.blocks.block import (
     BLOCK_SIZES,
@@ -149,6 +150,7 @@ def test_golden_messages_of_the_smp_page() -> None:
     assert f"`{error}`" in page("smp")
     assert ConsoleFraming().encode(echo) == b"\x06\x09" + b"ABAKAAAGAABCAKFhZGJoaZsK" + b"\n"
     assert "`0609` `ABAKAAAGAABCAKFhZGJoaZsK` `0a`" in page("smp")
+    assert f"a message of {ONE_LINE} bytes" in page("smp").replace("\n", " ")
     codes = {int(cell) for cells in rows(section("smp", "Errors")) for cell in cells[::2]}
     assert codes == {*RC_TEXTS}
 
@@ -576,3 +578,19 @@ def test_headers_of_a_device_are_as_the_page_has_them(tmp_path: Path, monkeypatc
             assert {event.tick for event in decode_events(block.payload)} == {header.t0}
     sessions = {block.header.session for block in blocks if block.header.kind != Kind.EVENT}
     assert sessions == {1}, "descriptions bear the session that they are written in"
+
+
+@pytest.mark.parametrize("encoding", [Encoding.RAW, Encoding.PACKED])
+def test_a_timed_stream_has_its_time_in_front(encoding: Encoding) -> None:
+    ticks, opened = [1000, 1600, 1610, 5000], [0, 1, 0, 1]
+    stream = Stream(1, "door", 0, (Channel("open", "", ChannelType.BOOL),), timed=True, time_resolution=8)
+    encoder = BlockEncoder(stream, 256, encoding)
+    assert all(encoder.push(tick, [value]) for tick, value in zip(ticks, opened, strict=True))
+    block = encoder.seal(BlockHeader(seq=0, t0=0, boot_id=1))
+    times = [(tick - ticks[0]) // 8 for tick in ticks]
+    assert (block.header.n_channels, block.header.t0, block.span) == (2, ticks[0], times[-1] * 8)
+    if encoding == Encoding.PACKED:
+        assert page_decoder()(block.payload, 4, ["u32", "u8"]) == [times, opened]
+    else:
+        frames = [time.to_bytes(4, "little") + bytes([value]) for time, value in zip(times, opened, strict=True)]
+        assert block.payload == b"".join(frames)
