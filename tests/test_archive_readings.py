@@ -395,7 +395,10 @@ def test_a_block_that_cannot_be_decoded_is_left_out_and_the_line_is_cut(
     (series,) = readings
     assert len(series) == 5000 - counts[5]
     assert begun(series) == [0, sum(counts[:5])]
-    assert "block 5" in readings.problems[0]
+    (text,) = readings.problems
+    assert text.startswith(f"{UID.hex()}: block 5 ")
+    assert text.endswith(". Its CRC-32 is right: the device wrote it so. It was kept and left out.")
+    assert readings.undecodable == [text]
 
 
 @pytest.mark.parametrize(("t0", "span"), [(2**64 - 1, 0), (0, 2**64 - 1), (2**63, 2**63)])
@@ -419,7 +422,7 @@ def test_an_encoding_of_the_future_is_left_out(archive: Archive) -> None:
     fill(archive, [*logger.blocks, build_block(Block(future, 3, 0, b"?"))])
     readings = archive.readings()
     assert sum(map(len, readings)) == 5000
-    assert "not known here" in readings.problems[0]
+    assert "block 9000 has encoding 42, which is not known here" in readings.problems[0]
 
 
 # -- in bounded memory ------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from blocks_data import (
     stream_of,
     wires,
 )
-from fieldlog_protocol.blocks.block import Block, build_block, parse_block
+from fieldlog_protocol.blocks.block import Block, Encoding, build_block, parse_block
 from fieldlog_protocol.blocks.decode import decode_frames
 from fieldlog_protocol.blocks.schema import ChannelType, Stream
 from fieldlog_protocol.errors import BlockError
@@ -115,12 +115,40 @@ def test_random_payloads_are_read_or_refused(payload: bytes, count: int, encodin
         read_or_refuse(build_block(Block(header, count, 5, payload)), stream)
 
 
+@pytest.mark.parametrize(
+    ("payload", "encoding", "said"),
+    [
+        ("6400 7f 0c", Encoding.PACKED, "its packed groups are longer than its payload"),
+        ("6400 40 08", Encoding.PACKED, "its packed unary plane has more or fewer ones than its groups have residuals"),
+        ("6400 0000 0000 00", Encoding.RAW, "its RAW payload is longer or shorter than its frames"),
+        ("0700 00000000 6400 00" * 3, Encoding.RAWC, "its RAWC payload is longer or shorter than its frames"),
+    ],
+)
+def test_a_lie_is_told_with_the_block_that_tells_it(payload: str, encoding: Encoding, said: str) -> None:
+    stream = stream_of([I16])
+    (block,) = encode_series(stream, regular_ticks(stream, 3), [np.array([100, 101, 101], np.int16)])
+    columns = 2 if encoding is Encoding.RAWC else 1
+    header = replace(block.header, seq=17, encoding=encoding, n_channels=columns)
+    lie = build_block(replace(block, header=header, payload=bytes.fromhex(payload)))
+    with pytest.raises(BlockError, match=f"^block 17 cannot be decoded: {said}$"):
+        decode_frames([lie], stream)
+    also = build_block(replace(block, header=replace(header, seq=18), payload=bytes.fromhex(payload)))
+    with pytest.raises(BlockError, match=f"^one of blocks 17 to 18 cannot be decoded: {said}$"):
+        decode_frames([lie, also], stream)
+    wider = build_block(replace(block, header=replace(header, n_channels=9)))
+    with pytest.raises(
+        BlockError, match=f"^block 17 has 9 columns, and stream {stream.id} as it is described has {columns}$"
+    ):
+        decode_frames([wider], stream)
+
+
 def test_blocks_of_something_else_are_refused() -> None:
     (wire,) = wires(
         encode_series(ENVIRONMENT, regular_ticks(ENVIRONMENT, 10), [c[:10] for c in environment_series(0.01)])
     )
-    for stream in (ACCELERATION, Stream(1, "two", 1000, ENVIRONMENT.channels[:2])):
-        with pytest.raises(BlockError, match="not a data block of stream"):
+    two = Stream(ENVIRONMENT.id, "two", 1000, ENVIRONMENT.channels[:2])
+    for stream, said in ((ACCELERATION, "not a data block of stream"), (two, "has [0-9]+ columns, and stream")):
+        with pytest.raises(BlockError, match=said):
             decode_frames([wire], stream)
     with pytest.raises(BlockError, match="CRC-32"):
         decode_frames([wire, wire[:40] + bytes([wire[40] ^ 1]) + wire[41:]], ENVIRONMENT)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from fieldlog.archive.source import Source
 from fieldlog.clock_model import UNBOUNDED, UNKNOWN_TIME
 from fieldlog.clock_sync import US_PER_TICK
 from fieldlog.text import count, printable
+from fieldlog_protocol.blocks.block import is_whole
 from fieldlog_protocol.blocks.codecs import instant_error_ticks
 from fieldlog_protocol.blocks.decode import Frames, decode_frames
 from fieldlog_protocol.blocks.schema import Stream
@@ -36,13 +37,23 @@ if TYPE_CHECKING:
     from fieldlog.archive.arrow import Layout
 
 
+class Unreadable(NamedTuple):
+    """Why a block cannot be read. `whole`: its CRC-32 is right, so that no other copy of it says anything else."""
+
+    why: str
+    whole: bool
+
+    def __str__(self) -> str:
+        return f"{self.why}. Its CRC-32 is right: the device wrote it so" if self.whole else self.why
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """What became of a plan. `unreadable`: why, by seq; `ended_unread`: what follows the plan's last block begins anew."""
 
     plan: Plan
     series: Series | None
-    unreadable: dict[int, str]
+    unreadable: dict[int, Unreadable]
     ended_unread: bool
 
 
@@ -54,7 +65,7 @@ class Readings:
         self.selection = selection
         self.sources = sources
         self._planner = Planner(path, sources, selection)
-        self._unreadable: dict[tuple[str, int], str] = {}
+        self._unreadable: dict[tuple[str, int], Unreadable] = {}
         with in_words(path):
             self._require_channels()
 
@@ -99,7 +110,7 @@ class Readings:
         last: Decoded | None = None
         for found in decoded:
             plan, series = found.plan, found.series
-            self._unreadable |= {(plan.source.info.name, seq): text for seq, text in found.unreadable.items()}
+            self._unreadable |= {(plan.source.info.name, seq): why for seq, why in found.unreadable.items()}
             if series is not None and last is not None and plan.follows(last.plan) and last.ended_unread:
                 series.starts[:1] = True
             last = found
@@ -175,14 +186,15 @@ class Readings:
         """Those of the problems that are about readings that are not there, as far as it was iterated."""
         found = self.undescribed
         spoiled = {(source.info.name, seq) for source in self.sources for seq in source.log.spoiled}
-        found += [
-            f"{name}: {text}. It was kept and left out."
-            for (name, seq), text in self._unreadable.items()
-            if (name, seq) not in spoiled
-        ]
+        found += [_kept(name, why) for (name, seq), why in self._unreadable.items() if (name, seq) not in spoiled]
         for source in self.sources:
             found += [f"{source.info.name}: {text}." for text in source.log.spoiled.values()]
         return found
+
+    @property
+    def undecodable(self) -> list[str]:
+        """Those of them about blocks that are whole, and of which another copy would be of no more use."""
+        return [_kept(name, why) for (name, _), why in self._unreadable.items() if why.whole]
 
     @property
     def lacks(self) -> bool:
@@ -211,14 +223,14 @@ class Readings:
 
     def _decode_one_by_one(self, plan: Plan, data: list[bytes]) -> Decoded:
         """The blocks that decode, decoded together; what follows one that does not starts anew."""
-        unreadable: dict[int, str] = {}
+        unreadable: dict[int, Unreadable] = {}
         good: Bools = np.ones(len(data), np.bool_)
         starts = plan.starts.copy()
         for index, wire in enumerate(data):
             try:
                 decode_frames([wire], plan.stream)
             except BlockError as error:
-                unreadable[int(plan.rows.seq[index])] = str(error)
+                unreadable[int(plan.rows.seq[index])] = Unreadable(str(error), is_whole(wire))
                 good[index] = False
                 starts[index + 1 : index + 2] = True
         if not good.any():
@@ -247,6 +259,10 @@ class Readings:
         if not self.selection.bounded:
             return series
         return series.where(inside(self.selection, times.utc_us, times.utc_us))
+
+
+def _kept(name: str, why: Unreadable) -> str:
+    return f"{name}: {why}. It was kept and left out."
 
 
 def _untimed(plan: Plan) -> int:

@@ -8,7 +8,7 @@ at most 64 values per byte, a RAW one less than one.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -70,7 +70,10 @@ def decode_frames(blocks: Sequence[bytes], stream: Stream) -> Frames:
     for start, stop in _batches(headers["encoding"], counts, len(stream.columns) + 1):
         encoding = int(headers["encoding"][start])
         types = _types(stream, encoding)
-        parts = CODECS[encoding].decode(types, joined.batch(start, stop, counts, lengths))
+        try:
+            parts = CODECS[encoding].decode(types, joined.batch(start, stop, counts, lengths))
+        except BlockError as error:
+            raise BlockError(f"{_one_of(headers['seq'][start:stop].tolist())} cannot be decoded: {error}") from None
         frames = slice(int(starts[start]), int(starts[stop]))
         resolution = payload_resolution(stream, encoding)
         if resolution is not None:
@@ -125,14 +128,30 @@ def _require_whole(blocks: Sequence[bytes], joined: _Joined) -> None:
             raise BlockError(f"block {joined.headers['seq'][index]} is damaged: its CRC-32 does not match")
 
 
+def _one_of(seqs: list[int]) -> str:
+    """Which it is would take a look at each: whoever wants to know decodes them one by one."""
+    return f"block {seqs[0]}" if len(seqs) == 1 else f"one of blocks {min(seqs)} to {max(seqs)}"
+
+
 def _require_stream(headers: Records, stream: Stream) -> None:
     wrong = (headers["magic"] != MAGIC) | (headers["format"] != VERSION << 4 | Kind.DATA)
     wrong |= headers["stream"] != stream.id
+    _refuse(headers, wrong, f"is not a data block of stream {stream.id}")
+    wrong = np.zeros_like(wrong)
     for encoding in CODECS:
         columns = len(payload_columns(stream, encoding))
         wrong |= (headers["encoding"] == encoding) & (headers["n_channels"] != columns)
-    _refuse(headers, wrong, f"is not a data block of stream {stream.id} with {len(stream.columns)} columns")
-    _refuse(headers, ~np.isin(headers["encoding"], list(CODECS)), "has an encoding that is not known here")
+    _refuse(headers, wrong, lambda header: _columns_told(header, stream))
+    _refuse(
+        headers,
+        ~np.isin(headers["encoding"], list(CODECS)),
+        lambda header: f"has encoding {header['encoding']}, which is not known here",
+    )
+
+
+def _columns_told(header: np.void, stream: Stream) -> str:
+    columns = len(payload_columns(stream, int(header["encoding"])))
+    return f"has {header['n_channels']} columns, and stream {stream.id} as it is described has {columns}"
 
 
 def _require_plausible(headers: Records, trailers: Records, stream: Stream, counts: Indices, lengths: Indices) -> None:
@@ -145,9 +164,10 @@ def _require_plausible(headers: Records, trailers: Records, stream: Stream, coun
         _refuse(headers, too_short, "claims more frames than its payload can hold")
 
 
-def _refuse(headers: Records, wrong: npt.NDArray[np.bool_], what: str) -> None:
+def _refuse(headers: Records, wrong: npt.NDArray[np.bool_], what: str | Callable[[np.void], str]) -> None:
     if wrong.any():
-        raise BlockError(f"block {headers['seq'][int(np.flatnonzero(wrong)[0])]} {what}")
+        header = headers[int(np.flatnonzero(wrong)[0])]
+        raise BlockError(f"block {header['seq']} {what if isinstance(what, str) else what(header)}")
 
 
 def _batches(encodings: npt.NDArray[np.uint8], counts: Indices, columns: int) -> Iterator[tuple[int, int]]:

@@ -51,7 +51,7 @@ class RawCodec:
     def decode(self, types: Types, batch: Batch) -> list[Column]:
         dtype = frame_dtype(types)
         if (batch.lengths != batch.counts * dtype.itemsize).any():
-            raise BlockError("a RAW block's payload is longer or shorter than its frames")
+            raise BlockError("its RAW payload is longer or shorter than its frames")
         spans = zip(batch.offsets.tolist(), batch.lengths.tolist(), strict=True)
         data = batch.data.tobytes()
         frames = np.frombuffer(b"".join(data[start : start + length] for start, length in spans), dtype)

@@ -60,7 +60,7 @@ class RawcCodec:
         width = _width(types)
         widths = batch.data[batch.offsets[:, None] + np.arange(_WIDTH_BYTES)].view("<u2")[:, 0]
         if (batch.lengths != _WIDTH_BYTES + batch.counts * width).any() or (widths != width).any():
-            raise BlockError("a RAWC block's payload is longer or shorter than its frames")
+            raise BlockError("its RAWC payload is longer or shorter than its frames")
         checked = np.dtype([*((f"c{index}", type_.dtype) for index, type_ in enumerate(types)), ("check", "u1")])
         starts = (batch.offsets + _WIDTH_BYTES).tolist()
         data = batch.data.tobytes()

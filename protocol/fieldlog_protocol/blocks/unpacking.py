@@ -191,7 +191,7 @@ def _walk(types: Types, batch: Batch, table: _Table) -> _Groups:
         codes[rows], offsets[rows] = here, stops - planes
         np.copyto(position, stops[:, -1], where=count > 0)
     if (positions > ends).any():
-        raise BlockError("a packed block's groups are longer than its payload")
+        raise BlockError("its packed groups are longer than its payload")
     in_order = np.empty_like(positions)
     in_order[table.blocks] = positions
     return _Groups(_predictors(codes), _packings(codes), offsets, in_order)
@@ -272,11 +272,11 @@ def _quotients(batch: Batch, ends: Indices, counts: Indices) -> Words:
     stops = np.cumsum(counts)[filled]
     firsts = stops - counts[filled]
     if len(ones) != counts.sum() or ((counts == 0) & (lengths > 0)).any():
-        raise BlockError("a packed block's unary plane has more or fewer ones than its groups have residuals")
+        raise BlockError("its packed unary plane has more or fewer ones than its groups have residuals")
     first, last = ones[firsts].astype(np.int64), ones[stops - 1].astype(np.int64)
     own = (first >= 8 * starts[filled]) & (last // 8 == (starts + lengths)[filled] - 1)
     if not own.all():
-        raise BlockError("a packed block's unary plane does not end with the last residual's one")
+        raise BlockError("its packed unary plane does not end with the last residual's one")
     result = np.zeros(len(ones) + GROUP, np.uint32)
     between = result[1 : len(ones)]
     np.subtract(ones[1:], ones[:-1], between)
