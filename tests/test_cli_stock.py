@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from fieldlog.cli.main import COMMANDS, invoke
+from fieldlog.cli.main import cli as fieldlog_commands
 from fieldlog_protocol.commands import enum, fs, image, logger, settings, shell, stat
 from fieldlog_protocol.commands import os as os_group
 from fieldlog_protocol.image import ImageVersion, build_image
@@ -405,6 +407,28 @@ def test_every_command_explains_itself(cli: Cli, name: str) -> None:
     ran = cli(name, "--help")
     assert ran.code == 0
     assert "Usage: fieldlog" in ran.out
+
+
+def helps(group: click.Group, words: str = "") -> Iterator[tuple[str, str]]:
+    """What calls each command that does something, and its help in one line."""
+    with click.Context(group) as context:
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            if isinstance(command, click.Group):
+                yield from helps(command, f"{words}{name} ")
+            elif command is not None:
+                yield f"{words}{name}", " ".join(command.get_help(click.Context(command)).split())
+
+
+def test_help_says_what_an_option_takes_and_how_often() -> None:
+    several = set[str]()
+    for words, told in helps(fieldlog_commands):
+        assert "RANGE" not in told, words
+        urls = "--device URL" in told
+        assert ("what the device writes to its console" in told) == urls, words
+        if urls and "Again for more" in told[told.index("--device URL") :].partition("--passkey")[0]:
+            several.add(words)
+    assert several == {"pull", "config apply", "provision"}
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(device: PtyPeer) -> None:

@@ -246,7 +246,7 @@ def _parser() -> argparse.ArgumentParser:
         "--battery-mah",
         type=_number(float, 1e-3, 1e6, "what a battery may hold, from 0.001 to a million mA h"),
         metavar="N",
-        help="what the devices' batteries hold when new; without it they are changed in time",
+        help="what the devices' batteries hold at the start; flat when that is drawn. Without it they are changed in time",
     )
     add("--power-cut-after", type=positive, metavar="N", help="cut power at the N-th flash operation after start")
     add_boot_options(parser)

@@ -56,14 +56,31 @@ class Common:
                 self.output.console_text(device.name, device.client.take_text())
 
 
-def options(function: Callable[Concatenate[Common, P], T]) -> Callable[..., T]:
-    """Options for a command that talks to devices; it gets them as a `Common` in front."""
+_ONE = "The device; see `fieldlog --help`."
+_SEVERAL = "A device; see `fieldlog --help`. Again for more."
+_CONSOLE = "Also print what the device writes to its console."
+_ERRORS = "Tell where an error of fieldlog itself arose."
 
-    @click.option("--device", "-d", "device", multiple=True, metavar="URL", help="The device; see `fieldlog --help`.")
+
+def options(function: Callable[Concatenate[Common, P], T]) -> Callable[..., T]:
+    """Options for a command that talks to a device; it gets them as a `Common` in front."""
+    return _options(function, _ONE)
+
+
+def options_of_many(function: Callable[Concatenate[Common, P], T]) -> Callable[..., T]:
+    """The same for a command that takes several devices."""
+    return _options(function, _SEVERAL)
+
+
+def _options(function: Callable[Concatenate[Common, P], T], devices_help: str) -> Callable[..., T]:
+    @click.option("--device", "-d", "device", multiple=True, metavar="URL", help=devices_help)
     @click.option(
-        "--passkey", type=click.IntRange(0, 999_999), help="Six digits that a BLE device wants to be paired with."
+        "--passkey",
+        type=click.IntRange(0, 999_999),
+        metavar="DIGITS",
+        help="Six digits that a BLE device wants to be paired with.",
     )
-    @output_options
+    @_output_options(_CONSOLE)
     @functools.wraps(function)
     def wrapped(output: Output, /, *args: P.args, **kwargs: P.kwargs) -> T:
         devices = kwargs.pop("device")
@@ -103,16 +120,22 @@ def _pairing() -> Generator[None]:
 
 def output_options(function: Callable[Concatenate[Output, P], T]) -> Callable[..., T]:
     """Options for a command that needs no device; it gets them as an `Output` in front."""
+    return _output_options(_ERRORS)(function)
 
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
-    @click.option("--quiet", "-q", is_flag=True, help="Print results only.")
-    @click.option("--verbose", "-v", is_flag=True, help="Also print what the device writes to its console.")
-    @functools.wraps(function)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        flags: dict[str, Any] = {name: kwargs.pop(name) for name in ("as_json", "quiet", "verbose")}
-        return function(Output(**flags), *args, **kwargs)
 
-    return wrapped
+def _output_options(verbose_help: str) -> Callable[[Callable[Concatenate[Output, P], T]], Callable[..., T]]:
+    def decorate(function: Callable[Concatenate[Output, P], T]) -> Callable[..., T]:
+        @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+        @click.option("--quiet", "-q", is_flag=True, help="Print results only.")
+        @click.option("--verbose", "-v", is_flag=True, help=verbose_help)
+        @functools.wraps(function)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+            flags: dict[str, Any] = {name: kwargs.pop(name) for name in ("as_json", "quiet", "verbose")}
+            return function(Output(**flags), *args, **kwargs)
+
+        return wrapped
+
+    return decorate
 
 
 def present_urls(state: str) -> list[DeviceUrl]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from fieldlog.cli.common import Common, on_interrupt, options, run
+from fieldlog.cli.common import Common, on_interrupt, options_of_many, run
 from fieldlog.cli.config_raw import schema_option
 from fieldlog.cli.config_time import seconds, timeout_option
 from fieldlog.cli.config_words import link_text, show_plan, show_plans
@@ -33,7 +33,7 @@ from fieldlog_protocol.errors import DeviceNotFound, FieldlogError, RequestTimeo
 
 
 @click.command(name="apply")
-@options
+@options_of_many
 @source_options
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Check all and show what would change; write nothing.")

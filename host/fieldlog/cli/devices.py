@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 @click.command()
 @output_options
 @click.option("--ble", is_flag=True, help="Listen for BLE devices instead, and tell how each is.")
-@click.option("--seconds", type=click.FloatRange(0.1, 600), default=5.0, show_default=True, help="How long to listen.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 600),
+    metavar="S",
+    default=5.0,
+    show_default=True,
+    help="How long to listen.",
+)
 @click.option("--every", is_flag=True, help="Also BLE devices that do not speak SMP.")
 @click.option("--radio", metavar="OPTIONS", help="Listen with another radio: what a device URL has behind its ?.")
 def devices(output: Output, *, ble: bool, seconds: float, every: bool, radio: str | None) -> None:

@@ -108,9 +108,18 @@ class _Watch:
     metavar="PERCENT",
     help="Do not begin below this.",
 )
-@click.option("--image", "number", type=click.IntRange(0, 15), help="Number of the image, where the file does not say.")
 @click.option(
-    "--slot", type=click.IntRange(0, 31), help="Number of the slot, where the device has several to choose from."
+    "--image",
+    "number",
+    type=click.IntRange(0, 15),
+    metavar="N",
+    help="Number of the image, where the file does not say.",
+)
+@click.option(
+    "--slot",
+    type=click.IntRange(0, 31),
+    metavar="N",
+    help="Number of the slot, where the device has several to choose from.",
 )
 @click.option("--erase", is_flag=True, help="Erase the slot before the upload.")
 @click.option("--no-confirm", is_flag=True, help="Leave the new firmware on trial.")

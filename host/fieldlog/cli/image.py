@@ -50,7 +50,7 @@ def confirm(common: Common, hash: str | None) -> None:
 
 @image.command()
 @options
-@click.option("--slot", type=click.IntRange(0, 31), help="Which slot; else the one that does not run.")
+@click.option("--slot", type=click.IntRange(0, 31), metavar="N", help="Which slot; else the one that does not run.")
 def erase(common: Common, slot: int | None) -> None:
     """Erase the slot that does not run."""
 

@@ -143,7 +143,7 @@ def _utc(seconds: int | None) -> str:
 
 @click.command()
 @options
-@click.option("--seconds", type=click.IntRange(1, 255), default=5, show_default=True, help="How long.")
+@click.option("--seconds", type=click.IntRange(1, 255), metavar="S", default=5, show_default=True, help="How long.")
 def identify(common: Common, seconds: int) -> None:
     """Make a logger blink, to find it among others."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fieldlog.cli.common import Common, on_interrupt, options, run
+from fieldlog.cli.common import Common, on_interrupt, options_of_many, run
 from fieldlog.cli.config_time import seconds, timeout_option
 from fieldlog.cli.provision_desk import Desk
 from fieldlog.config.schema_cache import default_cache
@@ -34,7 +34,7 @@ WAIT_S = 30.0
 
 
 @click.command()
-@options
+@options_of_many
 @click.argument("fleet", type=_FILE, metavar="FLEET")
 @click.option("--config", type=_FILE, metavar="FILE", help="The configuration of rows that name none.")
 @click.option("--image", type=_FILE, metavar="FILE", help="Firmware that every device shall run.")

@@ -12,7 +12,7 @@ import click
 from fieldlog.archive.database import ArchiveError
 from fieldlog.archive.ranges import difference
 from fieldlog.cli.archive_tiers import derive
-from fieldlog.cli.common import Common, archive_option, options, run
+from fieldlog.cli.common import Common, archive_option, options_of_many, run
 from fieldlog.cli.failure import FAILED, described, exit_code, sentence
 from fieldlog.cli.many import Sources, meant, source_options
 from fieldlog.cli.output import OnBoard, json_line
@@ -43,7 +43,7 @@ _STORED = "is in the archive"
 
 
 @click.command()
-@options
+@options_of_many
 @source_options
 @archive_option
 @click.option("--no-seal", is_flag=True, help="Leave blocks that are still open for a later pull.")
