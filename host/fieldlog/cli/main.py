@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 import click
@@ -73,20 +73,28 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(_unknown(args[0]))
-        return super().resolve_command(ctx, args)
+        if ctx.resilient_parsing:  # a shell asks for completions
+            return super().resolve_command(ctx, args)
+        if args and _is_unknown(args[0], COMMANDS):
+            raise _no_command("", args[0], COMMANDS, ctx)
+        name, command, rest = super().resolve_command(ctx, args)
+        if name and isinstance(command, click.Group) and rest and _is_unknown(rest[0], command.commands):
+            raise _no_command(name, rest[0], command.commands, click.Context(command, ctx, name))
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-def _unknown(name: str) -> str:
-    import difflib
+def _is_unknown(word: str, names: Collection[str]) -> bool:
+    return word not in names and not word.startswith("-")
 
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
-    return f"there is no command {name!r}." + (f" Did you mean {near[0]!r}?" if near else " See `fieldlog --help`.")
+
+def _no_command(group: str, name: str, names: Collection[str], context: click.Context) -> click.UsageError:
+    from fieldlog.cli.meant import unknown
+
+    return click.UsageError(unknown(group, name, names), context)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
