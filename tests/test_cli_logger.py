@@ -225,7 +225,8 @@ def test_nonsense_is_one_sentence(run: Terminal, words: tuple[str, ...], said: s
         (("export", "-o", "no/such/folder.csv"), 1, "could not be written"),
         (("export", "--json"), 2, "--output"),
         (("plot", "-o", "taken.png"), 2, "exists already"),
-        (("export", "-o", "taken.png"), 2, "exists already"),
+        (("export", "-o", "taken.csv"), 2, "exists already"),
+        (("export", "-o", "taken.png"), 2, "cannot write readings as 'taken.png'"),
     ],
 )
 def test_what_the_archive_cannot_give(
@@ -237,11 +238,13 @@ def test_what_the_archive_cannot_give(
     said: str,
 ) -> None:
     run = Terminal(capsys, recorded.url)
-    (tmp_path / "taken.png").write_text("mine")
+    taken = [tmp_path / "taken.png", tmp_path / "taken.csv"]
+    for path in taken:
+        path.write_text("mine")
     run("pull")
     assert run(*words, device=False) == code
     assert said in run.err
-    assert (tmp_path / "taken.png").read_text() == "mine"
+    assert [path.read_text() for path in taken] == ["mine", "mine"]
     assert not list(tmp_path.glob("**/*.part"))
 
 
