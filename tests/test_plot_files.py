@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.image import imread
 
 import fieldlog.archive
 from archive_data import CLIMATE, DOOR, HOUR, LOG_ID, NEW_YEAR_US, TEMPERATURE, UID, PaperLogger, climate
@@ -131,6 +132,37 @@ def test_the_command_plots_files_side_by_side(archive: Archive, capsys: pytest.C
     assert "readings plotted to both.svg" in capsys.readouterr().out
     assert invoke(["plot", "a.csv", "-o", "page.html", "--rolling", "1min", "--threshold", "temperature>21"]) == 0
     assert invoke(["plot", "a.csv", "-o", "map.png", "--view", "histogram"]) == 0
+
+
+def test_the_command_makes_a_picture_of_the_size_that_is_wanted(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported(archive, "-o", "a.csv")
+    for size, dpi, dots in (
+        ("9x12.7cm", "254", (1270, 900)),
+        ("90 mm", "100", (None, 354)),
+        ("4X5in", "100", (500, 400)),
+    ):
+        assert invoke(["plot", "a.csv", "-o", "a.png", "--force", "--size", size, "--dpi", dpi]) == 0
+        height, width = imread("a.png").shape[:2]
+        assert (height if dots[0] else None, width) == dots
+    for view in ("histogram", "duration", "heatmap", "spectrum"):
+        words = ["--view", view, "--channels", "temperature", "--size", "4x5in", "--dpi", "100"]
+        assert invoke(["plot", "-o", "a.png", "--force", *words]) == 0
+        assert imread("a.png").shape[:2] == (500, 400)
+    pair = "temperature,relative humidity"
+    assert invoke(["plot", "-o", "a.svg", "--view", "scatter", "--channels", pair, "--size", "9cm"]) == 0
+    assert 'width="255.118' in Path("a.svg").read_text()
+    capsys.readouterr()
+    for words, sentence in (
+        (["-o", "b.png", "--size", "9x6"], "'9x6' is no size"),
+        (["-o", "b.png", "--size", "9x"], "is no size"),
+        (["-o", "b.html", "--size", "9cm"], "are for PNG, SVG and PDF"),
+        (["-o", "b.png", "--dpi", "nan"], "50 to 2400 dots"),
+    ):
+        assert invoke(["plot", "a.csv", *words]) == 2
+        assert sentence in capsys.readouterr().err
+        assert not Path(words[1]).exists()
 
 
 def test_lines_of_a_table_are_interrupted_where_even_readings_pause(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
@@ -21,6 +22,7 @@ from fieldlog.plot import Trace, save, timeseries
 from fieldlog.plot.canvas import house_style
 from fieldlog.plot.style import unit_sign
 from fieldlog.plot.ticks import tick_text
+from fieldlog_protocol.errors import UsageError
 
 NEW_YEAR_US = 1_356_998_400_000_000
 HOUR_US = 3_600_000_000
@@ -97,6 +99,76 @@ def assert_room(figure: Figure, least_in: float = 1.0) -> None:
         shared = Bbox.intersection(one, other)
         assert shared is None or min(shared.width, shared.height) < 1
     assert all(axes.get_window_extent().height >= least_in * figure.dpi for axes in figure.axes)
+
+
+ZONE = "America/New_York"
+LONG = (
+    "The attic of the old school over the winter, with all its draughts and doors, and what else there is to say of it"
+)
+
+
+def overlapping(figure: Figure) -> list[tuple[str, str]]:
+    """Words that lie over each other, or beyond the edge; empty lines of a title and of a label are where the key
+    and the date stand."""
+    with house_style():
+        FigureCanvasAgg(figure).draw()
+    texts = [*figure.texts, *(text for axes in figure.axes for text in words_around(axes))]
+    found = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text().strip()]
+    beyond = [(name, "edge") for name, box in found if box.x0 < -1 or box.x1 > figure.bbox.x1 + 1 or box.y0 < -1]
+    pairs, keys = combinations(found, 2), [text.get_text() for text in figure.texts]
+    shared = [(a, b) for (a, one), (b, other) in pairs if (both := Bbox.intersection(one, other)) and both.width > 1]
+    return beyond + [(a, b) for a, b in shared if not a.startswith("\n") and not (a.endswith("\n") and b in keys)]
+
+
+def words_around(axes: Any) -> list[Any]:
+    legend = axes.get_legend()
+    low, high = sorted(axes.get_xlim())
+    ticks = [tick.label1 for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+    shown = ticks if axes.xaxis.get_tick_params().get("labelbottom", True) else []
+    return [axes.xaxis.label, axes.xaxis.get_offset_text(), *shown, *(legend.get_texts() if legend else [])]
+
+
+@pytest.mark.parametrize("width_in", [3.0, 3.5, 6.0])
+@pytest.mark.parametrize("step_us", [500, 61_000_000, 30 * HOUR_US])
+@pytest.mark.parametrize(("title", "tz"), [("Hut", "UTC"), (LONG, ZONE)])
+def test_words_of_a_narrow_picture_stand_apart(width_in: float, step_us: int, title: str, tz: str) -> None:
+    times = NEW_YEAR_US + np.arange(200, dtype=np.int64) * step_us
+    wave = np.sin(np.arange(200) / 10)
+    wave[90:100] = np.nan
+    traces = [Trace(name, unit, times, wave) for name, unit in (("a", "Cel"), ("b", "Cel"), ("c", "%"))]
+    figure = timeseries(traces, title=title, tz=tz, width_in=width_in, height_in=4.0 if title == LONG else None)
+    assert overlapping(figure) == []
+
+
+def test_a_picture_is_as_large_as_was_asked_for(tmp_path: Path) -> None:
+    figure = timeseries([trace(WAVE)], title="title", width_in=3.5, height_in=2.5, dpi=300)
+    assert imread(save(figure, tmp_path / "a.png")).shape[:2] == (750, 1050)
+    svg = ElementTree.parse(save(figure, tmp_path / "a.svg")).getroot()
+    assert (svg.get("width"), svg.get("height")) == ("252pt", "180pt")
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"width_in": 1.0}, "5.08 to 254 cm"),
+        ({"width_in": float("nan")}, "5.08 to 254 cm"),
+        ({"height_in": 0.0}, "5.08 to 254 cm"),
+        ({"dpi": 7.0}, "50 to 2400 dots"),
+        ({"width_in": 90.0, "dpi": 2000.0}, "million dots"),
+        ({"width_in": 4.0, "stats": True}, "the table takes"),
+    ],
+)
+def test_a_size_that_cannot_be_is_one_sentence(more: Any, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        timeseries([trace(WAVE)], **more)
+
+
+def test_what_has_no_room_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a height of at least"):
+        timeseries([trace(WAVE), trace(WAVE, unit="%"), trace(WAVE, unit="V")], height_in=2.0)
+    with pytest.raises(UsageError, match="too small for its title"):
+        save(timeseries([trace([1, np.nan, 2])], title=LONG, tz=ZONE, width_in=2.0, height_in=2.0), tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
 
 
 def names(figure: Figure) -> list[str]:

@@ -14,6 +14,7 @@ import click
 from fieldlog.cli import plot_views
 from fieldlog.cli.common import output_options
 from fieldlog.cli.output import Output
+from fieldlog.cli.plot_size import DPI_HELP, SIZE_HELP, Wished, wished
 from fieldlog.cli.plot_sources import Source
 from fieldlog.cli.plot_sources import source as source_of
 from fieldlog.cli.plot_views import Drawn
@@ -43,6 +44,7 @@ class _Wish:
     theme: str
     way: Smoothing | None
     view: str
+    size: Wished
 
 
 @click.command()
@@ -57,6 +59,8 @@ class _Wish:
     help="File; its ending says whether it is PNG, SVG, PDF, or HTML to zoom in. Without it a window opens.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--size", metavar="WIDTH[xHEIGHT]UNIT", help=SIZE_HELP)
+@click.option("--dpi", type=float, help=DPI_HELP)
 @click.option("--title", metavar="TEXT", help="Title; else the device and its sessions.")
 @click.option(
     "--tz",
@@ -91,6 +95,8 @@ def plot(
     target: Path | None,
     *,
     force: bool,
+    size: str | None,
+    dpi: float | None,
     title: str | None,
     tz: str,
     thresholds: tuple[str, ...],
@@ -115,7 +121,18 @@ def plot(
     limits = tuple(map(_limit, thresholds))
     zone = plots.zone(tz)
     way = plots.smoothing(rolling, resample, zone)
-    wish = _Wish(title, zone, limits, compare, events, stats, theme, way, view)
+    wish = _Wish(
+        title,
+        zone,
+        limits,
+        compare,
+        events,
+        stats,
+        theme,
+        way,
+        view,
+        wished(size, dpi, of_picture=target is not None and not page),
+    )
     if target is None:
         require_display(_NO_DISPLAY)
     with source_of(wanted, files, zone) as source:
@@ -158,7 +175,12 @@ def _lines(source: Source, wish: _Wish, *, page: bool) -> tuple[list[Line], Coun
     from fieldlog import pictures
     from fieldlog import plot as plots
 
-    n_columns = plots.page_columns(source.n_lines * (1 if wish.way is None else 2)) if page else plots.columns_for()
+    size = wish.size.whole()
+    n_columns = (
+        plots.page_columns(source.n_lines * (1 if wish.way is None else 2))
+        if page
+        else plots.columns_for(size.width_in, size.dpi)
+    )
     lines, counted = pictures.lines(
         source.found(), n_columns, wish.limits, spread=wish.stats, with_label=source.several, way=wish.way
     )
@@ -177,7 +199,7 @@ def _draw(source: Source, wish: _Wish) -> Drawn:
 
     title = source.title if wish.title is None else wish.title
     if wish.view != "time":
-        return plot_views.draw(wish.view, source, plot_views.Look(title, wish.tz, wish.theme))
+        return plot_views.draw(wish.view, source, plot_views.Look(title, wish.tz, wish.theme, wish.size))
     lines, counted = _lines(source, wish, page=False)
     figure = plots.timeseries(
         lines,
@@ -187,6 +209,7 @@ def _draw(source: Source, wish: _Wish) -> Drawn:
         stats=wish.stats,
         compare=wish.compare,
         theme=wish.theme,
+        **wish.size.options(),
     )
     return Drawn(figure, counted.plotted, source.problems, counted.untimed)
 

@@ -8,6 +8,7 @@ from datetime import tzinfo
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
+from fieldlog.cli.plot_size import Wished
 from fieldlog.cli.plot_sources import FromArchive, Source
 from fieldlog.text import printable
 from fieldlog_protocol.errors import UsageError
@@ -36,6 +37,7 @@ class Look:
     title: str
     tz: tzinfo
     theme: str
+    size: Wished
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,12 @@ def _distribution(view: str, source: Source, look: Look) -> Drawn:
     values = plot.Distributions(lines, view, with_label=source.several)
     for series in pictures.Timed(found)():
         values.add(series)
-    return Drawn(plot.distribution(values, title=look.title, theme=look.theme), plotted, source.problems, untimed)
+    return Drawn(
+        plot.distribution(values, title=look.title, theme=look.theme, **look.size.options()),
+        plotted,
+        source.problems,
+        untimed,
+    )
 
 
 def _heatmap(_: str, source: Source, look: Look) -> Drawn:
@@ -73,7 +80,7 @@ def _heatmap(_: str, source: Source, look: Look) -> Drawn:
     added = plot.DayHours(found.first_us, found.last_us, look.tz, with_label=source.several)
     for series in batches():
         added.add(series)
-    figure = plot.heatmap(added, title=look.title, theme=look.theme)
+    figure = plot.heatmap(added, title=look.title, theme=look.theme, **look.size.options())
     return Drawn(figure, added.n_readings, source.problems, batches.n_untimed)
 
 
@@ -82,7 +89,7 @@ def _spectrum(_: str, source: Source, look: Look) -> Drawn:
 
     batches = pictures.Timed(source.found())
     found = plot.spectra(batches, with_label=source.several)
-    figure = plot.spectrum(found, title=look.title, theme=look.theme)
+    figure = plot.spectrum(found, title=look.title, theme=look.theme, **look.size.options())
     return Drawn(figure, found.n_readings, [*source.problems, *found.problems], batches.n_untimed)
 
 
@@ -91,7 +98,7 @@ def _scatter(_: str, source: Source, look: Look) -> Drawn:
 
     parts = _in_archive(source) if isinstance(source, FromArchive) else _in_files(source)
     clouds = _clouds(parts)
-    figure = plot.scatter(clouds, title=look.title, theme=look.theme)
+    figure = plot.scatter(clouds, title=look.title, theme=look.theme, **look.size.options())
     problems = dict.fromkeys([*source.problems, *(text for one in parts.readings for text in one.problems)])
     n_readings = sum(cloud.pairing.n_readings for cloud in clouds.found)
     return Drawn(figure, n_readings, list(problems), sum(one.n_untimed for one in parts.timed))

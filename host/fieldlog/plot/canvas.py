@@ -19,16 +19,24 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from fieldlog.plot.names import Names
-from fieldlog.plot.style import DARK, DPI, LIGHT, Theme, clean, rc
+from fieldlog.plot.size import Size
+from fieldlog.plot.style import DARK, LIGHT, Theme, clean, rc
 from fieldlog.plot.trace import Floats, Micros
+from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import LayoutEngine
 
 _TITLE_IN, _KEY_IN, _TITLE_LINE_IN = 0.105, 0.058, 0.24
 """What a character of a title and of its key takes of the width, and a title of the height."""
+_MOST_TITLE_LINES = 3
+_KEY_LINES = 0.6
+"""What a line of the key takes of one of the title."""
+_LABEL_IN, _DATE_IN, _TICK_IN, _MARGIN_IN = 0.065, 1.15, 0.75, 0.85
+"""What a character of the label at the time axis takes, the date at its end, a tick, and the space beside the panels."""
 _MOST_STATES = 8
 """As many of their words as stand one above the other in a panel."""
 STATE_MARGIN = 0.15
@@ -49,14 +57,17 @@ def house_style(theme: Theme = LIGHT) -> Generator[None]:
 
 
 def new_figure(
-    panels_in: Sequence[float], width_in: float, frame_in: float, table_in: float = 0, *, shared: bool = True
+    panels_in: Sequence[float], size: Size, frame_in: float, table_in: float = 0, *, shared: bool = True
 ) -> tuple[Figure, list[Axes], Axes | None]:
     """A figure of panels one above the other that share their time axis, and beneath a place for a table, where it has a
-    height; `panels_in` are the heights with names."""
+    height; `panels_in` are the heights with names that they have where `size` has none. UsageError where it is too small for
+    them, or has too many dots."""
     from matplotlib.figure import Figure
 
+    size.require_room(sum(panels_in), frame_in + table_in)
     heights = [*panels_in, *([table_in] if table_in else [])]
-    figure = Figure(figsize=(width_in, frame_in + sum(heights)), dpi=DPI, layout="constrained")
+    height_in = frame_in + sum(heights) if size.height_in is None else size.height_in
+    figure = Figure(figsize=(size.width_in, height_in), dpi=size.dpi, layout="constrained")
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     panels: list[Axes] = []
     for row in range(len(panels_in)):
@@ -170,17 +181,30 @@ def legend(axes: Axes, artists: Sequence[Artist], names: Names) -> None:
         shown.set_text(text)
 
 
-def titles(figure: Figure, title: str, key: str, theme: Theme = LIGHT) -> None:
-    """The title at the left, and at the right, small, what the marks mean: beneath it where both have no room."""
-    width_in, height_in = figure.get_size_inches()
-    shown = clean(title, int(width_in / _TITLE_IN))
-    beneath = len(shown) * _TITLE_IN + len(key) * _KEY_IN > width_in
+def titles(figure: Figure, title: str, key: str, size: Size, theme: Theme = LIGHT) -> None:
+    """The title at the left, and at the right, small, what the marks mean: beneath it where both have no room. What takes
+    more lines than one makes the figure higher, where it may be."""
+    width_in, height_in = map(float, figure.get_size_inches())
+    shown = _title_lines(title or " " * (len(key) * _KEY_IN > width_in), int(width_in / _TITLE_IN))
+    beneath = bool(shown) and max(map(len, shown)) * _TITLE_IN + len(key) * _KEY_IN > width_in
     lines = wrap(key, int(width_in / _KEY_IN)) if beneath else [key]
+    n_free = math.ceil(len(lines) * _KEY_LINES) * beneath
+    if size.height_in is None:
+        height_in += _TITLE_LINE_IN * max(len(shown) - 1 + max(n_free - 1, 0), 0)
+        figure.set_size_inches(width_in, height_in)
     if shown:
-        figure.suptitle(shown + "\n" * (len(lines) * beneath), x=0.01, ha="left", fontsize=12, fontweight="bold")
+        figure.suptitle("\n".join(shown) + "\n" * n_free, x=0.01, ha="left", fontsize=12, fontweight="bold")
     if key:
-        top = 0.995 - _TITLE_LINE_IN / height_in * (beneath and bool(shown))
+        top = 0.995 - _TITLE_LINE_IN / height_in * len(shown) * beneath
         figure.text(0.995, top, "\n".join(lines), ha="right", va="top", fontsize=7.5, color=theme.edge)
+
+
+def _title_lines(title: str, room: int) -> list[str]:
+    """As many as a figure has, of `room` characters."""
+    lines = wrap(clean(title), room) or [" "] * bool(title)
+    if len(lines) > _MOST_TITLE_LINES:
+        lines[_MOST_TITLE_LINES - 1 :] = [clean(" ".join(lines[_MOST_TITLE_LINES - 1 :]), room)]
+    return lines
 
 
 def value_axis(axes: Axes, label: str, theme: Theme = LIGHT) -> None:
@@ -219,11 +243,22 @@ def time_axis(figure: Figure, axes: Axes, tz: tzinfo, label: str) -> None:
 
     from fieldlog.plot.canvas_ticks import DateTicks
 
-    locator = DateTicks(tz)
+    room_in = float(figure.get_size_inches()[0]) - _MARGIN_IN
+    locator = DateTicks(tz, int(room_in / _TICK_IN))
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=tz))  # type: ignore[no-untyped-call]
-    axes.set_xlabel(label)
+    if len(label) * _LABEL_IN + 2 * _DATE_IN <= room_in:
+        axes.set_xlabel(label)
+    else:
+        axes.set_xlabel("\n".join(_label_lines(label, room_in)), loc="left")
     figure.align_ylabels()
+
+
+def _label_lines(label: str, room_in: float) -> list[str]:
+    """At the left of the date, or beneath it where that is too narrow."""
+    room, beside = int(room_in / _LABEL_IN), int((room_in - _DATE_IN) / _LABEL_IN)
+    lines = wrap(label, max(beside, 1), break_long_words=False)
+    return lines if max(map(len, lines)) <= beside else ["", *wrap(label, max(room, 1), break_long_words=False)]
 
 
 def write(figure: Figure, path: Path, kind: str) -> None:
@@ -235,12 +270,24 @@ def write(figure: Figure, path: Path, kind: str) -> None:
         figure.savefig(path, format=kind, metadata=_UNDATED[kind], **_PACKING.get(kind, {}))
 
 
+def _lay_out(figure: Figure, engine: LayoutEngine) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="constrained_layout not applied")
+        try:
+            engine.execute(figure)
+        except UserWarning as error:
+            raise UsageError(
+                "the plot is too small for its title, names and numbers. Nothing was plotted; make it larger, or give it a "
+                "shorter title"
+            ) from error
+
+
 @contextmanager
 def _laid_out(figure: Figure) -> Generator[None]:
     """Every part in its place; to find these, matplotlib would draw all of it once more than it takes."""
     engine = figure.get_layout_engine()
     if engine is not None:
-        engine.execute(figure)
+        _lay_out(figure, engine)
         figure.set_layout_engine(None)
     try:
         yield

@@ -18,12 +18,17 @@ from fieldlog.plot.ticks import state_text, tick_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MOST_TICKS, _MANY_TICKS, _FEW_TICKS = 14, 9, 5
+"""With fewer than five there would be times that none of matplotlib's steps divides into so few, and from five on with fewer
+than nine."""
+
 
 class DateTicks(AutoDateLocator):
-    """As many as tell times apart; those of the same stretch of time are given again."""
+    """As many as tell times apart, and have `room`; those of the same stretch of time are given again."""
 
-    def __init__(self, tz: tzinfo) -> None:
-        super().__init__(tz=tz, minticks=5, maxticks=14)  # type: ignore[no-untyped-call]
+    def __init__(self, tz: tzinfo, room: int = _MOST_TICKS) -> None:
+        n_least, n_most = (5, min(room, _MOST_TICKS)) if room >= _MANY_TICKS else (2, _FEW_TICKS)
+        super().__init__(tz=tz, minticks=n_least, maxticks=n_most)  # type: ignore[no-untyped-call]
         self._shown: tuple[float, ...] = ()
         self._found: Sequence[float] = ()
 

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from fieldlog.plot import canvas
 from fieldlog.plot.lines import Line, nothing_to_plot
 from fieldlog.plot.names import arrange
-from fieldlog.plot.style import THEMES, dash, unit_sign
+from fieldlog.plot.size import Size
+from fieldlog.plot.style import DPI, THEMES, dash, unit_sign
 from fieldlog.plot.trace import Floats, SeriesLike
 from fieldlog_protocol.errors import UsageError
 
@@ -83,7 +84,15 @@ class Distributions:
                 found.add(values)
 
 
-def distribution(found: Distributions, *, title: str = "", theme: str = "light") -> Figure:
+def distribution(
+    found: Distributions,
+    *,
+    title: str = "",
+    theme: str = "light",
+    width_in: float = _WIDTH_IN,
+    height_in: float | None = None,
+    dpi: float = DPI,
+) -> Figure:
     """A figure of what was counted, with a panel per unit; UsageError when there is nothing to draw, or too much."""
     groups: dict[str, list[Line]] = {}
     for line in found.lines:
@@ -92,11 +101,11 @@ def distribution(found: Distributions, *, title: str = "", theme: str = "light")
         raise nothing_to_plot()
     if len(groups) > _MAX_PANELS:
         raise UsageError(f"a figure has room for {_MAX_PANELS} units. Nothing was plotted; choose some with --channels")
-    look, view = THEMES[theme], found.view
-    names = [arrange([line.full_name for line in group], _WIDTH_IN - _MARGIN_IN) for group in groups.values()]
+    look, view, size = THEMES[theme], found.view, Size(width_in, height_in, dpi)
+    names = [arrange([line.full_name for line in group], width_in - _MARGIN_IN) for group in groups.values()]
     with canvas.house_style(look):
         heights = [_PANEL_IN + some.height_in for some in names]
-        figure, panels, _ = canvas.new_figure(heights, _WIDTH_IN, _FRAME_IN, shared=False)
+        figure, panels, _ = canvas.new_figure(heights, size, _FRAME_IN, shared=False)
         for axes, (unit, group), some in zip(panels, groups.items(), names, strict=True):
             artists: list[Artist] = []
             for index, line in enumerate(group):
@@ -105,7 +114,7 @@ def distribution(found: Distributions, *, title: str = "", theme: str = "light")
             canvas.value_axis(axes, "% of readings" if view == "histogram" else unit_sign(unit), look)
             canvas.other_axis(axes, unit_sign(unit) if view == "histogram" else "% of readings at least so high")
             canvas.legend(axes, artists, some)
-        canvas.titles(figure, title, "", look)
+        canvas.titles(figure, title, "", size, look)
     return figure
 
 

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from fieldlog.plot import canvas, canvas_views
 from fieldlog.plot.lines import Single, nothing_to_plot
-from fieldlog.plot.style import THEMES, Theme, clean, unit_sign
+from fieldlog.plot.size import Size
+from fieldlog.plot.style import DPI, THEMES, Theme, clean, unit_sign
 from fieldlog.plot.trace import NO_TIME, Floats, Micros, SeriesLike, Trace
 from fieldlog.plot.zone import axis_label, zone
 from fieldlog.zone_offsets import offsets_us
@@ -36,7 +37,7 @@ _FARTHEST_US = 14 * _HOUR_US
 _NEVER = np.iinfo(np.int64).max
 _MOST_COLUMNS = 1200
 _MAX_PANELS = 12
-_NAMED_DAYS = 12
+_NAMED_DAYS, _DAY_IN = 12, 0.75
 _WIDTH_IN, _PANEL_IN, _FRAME_IN = 11.0, 2.3, 0.8
 _NAME_LENGTH = 100
 
@@ -113,7 +114,14 @@ class DayHours:
 
 
 def heatmap(
-    given: DayHours | Iterable[Trace], *, title: str = "", tz: str | tzinfo = "UTC", theme: str = "light"
+    given: DayHours | Iterable[Trace],
+    *,
+    title: str = "",
+    tz: str | tzinfo = "UTC",
+    theme: str = "light",
+    width_in: float = _WIDTH_IN,
+    height_in: float | None = None,
+    dpi: float = DPI,
 ) -> Figure:
     """A figure of the mean of each hour (up) of each day (across), a panel per channel, its unit at the colour bar.
 
@@ -130,15 +138,15 @@ def heatmap(
             f"a heat map has room for {_MAX_PANELS} channels, and there are {len(panels)}. Nothing was plotted; choose "
             "some with --channels"
         )
-    look = THEMES[theme]
+    look, size = THEMES[theme], Size(width_in, height_in, dpi)
     with canvas.house_style(look):
-        figure, places, _ = canvas.new_figure([_PANEL_IN] * len(panels), _WIDTH_IN, _FRAME_IN)
+        figure, places, _ = canvas.new_figure([_PANEL_IN] * len(panels), size, _FRAME_IN)
         for axes, (key, means) in zip(places, panels.items(), strict=True):
             image = _panel(axes, key, means, found, look)
             unit = unit_sign(key[-1])
             canvas_views.colour_bar(figure, axes, image, f"mean [{unit}]" if unit else "mean", look)
         _day_axis(figure, places[-1], found)
-        canvas.titles(figure, title or " ", _key(found, list(panels.values())), look)
+        canvas.titles(figure, title or " ", _key(found, list(panels.values())), size, look)
     return figure
 
 
@@ -184,7 +192,7 @@ def _begins_us(tz: tzinfo, days: Micros) -> Micros:
 def _day_axis(figure: Figure, axes: Axes, found: DayHours) -> None:
     label = f"local day{axis_label(found.tz, found.first_us, found.last_us).removeprefix('time')}"
     canvas.time_axis(figure, axes, zone("UTC"), label)  # the days are local ones already
-    if found.n_columns <= _NAMED_DAYS:
+    if found.n_columns <= min(_NAMED_DAYS, figure.get_size_inches()[0] / _DAY_IN - 2):
         canvas_views.few_days(axes, range(found.first_day, found.first_day + found.n_columns))
 
 

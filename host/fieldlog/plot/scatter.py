@@ -14,8 +14,9 @@ from fieldlog.plot import canvas, canvas_views
 from fieldlog.plot.clouds import MOST_POINTS, Cloud, Clouds, cloud_of, scale_of
 from fieldlog.plot.lines import nothing_to_plot
 from fieldlog.plot.names import arrange
+from fieldlog.plot.size import Size
 from fieldlog.plot.statistics import duration_text
-from fieldlog.plot.style import THEMES, Theme, clean, unit_sign
+from fieldlog.plot.style import DPI, THEMES, Theme, clean, unit_sign
 from fieldlog.plot.trace import Trace
 from fieldlog_protocol.errors import UsageError
 
@@ -30,10 +31,18 @@ Traces: TypeAlias = tuple[Trace, Trace]
 _WIDTH_IN, _PANEL_IN, _FRAME_IN, _MARGIN_IN = 8.0, 5.2, 0.9, 1.5
 _MARKERS = "ox^+sDv"
 _NAME_LENGTH = 60
-_TITLE_CHARACTER_IN = 0.12
+_TITLE_CHARACTER_IN, _LEAST_TITLE = 0.12, 30
 
 
-def scatter(given: Clouds | Traces | Mapping[str, Traces], *, title: str = "", theme: str = "light") -> Figure:
+def scatter(
+    given: Clouds | Traces | Mapping[str, Traces],
+    *,
+    title: str = "",
+    theme: str = "light",
+    width_in: float = _WIDTH_IN,
+    height_in: float | None = None,
+    dpi: float = DPI,
+) -> Figure:
     """A figure of one channel (up) over another (across), with r, Pearson's correlation, and n, the number of pairs.
 
     `given` is a pair of traces (across, up), or such pairs by the name of their device, a colour for each: `utc_us`
@@ -42,7 +51,13 @@ def scatter(given: Clouds | Traces | Mapping[str, Traces], *, title: str = "", t
     were made before. Raises UsageError when there is no pair.
     """
     clouds = given if isinstance(given, Clouds) else _clouds(given)
-    return _figure([cloud for cloud in clouds.found if cloud.moments.n], clouds, title, THEMES[theme])
+    return _figure(
+        [cloud for cloud in clouds.found if cloud.moments.n],
+        clouds,
+        title,
+        THEMES[theme],
+        Size(width_in, height_in, dpi),
+    )
 
 
 def _clouds(given: Traces | Mapping[str, Traces]) -> Clouds:
@@ -51,18 +66,18 @@ def _clouds(given: Traces | Mapping[str, Traces]) -> Clouds:
     return Clouds(found, next(((x.name, y.name) for x, y in pairs.values()), ("x", "y")))
 
 
-def _figure(drawn: Sequence[Cloud], clouds: Clouds, title: str, look: Theme) -> Figure:
+def _figure(drawn: Sequence[Cloud], clouds: Clouds, title: str, look: Theme, size: Size) -> Figure:
     if not drawn:
         raise _no_pairs(clouds.found)
     labels = [_label(drawn, axis, clouds.names[axis]) for axis in (0, 1)]
     several = len(drawn) > 1
     told = [cloud.figures for cloud in drawn]
     legend = arrange(
-        [f"{cloud.label}: {text}" for cloud, text in zip(drawn, told, strict=True)], _WIDTH_IN - _MARGIN_IN
+        [f"{cloud.label}: {text}" for cloud, text in zip(drawn, told, strict=True)], size.width_in - _MARGIN_IN
     )
     with canvas.house_style(look):
         height = _PANEL_IN + (legend.height_in if several else 0)
-        figure, (axes,), _ = canvas.new_figure([height], _WIDTH_IN, _FRAME_IN)
+        figure, (axes,), _ = canvas.new_figure([height], size, _FRAME_IN)
         if sum(cloud.moments.n for cloud in drawn) <= MOST_POINTS:
             markers = _points(axes, drawn, look)
         else:
@@ -72,14 +87,14 @@ def _figure(drawn: Sequence[Cloud], clouds: Clouds, title: str, look: Theme) -> 
             canvas_views.diagonal(axes, look)
         if several:
             canvas.legend(axes, _swatches(markers, look), legend)
-        canvas.titles(figure, _head(title, "" if several else told[0]), "", look)
+        canvas.titles(figure, _head(title, "" if several else told[0], size.width_in), "", size, look)
         canvas_views.foot_line(figure, _key(clouds.found, drawn), look)
     return figure
 
 
-def _head(title: str, figures: str) -> str:
+def _head(title: str, figures: str, width_in: float) -> str:
     """A title that leaves room for r and n."""
-    room = int(_WIDTH_IN / _TITLE_CHARACTER_IN) - len(figures)
+    room = max(int(width_in / _TITLE_CHARACTER_IN) - len(figures), _LEAST_TITLE)
     return " · ".join(filter(None, (clean(title, room), figures)))
 
 

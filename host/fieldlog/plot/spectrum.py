@@ -16,7 +16,8 @@ import numpy.typing as npt
 from fieldlog.plot import canvas, canvas_views
 from fieldlog.plot.lines import Single, nothing_to_plot
 from fieldlog.plot.names import arrange
-from fieldlog.plot.style import THEMES, clean, dash, unit_sign
+from fieldlog.plot.size import Size
+from fieldlog.plot.style import DPI, THEMES, clean, dash, unit_sign
 from fieldlog.plot.trace import Floats, SeriesLike, Trace
 from fieldlog.plot.welch import SIZES, Rhythm, RhythmFinder, Welch
 from fieldlog_protocol.errors import UsageError
@@ -144,7 +145,15 @@ def _problem(key: Key, rhythm: Rhythm) -> str | None:
     return None
 
 
-def spectrum(given: Spectra | Iterable[Trace], *, title: str = "", theme: str = "light") -> Figure:
+def spectrum(
+    given: Spectra | Iterable[Trace],
+    *,
+    title: str = "",
+    theme: str = "light",
+    width_in: float = _WIDTH_IN,
+    height_in: float | None = None,
+    dpi: float = DPI,
+) -> Figure:
     """A figure of power spectral densities over frequency, both on log axes, a panel per unit.
 
     `given` are traces: `utc_us`, `values` and `starts` of one length n, int64 microseconds since 1970, float64 in the
@@ -158,14 +167,14 @@ def spectrum(given: Spectra | Iterable[Trace], *, title: str = "", theme: str = 
     for one in drawn:
         groups.setdefault(one.unit, []).append(one)
     _require_some(made, groups)
-    look = THEMES[theme]
+    look, size = THEMES[theme], Size(width_in, height_in, dpi)
     hows = {one.how for one in drawn}
     names = [
-        arrange([_name(one, told=len(hows) > 1) for one in group], _WIDTH_IN - _MARGIN_IN) for group in groups.values()
+        arrange([_name(one, told=len(hows) > 1) for one in group], width_in - _MARGIN_IN) for group in groups.values()
     ]
     with canvas.house_style(look):
         heights = [_PANEL_IN + some.height_in for some in names]
-        figure, panels, _ = canvas.new_figure(heights, _WIDTH_IN, _FRAME_IN)
+        figure, panels, _ = canvas.new_figure(heights, size, _FRAME_IN)
         for axes, (unit, group), some in zip(panels, groups.items(), names, strict=True):
             artists = [
                 canvas.curve(
@@ -184,7 +193,7 @@ def spectrum(given: Spectra | Iterable[Trace], *, title: str = "", theme: str = 
             canvas_views.log_ticks(axes)
             canvas_views.foot_notes(axes, _periods(drawn), look)
         figure.align_ylabels()
-        canvas.titles(figure, title or " ", _key(hows), look)
+        canvas.titles(figure, title or " ", _key(hows), size, look)
     return figure
 
 

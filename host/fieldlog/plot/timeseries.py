@@ -15,6 +15,7 @@ from fieldlog.plot.events import MEANINGS, Event, arrange_events, events_of
 from fieldlog.plot.lines import BETWEEN, OWN_CLOCK, Line, span_us
 from fieldlog.plot.names import Names, arrange
 from fieldlog.plot.reduce import Columns, Limit, Spans, uncovered
+from fieldlog.plot.size import Size
 from fieldlog.plot.smooth import lines_from, smoothing
 from fieldlog.plot.statistics import column_widths, table_rows
 from fieldlog.plot.style import DASHES, DPI, THEMES, Theme, unit_sign
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 WIDTH_IN = 11.0
 _PANEL_IN, _FRAME_IN = 1.35, 1.25
 _ROW_IN = 0.17
+_TABLE_IN = 0.058  # what a character of the table takes of the width
 _MARGIN_IN = 0.85
 _MIN_MARK_PX = 2.0
 _MIN_EVENTS_PX = 16.0
@@ -70,9 +72,9 @@ class Frame:
     tz: tzinfo
 
 
-def columns_for(width_in: float = WIDTH_IN) -> int:
+def columns_for(width_in: float = WIDTH_IN, dpi: float = DPI) -> int:
     """How many columns of pixels there are for readings."""
-    return int((width_in - _MARGIN_IN) * DPI)
+    return int((width_in - _MARGIN_IN) * dpi)
 
 
 def timeseries(
@@ -81,6 +83,8 @@ def timeseries(
     title: str = "",
     tz: str | tzinfo = "UTC",
     width_in: float = WIDTH_IN,
+    height_in: float | None = None,
+    dpi: float = DPI,
     events: Iterable[Event] = (),
     limits: Sequence[Limit] = (),
     stats: bool = False,
@@ -94,20 +98,23 @@ def timeseries(
     Where there are more readings than pixels, a column shows the mean as a line over the span from lowest to highest. Of
     values that hold until the next the line has steps and shows no mean.
     `traces` may be lines that were made as small as the picture before (`fieldlog.plot.lines`), with their limits.
-    An event with a label is drawn in the panels of lines with that label, and in those of lines without any.
+    The figure is `width_in` inches wide and as high as its panels take, or `height_in`; `dpi` counts for PNG. An event with a
+    label is drawn in the panels of lines with that label, and in those of lines without any.
     `stats` adds a table beneath; without `compare` each label has panels of its own. `rolling`, such as "1h", draws the
     moving mean over the readings of traces, `resample` means and extremes of even steps, on the days of `tz`. Raises
     UsageError when there is nothing to draw, or far too much for one figure.
     """
-    drawn = lines_from(traces, columns_for(width_in), limits, smoothing(rolling, resample, zone(tz)), spread=stats)
+    size = Size(width_in, height_in, dpi)
+    drawn = lines_from(traces, columns_for(width_in, dpi), limits, smoothing(rolling, resample, zone(tz)), spread=stats)
     groups = _groups(drawn, compare=compare)
     frame = _frame(drawn, width_in, THEMES[theme], tuple(events), zone(tz))
     names = [arrange([_name(line, drawn) for line in group], width_in - _MARGIN_IN) for group in groups]
     rows = table_rows(drawn, _MAX_ROWS) if stats else []
+    _require_width(rows, width_in)
     with canvas.house_style(frame.theme):
         panels_in = [_PANEL_IN + some.height_in for some in names]
         table_in = len(rows) * _ROW_IN
-        figure, panels, beneath = canvas.new_figure(panels_in, width_in, _FRAME_IN, table_in)
+        figure, panels, beneath = canvas.new_figure(panels_in, size, _FRAME_IN, table_in)
         marks: set[str] = set()
         for axes, group, some in zip(panels, groups, names, strict=True):
             marks |= _panel(axes, group, some, frame)
@@ -116,10 +123,19 @@ def timeseries(
         if frame.begin_us == frame.end_us:
             canvas.show_times(panels[-1], frame.begin_us - _AROUND_US, frame.end_us + _AROUND_US)
         canvas.time_axis(figure, panels[-1], frame.tz, axis_label(frame.tz, frame.begin_us, frame.end_us))
-        canvas.titles(figure, title, _key(marks), frame.theme)
+        canvas.titles(figure, title, _key(marks), size, frame.theme)
         if beneath is not None:
             canvas.table(beneath, rows, column_widths(rows))
     return figure
+
+
+def _require_width(rows: Sequence[Sequence[str]], width_in: float) -> None:
+    least_in = sum(column_widths(rows)) * _TABLE_IN if rows else 0.0
+    if width_in < least_in:
+        raise UsageError(
+            f"the table takes a plot at least {least_in * 2.54:.0f} cm wide. Nothing was plotted; make the plot wider, or leave "
+            "the table out"
+        )
 
 
 def _groups(drawn: Sequence[Line], *, compare: bool) -> list[list[Line]]:
