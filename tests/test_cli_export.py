@@ -91,7 +91,7 @@ def test_where_no_time_is_known_none_is_chosen_by_it(command: str, capsys: pytes
     with fieldlog.archive.open(Path("archive")) as archive:
         archive.log(UID, LOG_ID).add_blocks(hourly().blocks)
     assert invoke([command, "-o", "file.csv" if command == "export" else "file.png", "--since", "1h"]) == 2
-    assert "of 26 readings that there are no time is known" in capsys.readouterr().err
+    assert "the time of none is known (26 readings without)" in capsys.readouterr().err
     assert [path.name for path in Path().iterdir()] == ["archive"]
 
 
@@ -102,7 +102,7 @@ def test_an_export_by_time_says_that_none_is_known(words: tuple[str, ...], capsy
     for name in ("table.csv", "table.parquet"):
         assert invoke(["export", "-o", name, *words]) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert "of 26 readings the time is not known. Nothing was written; choose without times to have them" in line
+        assert "the time of others is not known (26 readings without). Nothing was written; ask for no times" in line
         assert [path.name for path in Path().iterdir()] == ["archive"]
 
 

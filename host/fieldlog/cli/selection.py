@@ -59,8 +59,8 @@ class Wanted:
         newest_us = find(archive, wanted).last_us
         if not newest_us and (untimed := wanted.untimed()):
             raise UsageError(
-                f"--since counts back from the newest reading, and of {count(untimed, 'reading')} that there "
-                f"{'is' if untimed == 1 else 'are'} no time is known. Nothing was read; leave it out to have them"
+                "--since counts back from the newest reading, and the time of none is known "
+                f"({count(untimed, 'reading')} without). Nothing was read; leave it out to have them"
             )
         return _EPOCH + dt.timedelta(microseconds=max(0, newest_us - since_us))
 

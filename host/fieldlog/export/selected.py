@@ -45,8 +45,8 @@ class Selected:
             yield series
         if series is None and readings.selection.bounded and (untimed := readings.untimed()):
             raise UsageError(
-                "there is nothing to export: no reading is known to lie in the times asked for, and of "
-                f"{count(untimed, 'reading')} the time is not known. Nothing was written; choose without times to have them"
+                "there is nothing to export: no reading is known to lie in the times asked for, and the time of others is "
+                f"not known ({count(untimed, 'reading')} without). Nothing was written; ask for no times to have them"
             )
 
     @property
