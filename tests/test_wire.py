@@ -294,7 +294,19 @@ def test_the_golden_error() -> None:
     assert (refused.value.group, refused.value.code, refused.value.details) == (1, 9, {})
 
 
-@pytest.mark.parametrize("body", [{"rc": 0}, {"err": {"group": 1, "rc": 0}}, {}])
+def test_zephyr_3_4_says_its_errors_under_another_key() -> None:
+    """Zephyr's migration guide to 3.5 tells of `ret`, renamed to `err`; a number there is the result of a shell command."""
+    payload = cbor2.dumps({"ret": {"group": 1, "rc": 9}, "off": 5})
+    assert refusal(payload) == (1, 9)
+    for command in (image.ERASE, os.RESET, image.UPLOAD):
+        with pytest.raises(RefusedError, match="no free slot") as refused:
+            decode_reply(payload, command)
+        assert (refused.value.group, refused.value.code, refused.value.details) == (1, 9, {"off": 5})
+    assert decode_reply(cbor2.dumps({"o": "", "ret": -1}), shell.EXECUTE).ret == -1
+    assert refusal(cbor2.dumps({"o": "", "ret": -1})) is None
+
+
+@pytest.mark.parametrize("body", [{"rc": 0}, {"err": {"group": 1, "rc": 0}}, {"ret": {"group": 1, "rc": 0}}, {}])
 def test_zero_is_success(body: dict[str, Any]) -> None:
     payload = cbor2.dumps(body)
     assert refusal(payload) is None
@@ -346,8 +358,10 @@ def test_unknown_codes_are_named_by_number(code: int, group: int | None) -> None
         {"err": {"rc": 1}},
         {"err": {"group": "1", "rc": 1}},
         {"err": {"group": 1 << 20000, "rc": 1 << 20000}},
+        {"ret": {"group": 1}},
+        {"ret": {}},
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_a_malformed_error_is_neither_success_nor_refusal(body: dict[str, Any]) -> None:
     payload = cbor2.dumps(body)

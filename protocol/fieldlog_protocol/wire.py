@@ -24,6 +24,8 @@ MAX_MESSAGE = HEADER_SIZE + 0xFFFF
 _CODE_LIMIT = 1 << 32
 _INTEGERS = range(-(1 << 63), 1 << 64)
 _REASON_MAX = 200
+_FORMER_ERR = "ret"
+"""What Zephyr 3.4 called the map `err`. A number under this key is what a shell command returned."""
 
 M = TypeVar("M", bound=Message)
 Rsp = TypeVar("Rsp", bound=Message)
@@ -169,7 +171,7 @@ def _convert(body: Mapping[str, Any], type_: type[M]) -> M:
 
 
 def decode_reply(payload: bytes, command: Command[Req, Rsp]) -> Rsp:
-    """The response to `command`. Raises RefusedError if the device reports an error, v1 (`rc`) or v2 (`err`)."""
+    """The response to `command`. Raises RefusedError if the device reports an error, v1 (`rc`) or v2 (`err`, once `ret`)."""
     body = decode_map(payload)
     refused = _refusal(body, command.group)
     if refused is not None:
@@ -184,8 +186,8 @@ def refusal(payload: bytes) -> tuple[int | None, int] | None:
 
 
 def _refusal(body: dict[str, Any], asked_group: int | None) -> RefusedError | None:
-    if "err" in body:
-        error = body["err"]
+    error = body["err"] if "err" in body else body.get(_FORMER_ERR)
+    if "err" in body or isinstance(error, dict):
         if not isinstance(error, dict):
             raise ProtocolError("the error in the reply is not a map")
         group, code = _number(error, "group"), _number(error, "rc")  # pyright: ignore[reportUnknownArgumentType]
@@ -205,7 +207,7 @@ def _refusal(body: dict[str, Any], asked_group: int | None) -> RefusedError | No
 
 def _details(body: dict[str, Any]) -> dict[str, Any]:
     """What stands beside an error."""
-    return {key: value for key, value in body.items() if key not in ("rc", "err", "rsn")}
+    return {key: value for key, value in body.items() if key not in ("rc", "err", "rsn", _FORMER_ERR)}
 
 
 def _one_line(reason: str) -> str:
