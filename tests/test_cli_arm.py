@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,7 +126,7 @@ def test_what_is_armed_is_told_and_disarmed(shared: Simulator, capsys: pytest.Ca
     run = Shell(capsys, shared.url)
     assert run("log", "arm", "--above", "acceleration z=7.5 g", "--stream", "motion", "--wrap", "--label", "fall") == 0
     assert "session 1 is armed" in run.out
-    assert "when acceleration z [g] is at or above 7.5" in run.out
+    assert "when acceleration z is at or above 7.5 g" in run.out
     status = run.json("log", "status")
     assert (status["state"], status["session"], status["label"]) == ("armed", 1, "fall")
     start = status["start"]
@@ -207,6 +208,31 @@ def test_a_dry_run_tells_how_long_it_would_last_and_changes_nothing(capsys: pyte
         assert armed["dry_run"] is False
         promised, kept = (item["preflight"]["estimate"]["memory_seconds"] for item in (tried, armed))
         assert promised == pytest.approx(kept, rel=0.01)
+
+
+def test_units_are_shown_by_their_usual_signs(shared: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """As over a plot's axis, and codes in JSON."""
+    run = Shell(capsys, shared.url)
+    assert run("log", "arm", "--above", "temperature=90 °C") == 0
+    told = run.out
+    assert run("log", "status") == 0
+    told += run.out
+    assert run("selftest") == 0
+    told += run.out
+    assert told.count("when temperature is at or above 90 °C") == 2
+    assert "temperature [°C]" in told
+    assert len(re.findall(r"acceleration x -?[0-9.e-]+ g\b", told)) == 2
+    assert "Cel" not in told
+    assert run.json("log", "status")["streams"][0]["channels"][0]["unit"] == "Cel"
+    assert run("log", "stop") == 0
+
+
+def test_sizes_are_told_as_people_say_them(shared: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Shell(capsys, shared.url)
+    assert run("info") == 0
+    assert re.search(r"^log +[0-9.]+ kB of 11\.5 MB \(", run.out, re.MULTILINE)
+    assert run("log", "mark", "window opened") == 0
+    assert re.fullmatch(r"noted at 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00, by this computer's clock\n", run.out)
 
 
 def test_of_one_that_waits_for_a_threshold_both_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -278,7 +278,11 @@ class Logger:
         millivolts = self._firmware.battery_mv
         results.append(fl.TestResult(n="battery", ok=not self.low_battery, x=f"{millivolts} mV"))
         results.append(
-            fl.TestResult(n="log", ok=self.state is not State.FULL, x=f"{self.bytes_used} of {self.bytes_total} B")
+            fl.TestResult(
+                n="log",
+                ok=self.state is not State.FULL,
+                x=f"{self.bytes_used / 1e6:.3f} of {self.bytes_total / 1e6:.1f} MB",
+            )
         )
         self.test_results = results
 

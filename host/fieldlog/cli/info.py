@@ -17,6 +17,8 @@ from fieldlog.device import Device
 from fieldlog.image_words import next_restart, runs_no_firmware
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.self_test import self_test
+from fieldlog.text import size_text
+from fieldlog.unit_signs import with_sign
 from fieldlog_protocol.commands import GROUP_NAMES, logger
 from fieldlog_protocol.commands.os import BOOTLOADER_MODES
 from fieldlog_protocol.errors import RefusedError
@@ -124,7 +126,7 @@ def _logger_fields(info: dict[str, Any]) -> list[tuple[str, object]]:
         ("firmware", info["firmware"]),
         ("uid", info["uid"]),
         ("state", info["state"]),
-        ("log", f"{info['used_bytes']} of {info['total_bytes']} bytes {share}".rstrip()),
+        ("log", f"{size_text(info['used_bytes'])} of {size_text(info['total_bytes'])} {share}".rstrip()),
         ("battery", None if battery is None else battery_text(battery, info["battery_percent"])),
         ("clock set", _utc(info["clock_set_s"])),
         ("last restart", info["reset_reason"]),
@@ -167,7 +169,7 @@ def selftest(common: Common) -> None:
     results = run(work())
     passed = all(result.ok for result in results)
     data = {"passed": passed, "results": [{"name": r.n, "passed": r.ok, "measured": r.x} for r in results]}
-    rows = [(result.n, "passed" if result.ok else "FAILED", result.x) for result in results]
+    rows = [(result.n, "passed" if result.ok else "FAILED", with_sign(result.x or "")) for result in results]
     common.output.result(data, lambda: common.output.table(["test", "result", "measured"], rows))
     if not passed:
         raise click.exceptions.Exit(1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fieldlog.plot.style import unit_sign
 from fieldlog.text import printable
+from fieldlog.unit_signs import unit_sign
 from fieldlog_protocol.blocks.schema import Channel
 
 SPARKS = "▁▂▃▄▅▆▇█"

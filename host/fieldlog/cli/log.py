@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -12,8 +13,10 @@ from fieldlog.cli.log_arm import arm_command, request_id
 from fieldlog.cli.log_sessions import sessions
 from fieldlog.cli.log_status import status
 from fieldlog.cli.signals import asked
+from fieldlog.datetimes import utc_text
 from fieldlog.device import Device
 from fieldlog.logger_info import LoggerInfo
+from fieldlog.text import size_text
 from fieldlog_protocol.commands import Group, logger
 from fieldlog_protocol.commands.logger import LoggerError, State
 from fieldlog_protocol.errors import FieldlogError, RefusedError, UsageError
@@ -72,7 +75,8 @@ def mark(common: Common, text: str) -> None:
             return await device.request(logger.MARK, logger.MarkRequest(id=request_id(), text=text))
 
     done = run(work())
-    common.output.result({"tick": done.tick}, lambda: common.output.line(f"noted at tick {done.tick}"))
+    noted = utc_text(time.time_ns() // 1000, "seconds")
+    common.output.result({"tick": done.tick}, lambda: common.output.line(f"noted at {noted}, by this computer's clock"))
 
 
 @log.command()
@@ -96,7 +100,9 @@ def release(common: Common, archive: Path, before: int | None, *, force: bool) -
     ring = ". This log overwrites its oldest blocks anyhow" if info.wrap else ""
     common.output.result(
         {"before": seq, "freed_bytes": freed},
-        lambda: common.output.line(f"blocks before {seq} may be overwritten, {freed} bytes more than before{ring}"),
+        lambda: common.output.line(
+            f"blocks before {seq} may be overwritten, {size_text(freed)} more than before{ring}"
+        ),
     )
 
 
@@ -181,7 +187,7 @@ def _confirm(info: LoggerInfo) -> None:
     from fieldlog.text import printable
 
     name = printable(info.name or info.serial or info.uid.hex())
-    question = f"Erase {info.used_bytes} bytes of readings on {name} for good?"
+    question = f"Erase {size_text(info.used_bytes)} of readings on {name} for good?"
     if not sys.stdin.isatty():
         raise UsageError("nothing was erased: nobody is there to be asked. Add --yes to erase all the same")
     if not asked(question, "nothing was erased"):

@@ -38,6 +38,7 @@ from fieldlog.estimate import Estimate, estimate, planned, shortfalls
 from fieldlog.local_times import typed_time
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_streams
+from fieldlog.unit_signs import with_sign
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.commands.logger import State
 from fieldlog_protocol.errors import RefusedError, UsageError
@@ -217,7 +218,10 @@ def _show(output: Output, armed: _Armed, lasts: Estimate) -> None:
             ("ends", stop_field(request, _zone("--until", wish.until, found))),
             *estimate_fields(lasts, armed.info, wrap=wish.wrap),
             ("clock", clock_field(found.clock)),
-            ("self test", "; ".join(f"{test.n}: {test.x or 'good'}" for test in found.tests or () if test.ok)),
+            (
+                "self test",
+                "; ".join(f"{test.n}: {with_sign(test.x or 'good')}" for test in found.tests or () if test.ok),
+            ),
             metadata_field(found.metadata),
         ]
     )

@@ -27,10 +27,10 @@ from fieldlog.cli.output import Output
 from fieldlog.clock import DeviceTime, read_clock
 from fieldlog.device import Device
 from fieldlog.estimate import Estimate
-from fieldlog.export.layout import labelled
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo, read_streams
 from fieldlog.text import size_text
+from fieldlog.unit_signs import in_brackets
 from fieldlog_protocol.commands.logger import Capability, State
 from fieldlog_protocol.errors import VerificationError
 
@@ -150,5 +150,5 @@ def _show_streams(output: Output, found: Status) -> None:
 
 
 def _described(stream: StreamInfo) -> str:
-    channels = ", ".join(labelled(channel.name, channel.unit) for channel in stream.channels)
+    channels = ", ".join(in_brackets(channel.name, channel.unit) for channel in stream.channels)
     return f"{every(stream.period_us)}: {channels}"

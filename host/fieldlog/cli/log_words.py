@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from fieldlog.cli.info import battery_text
 from fieldlog.clock import DeviceTime
 from fieldlog.estimate import USUAL_PACKING, Estimate, allowed_ua, rough
-from fieldlog.export.layout import labelled
 from fieldlog.local_times import iso, moment_text
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.recording import StreamInfo
 from fieldlog.text import size_text
 from fieldlog.thresholds import turned, value_of
+from fieldlog.unit_signs import unit_sign
 from fieldlog_protocol.blocks.schema import Channel
 from fieldlog_protocol.commands.logger import ArmRequest, StartMode, State
 from fieldlog_protocol.durations import duration_text
@@ -86,8 +86,8 @@ def _threshold_words(request: ArmRequest, streams: Sequence[StreamInfo]) -> str:
     if watched is None:
         return "on a threshold"
     channel = watched[1]
-    threshold = f"{value_of(channel, request.level or 0):.15g}"
-    return f"when {labelled(channel.name, channel.unit)} is at or {_side(request, channel)} {threshold}"
+    threshold = f"{value_of(channel, request.level or 0):.15g} {unit_sign(channel.unit)}".rstrip()
+    return f"when {channel.name} is at or {_side(request, channel)} {threshold}"
 
 
 def _side(request: ArmRequest, channel: Channel) -> str:

@@ -5,10 +5,12 @@ Colours are those of Okabe and Ito; after a round of them the line is dashed.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from fieldlog.unit_signs import clean, unit_sign
+
+__all__ = ["COLOURS", "DARK", "DASHES", "DPI", "LIGHT", "THEMES", "Theme", "clean", "dash", "rc", "unit_sign"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
@@ -73,51 +75,7 @@ def rc(theme: Theme) -> dict[str, object]:
     }
 
 
-_UNIT_SIGNS = {
-    "Cel": "°C",
-    "degC": "°C",
-    "[degF]": "°F",
-    "degF": "°F",
-    "deg": "°",
-    "Ohm": "Ω",
-    "m/s2": "m/s²",
-    "m2": "m²",
-    "m3": "m³",
-    "[mi_i]/h": "mph",
-    "dB[SPL]": "dB SPL",
-    "1": "",
-}
-
-
-_BRACKETED = re.compile(r"[\[{]([^\[\]{}]+)[\]}]")
-_KIND = re.compile(r"_(?:i|us|br|av|tr|ap)(?=$|')")
-_CONTROL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_NO_XML = "\ufffe\uffff"
-"""Characters that no SVG file may contain."""
-
-
-def unit_sign(unit: str) -> str:
-    """The usual sign of a UCUM unit code (Cel: °C); other codes as they are but for brackets and braces and what sets units
-    of one name apart ([ft_i]: ft), u for micro as µ."""
-    plain = clean(unit)
-    if plain not in _UNIT_SIGNS:
-        plain = _BRACKETED.sub(_unbracketed, plain)
-    if len(plain) > 1 and plain[0] == "u" and plain[1] in "gmsVAWLT":
-        return "µ" + plain[1:]
-    return _UNIT_SIGNS.get(plain, plain)
-
-
-def _unbracketed(match: re.Match[str]) -> str:
-    return _UNIT_SIGNS.get(match[0]) or _KIND.sub("", match[1]).replace("'", "")
-
-
 def dash(index: int) -> str:
     """Of the line of that number where colours do not do: another one for each of neighbours, for print in grey. As there
     are seven colours and four dashes no two of 28 lines have both."""
     return DASHES[index % len(DASHES)]
-
-
-def clean(text: str, limit: int = 120) -> str:
-    """Text from a device on one line: control, formatting and unpaired characters become spaces, long text is cut."""
-    plain = "".join(" " if unicodedata.category(c) in _CONTROL or c in _NO_XML else c for c in text)
-    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
