@@ -205,6 +205,32 @@ def test_a_clock_compared_beside_a_mark_is_seen(archive: Archive) -> None:
     assert any("clock compared" in text.get_text() for text in figure.texts)
 
 
+def test_a_mark_behind_the_last_reading_is_seen_or_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logger = PaperLogger()
+    logger.schema()
+    logger.data(CLIMATE, *climate(N))
+    logger.events(
+        *((TICK_HZ * s, Mark(text)) for s, text in ((N + 60, "fetched"), (N + 900, "home"), (N + 999, "table")))
+    )
+    with fieldlog.archive.open(tmp_path / "archive") as store:
+        log = store.log(UID, LOG_ID)
+        log.describe(serial="hut")
+        log.add_blocks(logger.blocks)
+        log.add_syncs(SYNCS)
+        readings = store.readings(channels=["temperature"])
+        figure = timeseries(traces(readings), events=pictures.events(readings))
+        assert [(n, words) for _, n, words in moments(figure)] == [(1, ["fetched"])]
+        for name in ("a.png", "a.html"):
+            assert plot(store, "-o", str(tmp_path / name)) == 0
+            assert "2 marks lie long before or after these readings: not in the plot." in capsys.readouterr().err
+        assert '"fetched"' in (tmp_path / "a.html").read_text()
+        for words in (("--no-events",), ("--end", "2013-01-01T00:30:00Z")):
+            assert plot(store, "-o", str(tmp_path / "b.png"), "--force", *words) == 0
+            assert "mark" not in capsys.readouterr().err
+        early = store.readings(end=START + timedelta(seconds=N + 100))
+        assert [event.text for event in pictures.events(early)] == ["fetched"]
+
+
 class Part:
     """Some of a trace's readings, in the shape of a series."""
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fieldlog.archive.readings import Readings
+    from fieldlog.archive.selection import Selection
     from fieldlog.archive.store import Archive
 
 
@@ -234,7 +235,7 @@ def _overview(
 
 
 def events(readings: Readings) -> list[Event]:
-    """What the devices of a selection wrote down, where its time is known."""
+    """What the devices of a selection wrote down in the times that were chosen, where its time is known."""
     told: list[Event] = []
     for source in readings.sources:
         for logged in source.log.events():
@@ -242,9 +243,14 @@ def events(readings: Readings) -> list[Event]:
             if kind is None:
                 continue
             times = times_of(source.clock, np.array([logged.boot_id]), np.array([logged.tick], np.int64))
-            if times.utc_us[0] != UNKNOWN_TIME:
-                told.append(Event(int(times.utc_us[0]), kind, _text(logged.event), source.info.name))
+            utc_us = int(times.utc_us[0])
+            if utc_us != UNKNOWN_TIME and _is_chosen(readings.selection, utc_us):
+                told.append(Event(utc_us, kind, _text(logged.event), source.info.name))
     return told
+
+
+def _is_chosen(wanted: Selection, utc_us: int) -> bool:
+    return (wanted.start_us is None or wanted.start_us <= utc_us) and (wanted.end_us is None or utc_us < wanted.end_us)
 
 
 _KINDS: dict[type[Logged], str] = {

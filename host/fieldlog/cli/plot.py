@@ -15,7 +15,7 @@ from fieldlog.cli import plot_views
 from fieldlog.cli.common import output_options
 from fieldlog.cli.output import Output
 from fieldlog.cli.plot_size import DPI_HELP, SIZE_HELP, Wished, wished
-from fieldlog.cli.plot_sources import Source
+from fieldlog.cli.plot_sources import FromArchive, Source
 from fieldlog.cli.plot_sources import source as source_of
 from fieldlog.cli.plot_views import Drawn
 from fieldlog.cli.selection import Wanted, selection_options
@@ -201,21 +201,33 @@ def _draw(source: Source, wish: _Wish) -> Drawn:
     if wish.view != "time":
         return plot_views.draw(wish.view, source, plot_views.Look(title, wish.tz, wish.theme, wish.size))
     lines, counted = _lines(source, wish, page=False)
+    events = _events(source, wish)
     figure = plots.timeseries(
         lines,
         title=title,
         tz=wish.tz,
-        events=_events(source, wish),
+        events=events,
         stats=wish.stats,
         compare=wish.compare,
         theme=wish.theme,
         **wish.size.options(),
     )
-    return Drawn(figure, counted.plotted, source.problems, counted.untimed)
+    return Drawn(figure, counted.plotted, [*source.problems, *_outside(source, events, lines)], counted.untimed)
 
 
 def _events(source: Source, wish: _Wish) -> Sequence[Event]:
     return source.events() if wish.events else ()
+
+
+def _outside(source: Source, events: Sequence[Event], lines: Sequence[Line]) -> Sequence[str]:
+    """A sentence where marks are not to be seen, but for those of other sessions than were chosen."""
+    from fieldlog import plot as plots
+
+    if isinstance(source, FromArchive) and source.readings.selection.sessions is not None:
+        return ()
+    n_marks = plots.marks_outside(events, *plots.span_us(lines)) if lines else 0
+    are = "mark lies" if n_marks == 1 else "marks lie"
+    return [f"{n_marks} {are} long before or after these readings: not in the plot."] if n_marks else []
 
 
 def _save_page(source: Source, wish: _Wish, target: Path) -> Drawn:
@@ -225,17 +237,18 @@ def _save_page(source: Source, wish: _Wish, target: Path) -> Drawn:
     from fieldlog import plot as plots
 
     lines, counted = _lines(source, wish, page=True)
+    events = _events(source, wish)
     plots.save_page(
         lines,
         target,
         title=source.title if wish.title is None else wish.title,
         tz=wish.tz,
-        events=_events(source, wish),
+        events=events,
         stats=wish.stats,
         compare=wish.compare,
         theme=wish.theme,
     )
-    return Drawn(Figure(), counted.plotted, source.problems, counted.untimed)
+    return Drawn(Figure(), counted.plotted, [*source.problems, *_outside(source, events, lines)], counted.untimed)
 
 
 def _limit(text: str) -> Limit:

@@ -7,9 +7,9 @@ that has the shape of the archive's series. matplotlib is imported when a figure
 from fieldlog.plot.clouds import Cloud, Clouds
 from fieldlog.plot.course import Smoothing
 from fieldlog.plot.distribution import VIEWS, Distributions, distribution
-from fieldlog.plot.events import Event
+from fieldlog.plot.events import Event, marks_outside
 from fieldlog.plot.heatmap import DayHours, heatmap
-from fieldlog.plot.lines import Line, Overview
+from fieldlog.plot.lines import Line, Overview, span_us
 from fieldlog.plot.page import page_columns, save_page
 from fieldlog.plot.pairs import Pairing, Side
 from fieldlog.plot.reduce import Grid, Limit
@@ -41,11 +41,13 @@ __all__ = [
     "columns_for",
     "distribution",
     "heatmap",
+    "marks_outside",
     "page_columns",
     "save",
     "save_page",
     "scatter",
     "smoothing",
+    "span_us",
     "spectra",
     "spectrum",
     "timeseries",

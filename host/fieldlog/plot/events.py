@@ -19,6 +19,10 @@ MEANINGS = {
     "sync": "clock compared",
 }
 _MAX_TEXT, _MAX_LABEL = 28, 16
+_REACH = 0.05
+"""So far beyond the readings, in shares of their time, a picture goes for an event."""
+AROUND_US = 30_000_000
+"""What is seen before and after a single moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,24 @@ def events_of(labels: Collection[str], events: Sequence[Event]) -> list[Event]:
     found = [event for event in events if of_all or event.label in labels or not event.label]
     several = len({event.label for event in events} if of_all else labels) > 1
     return found if several else [replace(event, label="") for event in found]
+
+
+def stretched(events: Iterable[Event], begin_us: int, end_us: int) -> tuple[int, int]:
+    """From when to when a picture of readings between two times goes, for the events that lie near. Clocks are compared
+    wherever somebody connects: for them alone it does not."""
+    reach_us = max(round(_REACH * (end_us - begin_us)), AROUND_US if begin_us == end_us else 0)
+    near = [
+        event.utc_us
+        for event in events
+        if event.kind != "sync" and begin_us - reach_us <= event.utc_us <= end_us + reach_us
+    ]
+    return min([begin_us, *near]), max([end_us, *near])
+
+
+def marks_outside(events: Sequence[Event], begin_us: int, end_us: int) -> int:
+    """How many marks are in no picture of readings between two times, as they lie too far from them."""
+    first_us, last_us = stretched(events, begin_us, end_us)
+    return sum(event.kind == "mark" and not first_us <= event.utc_us <= last_us for event in events)
 
 
 def arrange_events(events: Iterable[Event], begin_us: int, end_us: int, least_us: float) -> list[Shown]:

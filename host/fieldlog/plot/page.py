@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlog.plot.course import apart
-from fieldlog.plot.events import Event, events_of
+from fieldlog.plot.events import Event, events_of, stretched
 from fieldlog.plot.lines import Line
 from fieldlog.plot.reduce import Limit, uncovered
 from fieldlog.plot.smooth import lines_from, smoothing
@@ -108,6 +108,7 @@ def _page(
         groups.setdefault(("" if compare else line.label, line.unit, line.states), []).append(line)
     begin_us = min(min(int(line.runs[0].min()), int(line.columns.utc_us.min())) for line in lines)
     end_us = max(max(int(line.runs[1].max()), int(line.columns.utc_us.max())) for line in lines)
+    begin_us, end_us = stretched(events, begin_us, end_us)
     unit_us = max(1, -(-(end_us - begin_us) // (2**32 - 1)))
     arrays = _Arrays()
     drawn = _Drawn(

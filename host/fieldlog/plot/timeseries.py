@@ -11,7 +11,7 @@ import numpy as np
 
 from fieldlog.plot import canvas
 from fieldlog.plot.course import Smooth
-from fieldlog.plot.events import MEANINGS, Event, arrange_events, events_of
+from fieldlog.plot.events import AROUND_US, MEANINGS, Event, arrange_events, events_of, stretched
 from fieldlog.plot.lines import BETWEEN, OWN_CLOCK, Line, span_us
 from fieldlog.plot.names import Names, arrange
 from fieldlog.plot.reduce import Columns, Limit, Spans, uncovered
@@ -39,7 +39,6 @@ _MAX_PANELS = 24
 _SPAN = "line: mean, light: lowest to highest"
 _HELD_SPAN = "line in steps: last value, light: lowest to highest"
 _MAX_ROWS = 40
-_AROUND_US = 30_000_000  # what is seen before and after a single moment
 _EVENT_COLOURS = {"boot": "#D55E00", "mark": "#CC79A7", "alarm": "#D55E00", "start": "#009E73", "stop": "#009E73"}
 _EVENT_LINES = {"sync": ("-", 0.94)}  # at every connection: no lines through all of the readings
 
@@ -99,7 +98,8 @@ def timeseries(
     values that hold until the next the line has steps and shows no mean.
     `traces` may be lines that were made as small as the picture before (`fieldlog.plot.lines`), with their limits.
     The figure is `width_in` inches wide and as high as its panels take, or `height_in`; `dpi` counts for PNG. An event with a
-    label is drawn in the panels of lines with that label, and in those of lines without any.
+    label is drawn in the panels of lines with that label, and in those of lines without any; for one that lies within
+    a twentieth of the readings' time before or after them the time axis reaches as far.
     `stats` adds a table beneath; without `compare` each label has panels of its own. `rolling`, such as "1h", draws the
     moving mean over the readings of traces, `resample` means and extremes of even steps, on the days of `tz`. Raises
     UsageError when there is nothing to draw, or far too much for one figure.
@@ -121,7 +121,7 @@ def timeseries(
         marks |= _events(panels, groups, frame)
         _offsets(panels, frame)
         if frame.begin_us == frame.end_us:
-            canvas.show_times(panels[-1], frame.begin_us - _AROUND_US, frame.end_us + _AROUND_US)
+            canvas.show_times(panels[-1], frame.begin_us - AROUND_US, frame.end_us + AROUND_US)
         canvas.time_axis(figure, panels[-1], frame.tz, axis_label(frame.tz, frame.begin_us, frame.end_us))
         canvas.titles(figure, title, _key(marks), size, frame.theme)
         if beneath is not None:
@@ -157,7 +157,7 @@ def _name(line: Line, drawn: Sequence[Line]) -> str:
 
 
 def _frame(drawn: Sequence[Line], width_in: float, theme: Theme, events: tuple[Event, ...], tz: tzinfo) -> Frame:
-    begin_us, end_us = span_us(drawn)
+    begin_us, end_us = stretched(events, *span_us(drawn))
     return Frame(begin_us, end_us, (end_us - begin_us) / columns_for(width_in), theme, events, tz)
 
 
