@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,3 +169,28 @@ def test_both_ways_to_install_install_the_same() -> None:
     ]
     assert told[0]
     assert told[0] == told[1]
+
+
+def test_every_key_of_a_long_object_is_described(desk: Desk) -> None:
+    """Those of `info`'s logger, of tasks and memory pools, and of a firmware file."""
+    text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    (desk.folder / "image.bin").write_bytes(build_image(bytes(900), ImageVersion.of("2.0.0")))
+    with simulator() as device:
+        told = [
+            json.loads(desk.fieldlog(*words, "--json", "-d", device.url))
+            for words in (("info",), ("stats", "--tasks"), ("stats", "--memory"))
+        ]
+    told.append(json.loads(desk.fieldlog("image", "inspect", "image.bin", "--json")))
+    undescribed = {key for item in told for key in keys(item) if f"`{key}`" not in text}
+    assert not undescribed
+
+
+def keys(item: Any) -> Iterator[str]:
+    """All keys of an object, and of what is in it."""
+    if isinstance(item, dict):
+        for key, value in item.items():
+            yield str(key)
+            yield from keys(value)
+    elif isinstance(item, list):
+        for value in item:
+            yield from keys(value)
