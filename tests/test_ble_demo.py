@@ -16,3 +16,5 @@ def test_the_whole_demo_runs_over_ble(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert "1.1.0 runs and is confirmed" in out
     assert "Newark: 8703 readings" in out
     assert [path.name for path in tmp_path.glob("*/newark.png")] == ["newark.png"]
+    assert "# Plot them, but for the wind: beside one reading of 1048 mph" in out
+    assert "--channels 'temperature,dew point,relative humidity,pressure,precipitation'" in out
