@@ -393,6 +393,22 @@ def test_a_title_names_the_first_of_many_devices(archive: Archive, tmp_path: Pat
     assert title[1].startswith("L-0 · L-1 · L-2 · 2 more devices")
 
 
+def test_a_title_of_two_devices_says_whose_sessions_they_are(archive: Archive, tmp_path: Path) -> None:
+    logger = PaperLogger()
+    logger.schema()
+    logger.data(CLIMATE, *climate(N))
+    logger.events((0, SessionStart(1, "down here")))
+    log = archive.log(bytes.fromhex("ff112233445566778899aabbccddeeff"), LOG_ID)
+    log.describe(label="Cellar")
+    log.add_blocks(logger.blocks)
+    log.add_syncs(SYNCS)
+    target = tmp_path / "plot.svg"
+    for devices, title in ((["L-0", "Cellar"], "L-0 (a) · Cellar (down here)"), (["Cellar"], "Cellar · down here")):
+        words = [word for device in devices for word in ("-d", device)]
+        assert plot(archive, *words, "-o", str(target), "--force") == 0
+        assert f"<!-- {title} -->" in target.read_text()
+
+
 def test_columns_are_fine_where_the_readings_are_few_hours_of_the_times_asked_for(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,7 @@ class _Wish:
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--size", metavar="WIDTH[xHEIGHT]UNIT", help=SIZE_HELP)
 @click.option("--dpi", type=float, help=DPI_HELP)
-@click.option("--title", metavar="TEXT", help="Title; else the device and its sessions.")
+@click.option("--title", metavar="TEXT", help="Title; else the devices and their sessions.")
 @click.option(
     "--tz",
     default="UTC",

@@ -76,15 +76,18 @@ class FromArchive:
 
     @property
     def title(self) -> str:
-        """The devices, and the sessions that have a label; of many, the first ones."""
-        names = dict.fromkeys(one.info.name for one in self.readings.sources)
-        labels = {
-            session.label: None
-            for one in self.readings.sources
-            for session in one.log.sessions()
-            if session.label and self.readings.selection.wants(one.log.key, session.id, 0)
-        }
-        return " · ".join((*_first(list(names), "device"), *_first(list(labels), "label")))
+        """The device and its sessions that have a label, or of several each with its own; of many, the first ones."""
+        labels: dict[str, dict[str, None]] = {}
+        for one in self.readings.sources:
+            labels.setdefault(one.info.name, {}).update(
+                (session.label, None)
+                for session in one.log.sessions()
+                if session.label and self.readings.selection.wants(one.log.key, session.id, 0)
+            )
+        if len(labels) == 1:
+            return " · ".join(part for name, its in labels.items() for part in (name, *_first(list(its), "label")))
+        told = [f"{name} ({', '.join(_first(list(its), 'label'))})" if its else name for name, its in labels.items()]
+        return " · ".join(told if len(told) <= _MOST_NAMES else _first(list(labels), "device"))
 
     @property
     def problems(self) -> Sequence[str]:
