@@ -275,6 +275,14 @@ def test_a_check_of_a_table_tells_all(bench: Bench, fleet: str, says: list[str])
             'image = "gone.bin"\n[[device]]\nname = 1\nuid = "x"\n',
             ["1:1: there is no file", "3:1: name is", "4:1: a uid"],
         ),
+        (
+            'key = "public.pem"\n[[device]]\nname = "A"\nimage = "fw.bin"\nkey = "public.pem"\n',
+            [
+                "1:1: a fleet has no 'key'. Who must have signed the firmware is said by --key PEM",
+                "4:1: a device has no 'image'. Firmware is for all devices: write image =",
+                "5:1: a device has no 'key'. Who must have signed",
+            ],
+        ),
     ],
 )
 def test_a_check_of_a_toml_fleet_tells_all(bench: Bench, fleet: str, says: list[str]) -> None:

@@ -18,6 +18,11 @@ from fieldlog.provision.fleet_csv import read_table
 from fieldlog_protocol.errors import FieldlogError, UsageError
 
 _OWN = ("image", "config", "device")
+_ELSEWHERE = {
+    "image": 'Firmware is for all devices: write image = "..." in the first lines of the file, above every table',
+    "key": "Who must have signed the firmware is said by --key PEM on the command line, and not in the file",
+}
+"""What people look for in a place where it is not."""
 _FIELDS = ("name", "serial", "uid", "config", *TABLES)
 
 
@@ -84,7 +89,9 @@ class _Toml:
     def read(self) -> Fleet:
         values = self._document.values
         image, config = (self._path_of(name) for name in ("image", "config"))
-        shared = {key: value for key, value in values.items() if key not in _OWN}
+        if "key" in values:
+            self._tell(("key",), f"a fleet has no 'key'. {_ELSEWHERE['key']}")
+        shared = {key: value for key, value in values.items() if key not in (*_OWN, "key")}
         if config is not None and shared:
             self._tell(("config",), f"the file has {', '.join(shared)} of its own: keep these or the config")
         named = self._config or config
@@ -128,7 +135,7 @@ class _Toml:
             if key in TABLES:
                 self._take_table(draft, (*path, key), key, value)
             elif key not in _FIELDS:
-                hint = nearest(key, _FIELDS) or f"There are {', '.join(_FIELDS)}"
+                hint = _ELSEWHERE.get(key) or nearest(key, _FIELDS) or f"There are {', '.join(_FIELDS)}"
                 self._tell((*path, key), f"a device has no {key!r}. {hint}")
             elif not isinstance(value, str):
                 self._tell((*path, key), f"{key} is a text: write it in quotes")
