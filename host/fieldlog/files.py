@@ -66,7 +66,7 @@ async def hash_kinds(device: Device) -> tuple[str, ...]:
     try:
         offered = (await device.request(fs.HASH_TYPES, Empty())).types
     except RefusedError as error:
-        if error.group is None and error.code in _NO_SUCH_COMMAND:
+        if _is_not_served(error):
             return ()
         raise
     return tuple(kind for kind in ("sha256", "crc32") if kind in offered)
@@ -194,8 +194,8 @@ async def store(device: Device, data: bytes, name: str, *, progress: OnProgress 
         await upload(device.client, _FileTarget(device.client, name, data), len(data), f"writing {name}", progress)
     except LinkError as error:
         raise type(error)(f"{error}. Until then {name} may be incomplete on the device") from error
-    there = await size(device, name)
-    if there != len(data):
+    there = await _size_there(device, name)
+    if there is not None and there != len(data):
         raise VerificationError(
             f"{name} has {there} bytes on the device, {len(data)} were sent. Its content is not to be trusted: store it again"
         )
@@ -206,7 +206,26 @@ async def store(device: Device, data: bytes, name: str, *, progress: OnProgress 
             f"the {kind} of {name} differs between the device and what was sent: it was damaged on its way, or another "
             "program writes to it. Its content is not to be trusted: store it again"
         )
-    return Transferred(len(data), len(data), kind if equal else None, there)
+    return Transferred(len(data), len(data), kind if equal else None, len(data))
+
+
+async def _size_there(device: Device, name: str) -> int | None:
+    """The size of a file that was written: old servers tell it with the first piece alone, None where they do not."""
+    try:
+        return await size(device, name)
+    except RefusedError as error:
+        if not _is_not_served(error):
+            raise
+    try:
+        return (await device.request(fs.READ, fs.FileReadRequest(name=name, off=0))).len
+    except RefusedError as error:
+        if error.group is None and error.code == Rc.NOT_SUPPORTED:
+            return None
+        raise
+
+
+def _is_not_served(error: RefusedError) -> bool:
+    return error.group is None and error.code in _NO_SUCH_COMMAND
 
 
 @dataclass(slots=True)
@@ -222,7 +241,7 @@ class _FileTarget:
         try:
             await self.client.request(fs.CLOSE, Empty())
         except RefusedError as error:
-            if error.group is not None or error.code not in _NO_SUCH_COMMAND:
+            if not _is_not_served(error):
                 raise
 
     def empty(self, offset: int) -> fs.FileWriteRequest:

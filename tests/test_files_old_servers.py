@@ -1,0 +1,108 @@
+"""Files on servers older than Zephyr's present one, as mynewt-mcumgr and Zephyr's first releases have them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+
+import fieldlog
+from fieldlog import files
+from fieldlog_protocol.commands import fs
+from fieldlog_protocol.errors import RefusedError, VerificationError
+from smp_peer import PARAMS, Answer, Handler, Peer, PtyPeer, Refuse, pty_peer
+
+CONTENT = random.Random(5).randbytes(9_000)
+
+
+class OldStore:
+    """One file. It tells no size but with its first bytes, closes nothing and hashes nothing; a piece at a wrong offset
+    is refused by the number of the protocol, with the right one beside it, and so is any when all has arrived."""
+
+    def __init__(self) -> None:
+        self.content = b""
+        self.length: int | None = None
+
+    def handlers(self) -> dict[tuple[int, int, int], Handler]:
+        return {fs.READ.key: self.read, fs.WRITE.key: self.write}
+
+    def peer(self) -> AbstractContextManager[PtyPeer]:
+        return pty_peer(self.handlers())
+
+    def read(self, body: dict[str, Any]) -> Answer:
+        offset = body["off"]
+        answer: dict[str, Any] = {"rc": 0, "off": offset, "data": self.content[offset : offset + 200]}
+        return answer | ({"len": len(self.content)} if offset == 0 else {})
+
+    def write(self, body: dict[str, Any]) -> Answer:
+        offset = body["off"]
+        if offset == 0:
+            self.content, self.length = b"", body["len"]
+        elif self.length is None:
+            return Refuse(3)
+        elif offset != len(self.content):
+            return Refuse(3, details={"off": len(self.content)})
+        self.content += body["data"]
+        if len(self.content) == self.length:
+            self.length = None
+        return {"rc": 0, "off": len(self.content)}
+
+
+def losing(nth: int, *, reply: bool) -> Callable[[Peer], None]:
+    """Lose the nth request for a write, or the reply to it."""
+
+    def set_up(peer: Peer) -> None:
+        write, asked = peer.handlers[fs.WRITE.key], 0
+
+        def lossy(body: dict[str, Any]) -> Answer | list[Answer]:
+            nonlocal asked
+            asked += 1
+            if asked != nth:
+                return write(body)
+            if reply:
+                write(body)
+            return None
+
+        peer.on(fs.WRITE, lossy)
+
+    return set_up
+
+
+async def test_a_file_is_stored_where_its_size_cannot_be_asked_for() -> None:
+    store = OldStore()
+    with store.peer() as peer:
+        async with fieldlog.connect(peer.path) as device:
+            done = await files.store(device, CONTENT, "/lfs/x")
+    assert store.content == CONTENT
+    assert (done.size, done.verified) == (len(CONTENT), None)
+
+
+async def test_the_size_is_compared_where_the_first_bytes_tell_it() -> None:
+    store = OldStore()
+    with store.peer() as peer:
+        read = {"rc": 0, "off": 0, "data": CONTENT[:200], "len": 8_000}
+        peer.peer.on(fs.READ, lambda _: read)
+        async with fieldlog.connect(peer.path) as device:
+            with pytest.raises(VerificationError, match="8000 bytes"):
+                await files.store(device, CONTENT, "/lfs/x")
+
+
+async def test_a_file_is_stored_where_nothing_tells_its_size() -> None:
+    for answer in (Refuse(8), {"off": 0, "data": CONTENT[:200]}):
+        store = OldStore()
+        with store.peer() as peer:
+            peer.peer.on(fs.READ, lambda _, answer=answer: answer)
+            async with fieldlog.connect(peer.path) as device:
+                assert (await files.store(device, CONTENT, "/lfs/x")).verified is None
+        assert store.content == CONTENT
+
+
+async def test_a_file_that_is_not_there_when_it_was_stored_is_an_error() -> None:
+    with OldStore().peer() as peer:
+        peer.peer.on(fs.READ, lambda _: Refuse(1))
+        async with fieldlog.connect(peer.path) as device:
+            with pytest.raises(RefusedError):
+                await files.store(device, CONTENT, "/lfs/x")
