@@ -13,7 +13,7 @@ import fieldlog
 from fieldlog import files
 from fieldlog_protocol.commands import fs
 from fieldlog_protocol.errors import RefusedError, VerificationError
-from smp_peer import PARAMS, Answer, Handler, Peer, PtyPeer, Refuse, pty_peer
+from smp_peer import Answer, Handler, Peer, PtyPeer, Refuse, pty_peer
 
 CONTENT = random.Random(5).randbytes(9_000)
 
@@ -105,4 +105,43 @@ async def test_a_file_that_is_not_there_when_it_was_stored_is_an_error() -> None
         peer.peer.on(fs.READ, lambda _: Refuse(1))
         async with fieldlog.connect(peer.path) as device:
             with pytest.raises(RefusedError):
+                await files.store(device, CONTENT, "/lfs/x")
+
+
+@pytest.mark.parametrize("reply", [False, True], ids=["request", "reply"])
+async def test_a_lost_message_does_not_end_it(reply: bool) -> None:
+    store = OldStore()
+    with store.peer() as peer:
+        losing(12, reply=reply)(peer.peer)
+        async with fieldlog.connect(f"{peer.path}?timeout=0.5") as device:
+            await files.store(device, CONTENT, "/lfs/x")
+    assert store.content == CONTENT
+
+
+async def test_nor_do_the_last_replies_when_all_has_arrived() -> None:
+    store = OldStore()
+
+    def silent_at_the_end(body: dict[str, Any]) -> Answer:
+        answer = store.write(body)
+        return None if body["off"] > 8_500 and not isinstance(answer, Refuse) else answer
+
+    with store.peer() as peer:
+        peer.peer.on(fs.WRITE, silent_at_the_end)
+        async with fieldlog.connect(f"{peer.path}?timeout=0.5") as device:
+            await files.store(device, CONTENT, "/lfs/x")
+    assert store.content == CONTENT
+
+
+async def test_a_server_that_forgot_the_upload_is_told() -> None:
+    store = OldStore()
+    with store.peer() as peer:
+
+        def forget(body: dict[str, Any]) -> Answer:
+            if body["off"] > 4_000:
+                store.length = None
+            return store.write(body)
+
+        peer.peer.on(fs.WRITE, forget)
+        async with fieldlog.connect(peer.path) as device:
+            with pytest.raises(RefusedError, match="malformed"):
                 await files.store(device, CONTENT, "/lfs/x")

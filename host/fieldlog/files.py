@@ -191,7 +191,7 @@ async def store(device: Device, data: bytes, name: str, *, progress: OnProgress 
         raise UsageError("the file is empty, and SMP cannot create empty files. Nothing was sent")
     await device.see_how_requests_follow()
     try:
-        await upload(device.client, _FileTarget(device.client, name, data), len(data), f"writing {name}", progress)
+        await upload(device.client, _FileTarget(device, name, data), len(data), f"writing {name}", progress)
     except LinkError as error:
         raise type(error)(f"{error}. Until then {name} may be incomplete on the device") from error
     there = await _size_there(device, name)
@@ -232,9 +232,13 @@ def _is_not_served(error: RefusedError) -> bool:
 class _FileTarget:
     """A file as the target of an upload. Its writes are not repeated by themselves: docs/smp.md#seen-on-zephyr."""
 
-    client: Client
+    device: Device
     name: str
     data: bytes
+
+    @property
+    def client(self) -> Client:
+        return self.device.client
 
     async def begin(self) -> None:
         """Close whatever is open: a first piece that finds its file open would be appended."""
@@ -265,13 +269,16 @@ class _FileTarget:
         try:
             return (await reply).off
         except RefusedError as error:
-            length = error.details.get("len")
-            if (error.group, error.code) == (Group.FS, fs.OFFSET_NOT_VALID) and isinstance(length, int):
-                return length
+            wanted = _wanted_instead(error)
+            if wanted is not None:
+                return wanted
             if error.group is None and error.code == Rc.NO_MEMORY:
                 raise Lost("the device had no buffer for it") from error
-            if error.group is None and error.code == Rc.INVALID and not self.client.checked:
-                raise Lost("the request was damaged on the line") from error
+            if error.group is None and error.code == Rc.INVALID:
+                if await _size_there(self.device, self.name) == len(self.data):
+                    return len(self.data)  # old servers take no piece twice when they have all
+                if not self.client.checked:
+                    raise Lost("the request was damaged on the line") from error
             raise
 
     def _within(self, offset: int) -> int:
@@ -281,6 +288,16 @@ class _FileTarget:
                 "Its content is not to be trusted: store it again"
             )
         return offset
+
+
+def _wanted_instead(error: RefusedError) -> int | None:
+    """The offset that a server wants which refused a piece at another; old ones have no number for it but that of what is
+    malformed."""
+    if (error.group, error.code) == (Group.FS, fs.OFFSET_NOT_VALID):
+        wanted = error.details.get("len")
+    else:
+        wanted = error.details.get("off") if (error.group, error.code) == (None, Rc.INVALID) else None
+    return wanted if isinstance(wanted, int) else None
 
 
 async def _compare(device: Device, name: str, length: int, kind: str, ours: int | bytes) -> bool | None:
