@@ -10,6 +10,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,21 @@ def test_both_ways_to_install_install_the_same() -> None:
     ]
     assert told[0]
     assert told[0] == told[1]
+
+
+def test_what_an_extra_brings_is_what_the_page_says() -> None:
+    text = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    named = {name for words in re.findall(r"\.\[([\w,]+)\]", text) for name in words.split(",")}
+    assert named == set(extras)
+    brought = {kind: {re.split(r"[<>=\[;]", item)[0] for item in items} for kind, items in extras.items()}
+    brought[""] = {re.split(r"[<>=\[;]", item)[0] for item in project["dependencies"]}
+    assert {"numpy", "pyarrow", "matplotlib"} <= brought[""]
+    assert {"netCDF4", "xarray"} <= brought["netcdf"]
+    assert "imgtool" in brought["peers"]
+    assert "bumble" in brought["sim"]
+    assert not {"pandas", "polars", "duckdb"} & (brought[""] | brought["netcdf"] | brought["sim"] | brought["peers"])
 
 
 def test_every_key_of_a_long_object_is_described(desk: Desk) -> None:
