@@ -86,6 +86,12 @@ def dark() -> Figure:
     )
 
 
+def paper() -> Figure:
+    """As wide as a column of a paper."""
+    traces = _weather("2013-07-01", "2013-07-15", "temperature", "relative humidity")
+    return timeseries(traces, title="Newark airport in the first two weeks of July", tz=_ZONE, width_in=9 / 2.54)
+
+
 def spike(highest: float = 41.0) -> Figure:
     """A million readings, of which one is a spike, a gap, and what happened meanwhile."""
     n = 1_000_000
@@ -181,6 +187,7 @@ PICTURES: Mapping[str, Callable[[], Figure]] = {
     "dark": dark,
     "spike": spike,
     "devices": devices,
+    "paper": paper,
     "histogram": histogram,
     "duration": duration,
     "heatmap": heat_map,
