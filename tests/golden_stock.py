@@ -100,6 +100,14 @@ STOCK: tuple[Golden, ...] = (
         "0b00000100000605 a0",
     ),
     Golden(
+        os.RESET,
+        106,
+        os.ResetRequest(force=True),
+        "0a00000800006a05 a165666f726365f5",
+        Empty(),
+        "0b00000100006a05 a0",
+    ),
+    Golden(
         os.PARAMS,
         7,
         Empty(),

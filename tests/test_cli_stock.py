@@ -68,7 +68,7 @@ def device() -> Iterator[PtyPeer]:
     handlers = {
         os_group.INFO.key: lambda _: {"output": "Zephyr board"},
         os_group.BOOTLOADER.key: lambda body: {"mode": 1} if body else {"bootloader": "MCUboot"},
-        os_group.RESET.key: lambda body: {} if body else Refuse(10),
+        os_group.RESET.key: lambda body: {} if body.get("force") is True else Refuse(10),  # as Zephyr's decoder has it
         os_group.TASKSTAT.key: lambda _: {"tasks": {"main": {"prio": 1, "tid": 2, "state": 3, "stkuse": 4}}},
         os_group.MPSTAT.key: lambda _: {"pool": {"blksiz": 32, "nblks": 4, "nfree": 3, "min": 1}},
         stat.LIST.key: lambda _: {"stat_list": ["net", "flash"]},

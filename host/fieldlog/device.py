@@ -66,7 +66,7 @@ class Device:
 
     async def reset(self, *, force: bool = False, boot_mode: int | None = None) -> None:
         """Restart. The device answers first; the link may vanish soon after (`reopen`)."""
-        await self.client.request(os.RESET, os.ResetRequest(force=1 if force else None, boot_mode=boot_mode))
+        await self.client.request(os.RESET, os.ResetRequest(force=True if force else None, boot_mode=boot_mode))
 
     async def os_info(self, format: str = "a") -> str:
         return (await self.client.request(os.INFO, os.OsInfoRequest(format=format))).output

@@ -98,7 +98,8 @@ class DatetimeRequest(Message, frozen=True, kw_only=True):
 class ResetRequest(Message, frozen=True, kw_only=True):
     """Restart; the reply is sent before it happens."""
 
-    force: Annotated[int | bool, about("1: restart even when busy")] | None = None
+    # a number, as Zephyr's documentation has it, is not what its code decodes: it counts as not said there
+    force: Annotated[bool | int, about("true, or 1: restart even when busy")] | None = None
     boot_mode: Annotated[int, u8("where to restart into; 1 is the boot loader's serial recovery")] | None = None
 
 
