@@ -231,6 +231,15 @@ def test_shell_output_arrives_as_the_device_sent_it() -> None:
     assert reply.o == "\x1b[31mred\x00"
 
 
+@pytest.mark.parametrize("code", [0, 1, -8])
+def test_old_servers_call_what_a_shell_command_returned_rc(code: int) -> None:
+    """mynewt-mcumgr, and Zephyr with CONFIG_MCUMGR_GRP_SHELL_LEGACY_RC_RETURN_CODE; text of indefinite length as there."""
+    payload = b"\xbf\x61o\x7f\x63up \xff" + b"\x62rc" + cbor2.dumps(code) + b"\xff"
+    assert decode_reply(payload, shell.EXECUTE) == shell.ShellResponse(o="up ", ret=code)
+    with pytest.raises(RefusedError if code else ProtocolError):
+        decode_reply(cbor2.dumps({"rc": code}), shell.EXECUTE)
+
+
 # errors
 
 

@@ -172,11 +172,18 @@ def _convert(body: Mapping[str, Any], type_: type[M]) -> M:
 
 def decode_reply(payload: bytes, command: Command[Req, Rsp]) -> Rsp:
     """The response to `command`. Raises RefusedError if the device reports an error, v1 (`rc`) or v2 (`err`, once `ret`)."""
-    body = decode_map(payload)
+    body = _with_result(decode_map(payload), command.response)
     refused = _refusal(body, command.group)
     if refused is not None:
         raise refused
     return _convert(body, command.response)
+
+
+def _with_result(body: dict[str, Any], type_: type[Message]) -> dict[str, Any]:
+    """The map as servers of today send it: see `Message.result`."""
+    if not type_.result or "rc" not in body or not {*type_.__struct_encode_fields__} - body.keys() == {type_.result}:
+        return body
+    return {(type_.result if key == "rc" else key): value for key, value in body.items()}
 
 
 def refusal(payload: bytes) -> tuple[int | None, int] | None:

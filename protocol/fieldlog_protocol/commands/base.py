@@ -44,9 +44,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of all request and response bodies. Optional fields default to None and are then left out of the map.
 
     `whole_map` names the one field that stands for the entire CBOR map, for replies whose keys are data.
+    `result` names the field that old servers call `rc`: beside all the others it is no error.
     """
 
     whole_map: ClassVar[str] = ""
+    result: ClassVar[str] = ""
 
 
 class Empty(Message, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from fieldlog_protocol.commands.base import Command, ErrorTexts, Group, Message, Op, about, i32, string
 
@@ -21,6 +21,7 @@ class ShellRequest(Message, frozen=True, kw_only=True):
 class ShellResponse(Message, frozen=True, kw_only=True):
     """What the command printed and returned."""
 
+    result: ClassVar[str] = "ret"
     o: Annotated[str, string("the output")]
     ret: Annotated[int, i32("the return value; 0 is success")]
 
