@@ -137,6 +137,9 @@ def test_tasks_and_memory_are_tables(cli: Cli, device: PtyPeer) -> None:
     assert cli("stats", "--tasks", "--json", "-d", device.path).json["tasks"][0]["name"] == "main"
     assert cli("stats", "--memory", "--json", "-d", device.path).json["pools"][0]["free"] == 3
     assert "stack used words" in cli("stats", "--tasks", "-d", device.path).out
+    device.peer.on(os_group.MPSTAT, lambda _: {"mpools": {"0": {"nblks": 316, "nfree": 315, "min": 300}}})
+    assert cli("stats", "--memory", "-d", device.path).out.split()[-4:] == ["0", "316", "315", "300"]
+    assert cli("stats", "--memory", "--json", "-d", device.path).json["pools"][0]["block_bytes"] is None
 
 
 def test_a_shell_command_that_fails_fails(cli: Cli, device: PtyPeer) -> None:

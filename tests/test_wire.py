@@ -161,6 +161,22 @@ def test_pools_are_the_map_itself_with_or_without_rc() -> None:
         decode_reply(cbor2.dumps(body | {"rc": 8}), os.MPSTAT)
 
 
+@pytest.mark.parametrize("wrapper", ["mpools", "tasks"])
+def test_pools_may_lie_in_a_map_of_their_own_and_tell_no_size(wrapper: str) -> None:
+    """Mynewt (smp_os.c) and Zephyr's pull request 119769; Zephyr's issues 105317 and 119748, its pull request 107251."""
+    told = {"nblks": 316, "nfree": 315, "min": 300}
+    pools = {
+        "0": os.PoolInfo(nblks=316, nfree=315, min=300),
+        "1": os.PoolInfo(blksiz=64, nblks=316, nfree=315, min=300),
+    }
+    inner = {"0": told, "1": told | {"blksiz": 64}}
+    for body in (inner, {wrapper: inner}, {"rc": 0, wrapper: inner}):
+        assert decode_reply(cbor2.dumps(body), os.MPSTAT) == os.MpstatResponse(pools=pools)
+    assert decode_reply(cbor2.dumps({wrapper: {}}), os.MPSTAT) == os.MpstatResponse(pools={})
+    assert decode_reply(cbor2.dumps({wrapper: told}), os.MPSTAT).pools == {wrapper: pools["0"]}
+    assert decode_reply(b"\xbf\xff", os.MPSTAT).pools == {}
+
+
 @pytest.mark.parametrize(
     "payload",
     [
@@ -201,6 +217,8 @@ MISFITS: list[tuple[dict[str, Any], Command[Any, Any]]] = [
     ({"images": {}}, image.STATE_READ),
     ({"images": [{}]}, image.STATE_READ),
     ({"heap": 3}, os.MPSTAT),
+    ({"mpools": 3}, os.MPSTAT),
+    ({"mpools": {"heap": 3}}, os.MPSTAT),
     ({"off": 0, "data": "text"}, fs.READ),
     ({"session": 0x10000, "state": 0}, logger.ARM),
     ({"groups": [0, "os"]}, enum.LIST),

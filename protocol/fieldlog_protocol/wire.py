@@ -163,11 +163,21 @@ def decode_body(payload: bytes, type_: type[M]) -> M:
 def _convert(body: Mapping[str, Any], type_: type[M]) -> M:
     if type_.whole_map:
         # servers that always add `rc` (docs/smp.md#errors) add it here too
-        body = {type_.whole_map: {key: value for key, value in body.items() if key != "rc"}}
+        whole = {key: value for key, value in body.items() if key != "rc"}
+        body = {type_.whole_map: _unwrapped(whole, type_)}
     try:
         return msgspec.convert(body, type_, builtin_types=(bytes,))
     except (msgspec.ValidationError, OverflowError) as error:
         raise ProtocolError(f"{type_.__name__}: {error}") from error
+
+
+def _unwrapped(body: dict[str, Any], type_: type[Message]) -> dict[str, Any]:
+    """The map whose keys are data, out of the one it may be in: what it holds are maps, so that a name is no wrapper."""
+    ((key, inner), *more) = body.items() or [("", None)]
+    if more or key not in type_.wrapped_in or not isinstance(inner, dict):
+        return body
+    entries = cast("dict[str, Any]", inner)
+    return entries if all(isinstance(value, dict) for value in entries.values()) else body
 
 
 def decode_reply(payload: bytes, command: Command[Req, Rsp]) -> Rsp:
@@ -181,7 +191,7 @@ def decode_reply(payload: bytes, command: Command[Req, Rsp]) -> Rsp:
 
 def _with_result(body: dict[str, Any], type_: type[Message]) -> dict[str, Any]:
     """The map as servers of today send it: see `Message.result`."""
-    if not type_.result or "rc" not in body or not {*type_.__struct_encode_fields__} - body.keys() == {type_.result}:
+    if not type_.result or "rc" not in body or {*type_.__struct_encode_fields__} - body.keys() != {type_.result}:
         return body
     return {(type_.result if key == "rc" else key): value for key, value in body.items()}
 

@@ -43,11 +43,13 @@ class Group(IntEnum):
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of all request and response bodies. Optional fields default to None and are then left out of the map.
 
-    `whole_map` names the one field that stands for the entire CBOR map, for replies whose keys are data.
+    `whole_map` names the one field that stands for the entire CBOR map, for replies whose keys are data. Servers that
+    put that map into another do it under one of the keys `wrapped_in`.
     `result` names the field that old servers call `rc`: beside all the others it is no error.
     """
 
     whole_map: ClassVar[str] = ""
+    wrapped_in: ClassVar[tuple[str, ...]] = ()
     result: ClassVar[str] = ""
 
 

@@ -68,18 +68,20 @@ class TaskstatResponse(Message, frozen=True, kw_only=True):
 
 
 class PoolInfo(Message, frozen=True, kw_only=True):
-    """One memory pool."""
+    """One memory pool; newer Zephyrs tell no size of its blocks."""
 
-    blksiz: Annotated[int, u32("size of a block", "By")]
+    blksiz: Annotated[int, u32("size of a block", "By")] | None = None
     nblks: Annotated[int, u32("blocks in the pool")]
     nfree: Annotated[int, u32("blocks free now")]
     min: Annotated[int, u32("fewest blocks ever free")]
 
 
 class MpstatResponse(Message, frozen=True, kw_only=True):
-    """All memory pools by name: the names are the keys of the reply itself (Zephyr issue 105317)."""
+    """All memory pools by name: the names are the keys of the reply itself (Zephyr issue 105317). Some Zephyrs have the
+    map under `tasks`; Mynewt and newer Zephyrs under `mpools`."""
 
     whole_map: ClassVar[str] = "pools"
+    wrapped_in: ClassVar[tuple[str, ...]] = ("mpools", "tasks")
     pools: Annotated[dict[str, PoolInfo], about("memory pool by name")]
 
 
