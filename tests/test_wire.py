@@ -249,6 +249,16 @@ def test_shell_output_arrives_as_the_device_sent_it() -> None:
     assert reply.o == "\x1b[31mred\x00"
 
 
+def test_shell_output_that_is_no_utf_8_is_told_all_the_same() -> None:
+    """Zephyr puts into the text what the command printed, whatever it is."""
+    payload = b"\xbf\x61o\x6423 \xb0\x63ret\x00\xff"
+    assert decode_reply(payload, shell.EXECUTE) == shell.ShellResponse(o="23 \ufffd", ret=0)
+    pieces = b"\xbf\x61o\x7f\x6323 \x61\xb0\xff\x63ret\x00\xff"
+    assert decode_reply(pieces, shell.EXECUTE) == shell.ShellResponse(o="23 \ufffd", ret=0)
+    with pytest.raises(ProtocolError, match="CBOR"):
+        decode_reply(b"\xa1\x61r\x6423 \xb0", os.ECHO)
+
+
 @pytest.mark.parametrize("code", [0, 1, -8])
 def test_old_servers_call_what_a_shell_command_returned_rc(code: int) -> None:
     """mynewt-mcumgr, and Zephyr with CONFIG_MCUMGR_GRP_SHELL_LEGACY_RC_RETURN_CODE; text of indefinite length as there."""

@@ -113,11 +113,12 @@ def iter_packets(data: bytes) -> Iterator[Packet]:
         position = end
 
 
-def decode_map(payload: bytes) -> dict[str, Any]:
-    """The CBOR map with text keys that `payload` is, and nothing behind it."""
+def decode_map(payload: bytes, *, any_text: bool = False) -> dict[str, Any]:
+    """The CBOR map with text keys that `payload` is, and nothing behind it; `any_text`: see `Message.any_text`."""
     stream = io.BytesIO(payload)
+    errors = "replace" if any_text else "strict"
     try:
-        value: object = cbor2.load(stream, strict_hashable_types=True)
+        value: object = cbor2.load(stream, strict_hashable_types=True, str_errors=errors)
     except cbor2.CBORDecodeError as error:
         raise ProtocolError(f"the body of the message is not CBOR: {error}") from error
     if stream.tell() != len(payload):
@@ -182,7 +183,7 @@ def _unwrapped(body: dict[str, Any], type_: type[Message]) -> dict[str, Any]:
 
 def decode_reply(payload: bytes, command: Command[Req, Rsp]) -> Rsp:
     """The response to `command`. Raises RefusedError if the device reports an error, v1 (`rc`) or v2 (`err`, once `ret`)."""
-    body = _with_result(decode_map(payload), command.response)
+    body = _with_result(decode_map(payload, any_text=command.response.any_text), command.response)
     refused = _refusal(body, command.group)
     if refused is not None:
         raise refused

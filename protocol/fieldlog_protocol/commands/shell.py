@@ -22,6 +22,7 @@ class ShellResponse(Message, frozen=True, kw_only=True):
     """What the command printed and returned."""
 
     result: ClassVar[str] = "ret"
+    any_text: ClassVar[bool] = True
     o: Annotated[str, string("the output")]
     ret: Annotated[int, i32("the return value; 0 is success")]
 
