@@ -22,7 +22,7 @@ from fieldlog.cli.main import cli as fieldlog_commands
 from fieldlog_protocol.commands import enum, fs, image, logger, settings, shell, stat
 from fieldlog_protocol.commands import os as os_group
 from fieldlog_protocol.image import ImageVersion, build_image
-from smp_peer import ECHO, PARAMS, PtyPeer, Refuse, pty_peer
+from smp_peer import ECHO, PARAMS, Handler, PtyPeer, Refuse, pty_peer
 from terminal import CLI, written
 
 OURS = [name for name in COMMANDS if name not in ("clock", "log", "pull", "archive", "export", "plot", "sim", "demo")]
@@ -65,7 +65,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def device() -> Iterator[PtyPeer]:
     slot = {"slot": 0, "version": "1.2.3", "hash": bytes(32), "active": True, "confirmed": True}
-    handlers = {
+    handlers: dict[tuple[int, int, int], Handler] = {
         os_group.INFO.key: lambda _: {"output": "Zephyr board"},
         os_group.BOOTLOADER.key: lambda body: {"mode": 1} if body else {"bootloader": "MCUboot"},
         os_group.RESET.key: lambda body: {} if body.get("force") is True else Refuse(10),  # as Zephyr's decoder has it
@@ -97,6 +97,19 @@ def test_info_shows_what_the_device_serves_and_leaves_out_the_rest(cli: Cli, dev
     for text in ("Zephyr board", "MCUboot, swap using scratch", "4 of 384 bytes", "os, image, 77", "1.2.3"):
         assert text in ran.out
     assert cli("info", "--json", "-d", device.path).json["logger"] is None
+
+
+def test_one_answer_that_makes_no_sense_takes_nothing_else_from_info(cli: Cli, device: PtyPeer) -> None:
+    """A clock chip that nobody has set says the month 0."""
+    device.peer.on(os_group.DATETIME_READ, lambda _: {"datetime": "2000-00-00T00:00:00"})
+    device.peer.on(os_group.BOOTLOADER, lambda _: {"bootloader": 7})
+    ran = cli("info", "-d", device.path)
+    assert ran.code == 0
+    for text in ("Zephyr board", "4 of 384 bytes", "os, image, 77", "1.2.3"):
+        assert text in ran.out
+    assert "'2000-00-00T00:00:00' does not exist" in ran.err
+    assert "'os bootloader' makes no sense" in ran.err
+    assert cli("info", "--json", "-d", device.path).json["clock"] is None
 
 
 @pytest.mark.parametrize(

@@ -90,14 +90,14 @@ async def test_the_size_is_compared_where_the_first_bytes_tell_it() -> None:
                 await files.store(device, CONTENT, "/lfs/x")
 
 
-async def test_a_file_is_stored_where_nothing_tells_its_size() -> None:
-    for answer in (Refuse(8), {"off": 0, "data": CONTENT[:200]}):
-        store = OldStore()
-        with store.peer() as peer:
-            peer.peer.on(fs.READ, lambda _, answer=answer: answer)
-            async with fieldlog.connect(peer.path) as device:
-                assert (await files.store(device, CONTENT, "/lfs/x")).verified is None
-        assert store.content == CONTENT
+@pytest.mark.parametrize("answer", [Refuse(8), {"off": 0, "data": CONTENT[:200]}], ids=["not read", "no size"])
+async def test_a_file_is_stored_where_nothing_tells_its_size(answer: Answer) -> None:
+    store = OldStore()
+    with store.peer() as peer:
+        peer.peer.on(fs.READ, lambda _: answer)
+        async with fieldlog.connect(peer.path) as device:
+            assert (await files.store(device, CONTENT, "/lfs/x")).verified is None
+    assert store.content == CONTENT
 
 
 async def test_a_file_that_is_not_there_when_it_was_stored_is_an_error() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -21,9 +21,10 @@ from fieldlog.text import size_text
 from fieldlog.unit_signs import with_sign
 from fieldlog_protocol.commands import GROUP_NAMES, logger
 from fieldlog_protocol.commands.os import BOOTLOADER_MODES
-from fieldlog_protocol.errors import RefusedError
+from fieldlog_protocol.errors import ProtocolError, RefusedError
 
 T = TypeVar("T")
+Warn = Callable[[str], None]
 
 
 @click.command()
@@ -33,18 +34,18 @@ def info(common: Common) -> None:
 
     async def work() -> dict[str, Any]:
         async with common.connect() as device:
-            return await _gather(device)
+            return await _gather(device, common.output.warn)
 
     found = run(work())
     common.output.result(found, lambda: _show(common.output, found))
 
 
-async def _gather(device: Device) -> dict[str, Any]:
+async def _gather(device: Device, warn: Warn) -> dict[str, Any]:
     params = device.client.params
-    groups = await _offered(device.groups())
+    groups = await _offered(device.groups(), warn)
     has_logger = await device.has_logger()
-    slots = await _offered(device.images())
-    system, boot = await _offered(device.os_info()), await _bootloader(device)
+    slots = await _offered(device.images(), warn)
+    system, boot = await _offered(device.os_info(), warn), await _bootloader(device, warn)
     known = has_logger or system is not None or boot is not None
     return {
         "device": device.name,
@@ -54,32 +55,36 @@ async def _gather(device: Device) -> dict[str, Any]:
         "bootloader": boot,
         "images": [slot_json(slot) for slot in slots or ()],
         "next_restart": [] if slots is None else next_restart(slots),
-        "clock": await _clock(device),
+        "clock": await _clock(device, warn),
         "buffers": None if params is None else {"size": params.buf_size, "count": params.buf_count},
         "groups": None if groups is None else [{"id": number, "name": GROUP_NAMES.get(number)} for number in groups],
     }
 
 
-async def _offered(answer: Awaitable[T]) -> T | None:
-    """The answer, None where the device refuses: not every one serves everything."""
+async def _offered(answer: Awaitable[T], warn: Warn) -> T | None:
+    """The answer, None where the device refuses: not every one serves everything. What makes no sense is told, and takes
+    nothing else with it."""
     try:
         return await answer
     except RefusedError:
         return None
+    except ProtocolError as error:
+        warn(str(error))
+        return None
 
 
-async def _bootloader(device: Device) -> dict[str, object] | None:
-    name = await _offered(device.bootloader())
+async def _bootloader(device: Device, warn: Warn) -> dict[str, object] | None:
+    name = await _offered(device.bootloader(), warn)
     if name is None or name.bootloader is None:
         return None
-    mode = await _offered(device.bootloader("mode"))
+    mode = await _offered(device.bootloader("mode"), warn)
     number = None if mode is None else mode.mode
     text = None if number is None else BOOTLOADER_MODES.get(number, f"mode {number}")
     return {"name": name.bootloader, "mode": number, "mode_text": text}
 
 
-async def _clock(device: Device) -> str | None:
-    time = await _offered(device.datetime())
+async def _clock(device: Device, warn: Warn) -> str | None:
+    time = await _offered(device.datetime(), warn)
     return None if time is None else time.isoformat()
 
 
