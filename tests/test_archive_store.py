@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -375,6 +376,40 @@ def test_reading_an_archive_that_is_not_there_makes_none(tmp_path: Path) -> None
     with pytest.raises(UsageError, match="no archive"):
         fieldlog.archive.open(tmp_path / "new", writable=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def as_in_a_read_only_place(source: Path, target: Path) -> None:
+    """A copy of an archive, as it stands, where SQLite can make no index of its write-ahead log, not even for root."""
+    target.mkdir()
+    for name in (database.FILE_NAME, f"{database.FILE_NAME}-wal"):
+        if (source / name).exists():
+            shutil.copy(source / name, target)
+    (target / f"{database.FILE_NAME}-shm").symlink_to("nowhere/at/all")
+
+
+@pytest.mark.parametrize("stored_before", [0, 64], ids=["all", "the last"])
+def test_what_a_killed_program_left_in_the_log_of_a_read_only_place_is_not_passed_over(
+    tmp_path: Path, blocks: list[bytes], stored_before: int
+) -> None:
+    if stored_before:
+        with opened(tmp_path / "live") as archive:
+            log_of(archive).add_blocks(blocks[:stored_before])
+    with opened(tmp_path / "live") as archive:
+        log_of(archive).add_blocks(blocks[64:128])
+        as_in_a_read_only_place(tmp_path / "live", tmp_path / "left")
+    with pytest.raises(ArchiveError, match=r"broken off.*archive\.sqlite-wal.*copy both files"):
+        fieldlog.archive.open(tmp_path / "left", writable=False)
+    (tmp_path / "left" / f"{database.FILE_NAME}-shm").unlink()  # as in a folder that may be written to
+    with fieldlog.archive.open(tmp_path / "left", writable=False) as archive:
+        assert log_of(archive).count() == stored_before + 64
+
+
+def test_a_whole_archive_is_read_in_a_read_only_place(tmp_path: Path, blocks: list[bytes]) -> None:
+    with opened(tmp_path / "live") as archive:
+        log_of(archive).add_blocks(blocks)
+    as_in_a_read_only_place(tmp_path / "live", tmp_path / "left")
+    with fieldlog.archive.open(tmp_path / "left", writable=False) as archive:
+        assert log_of(archive).count() == len(blocks)
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:

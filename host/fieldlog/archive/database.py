@@ -74,6 +74,7 @@ _SPOILED = (
 )
 """What sqlite3 says, under the code of any error, of a file that is not as this program wrote it."""
 _CLOSED = "Cannot operate on a closed database"
+_IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _NOT_OURS = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 
 
@@ -144,9 +145,23 @@ def _opened(path: Path, writable: bool) -> sqlite3.Connection:
         return sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=_ONE_THREAD)
     try:
         return _read_only(path, "mode=ro")
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
+        if (error.sqlite_errorcode & 0xFF) in _IN_USE:
+            raise
         # on a read-only medium WAL cannot make its index beside the file
+        _require_no_wal(path)
         return _read_only(path, "mode=ro&immutable=1")
+
+
+def _require_no_wal(path: Path) -> None:
+    """Refuse to read the file alone where a program that was killed has left the last of it in its write-ahead log."""
+    wal = Path(f"{path.resolve()}-wal")
+    if wal.exists() and wal.stat().st_size:
+        raise ArchiveError(
+            f"the archive {path}: a program that wrote to it was broken off, and the last that it stored is in {wal}, which "
+            "can be read only in a folder that may be written to. Nothing was changed: copy both files into such a folder, "
+            "and name that"
+        )
 
 
 def _read_only(path: Path, options: str) -> sqlite3.Connection:
