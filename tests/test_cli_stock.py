@@ -19,7 +19,7 @@ import pytest
 
 from fieldlog.cli.main import COMMANDS, invoke
 from fieldlog.cli.main import cli as fieldlog_commands
-from fieldlog_protocol.commands import enum, fs, image, logger, settings, shell, stat
+from fieldlog_protocol.commands import Command, enum, fs, image, logger, settings, shell, stat
 from fieldlog_protocol.commands import os as os_group
 from fieldlog_protocol.image import ImageVersion, build_image
 from smp_peer import ECHO, PARAMS, Handler, PtyPeer, Refuse, pty_peer
@@ -303,6 +303,33 @@ def test_unplugging_in_mid_command_ends_at_once(cli: Cli, device: PtyPeer, words
     assert time.monotonic() - start < 2
     assert ran.code == 3
     assert "was lost" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (("echo", "x" * 400), os_group.ECHO),
+        (("shell", "x" * 400), shell.EXECUTE),
+        (("config", "set", "a=u8:1", "b=hex:" + "00" * 400), settings.WRITE),
+    ],
+    ids=["echo", "shell", "config set"],
+)
+def test_what_is_too_long_for_the_device_is_not_sent(
+    cli: Cli, device: PtyPeer, words: tuple[str, ...], command: Command[Any, Any]
+) -> None:
+    """It takes 384 bytes with 4 of framing, and would drop what is longer without a word."""
+    ran = cli(*words, "-d", device.path)
+    assert ran.code == 2
+    assert "takes no more than 380" in ran.err
+    assert device.peer.asked(command) == []
+
+
+def test_what_just_fits_is_sent_and_who_tells_no_limit_is_asked(cli: Cli, device: PtyPeer) -> None:
+    fits = "x" * (380 - 8 - 6)
+    assert cli("echo", fits, "-d", device.path).code == 0
+    assert cli("echo", f"{fits}x", "-d", device.path).code == 2
+    device.peer.handlers[PARAMS] = lambda _: Refuse(8)
+    assert cli("echo", f"{fits}x", "-d", device.path).code == 0
 
 
 # a hostile device

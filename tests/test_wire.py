@@ -331,15 +331,14 @@ def test_the_golden_error() -> None:
     assert (refused.value.group, refused.value.code, refused.value.details) == (1, 9, {})
 
 
-def test_zephyr_3_4_says_its_errors_under_another_key() -> None:
+@pytest.mark.parametrize("command", [image.ERASE, os.RESET, image.UPLOAD], ids=lambda command: command.name)
+def test_zephyr_3_4_says_its_errors_under_another_key(command: Command[Any, Any]) -> None:
     """Zephyr's migration guide to 3.5 tells of `ret`, renamed to `err`; a number there is the result of a shell command."""
     payload = cbor2.dumps({"ret": {"group": 1, "rc": 9}, "off": 5})
     assert refusal(payload) == (1, 9)
-    commands: tuple[Command[Any, Any], ...] = (image.ERASE, os.RESET, image.UPLOAD)
-    for command in commands:
-        with pytest.raises(RefusedError, match="no free slot") as refused:
-            decode_reply(payload, command)
-        assert (refused.value.group, refused.value.code, refused.value.details) == (1, 9, {"off": 5})
+    with pytest.raises(RefusedError, match="no free slot") as refused:
+        decode_reply(payload, command)
+    assert (refused.value.group, refused.value.code, refused.value.details) == (1, 9, {"off": 5})
     assert decode_reply(cbor2.dumps({"o": "", "ret": -1}), shell.EXECUTE).ret == -1
     assert refusal(cbor2.dumps({"o": "", "ret": -1})) is None
 

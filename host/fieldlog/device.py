@@ -15,13 +15,29 @@ from fieldlog.datetimes import from_device, to_device
 from fieldlog.image_words import list_refused, mark_refused
 from fieldlog.logger_info import LoggerInfo, NoLogger, merge
 from fieldlog.transports.base import Tuning
-from fieldlog_protocol.commands import Command, Empty, Group, basic, enum, image, logger, os, settings, shell, stat
+from fieldlog_protocol.commands import (
+    Command,
+    Empty,
+    Group,
+    Message,
+    basic,
+    enum,
+    image,
+    logger,
+    os,
+    settings,
+    shell,
+    stat,
+)
 from fieldlog_protocol.commands.base import Req, Rsp
 from fieldlog_protocol.error_texts import Rc
-from fieldlog_protocol.errors import ProtocolError, RefusedError
+from fieldlog_protocol.errors import ProtocolError, RefusedError, UsageError
+from fieldlog_protocol.wire import HEADER_SIZE, encode_body
 
 _USUAL_PARTS = 2
 """So many parts of a logger's description are asked for at once; a device may have fewer, or more."""
+_CONSOLE_OVERHEAD = 4
+"""What the length and the check value of a message take of a buffer (docs/smp.md#buffers)."""
 _SLOW_TRIES = 2
 """What may take most of a minute is not asked for as often as what takes no time."""
 
@@ -42,6 +58,25 @@ class Device:
         """Any command of the table."""
         return await self.client.request(command, message)
 
+    @property
+    def _longest_request(self) -> int | None:
+        """In bytes, None where the device has not told. Over BLE whoever sends much sends less, for whole pieces alone."""
+        told = self.client.params
+        if told is None:
+            return None
+        at_most = self.client.max_request
+        return max(at_most, told.buf_size - _CONSOLE_OVERHEAD) if self.client.ordered else at_most
+
+    def require_fits(self, message: Message) -> None:
+        """Raise UsageError for a request that is longer than the device has said it takes: it would drop it in silence."""
+        size = HEADER_SIZE + len(encode_body(message))
+        limit = self._longest_request
+        if limit is not None and size > limit:
+            raise UsageError(
+                f"this makes a request of {size} bytes, and {self.name} takes no more than {limit}. It was not sent: say less, "
+                "or give its firmware larger buffers"
+            )
+
     async def reopen(self, tuning: Tuning | None = None) -> None:
         """Open the link again, to a device that may have changed meanwhile; `tuning` for one whose end has."""
         self._has_logger = None
@@ -50,7 +85,9 @@ class Device:
     # os
 
     async def echo(self, text: str) -> str:
-        return (await self.client.request(os.ECHO, os.EchoRequest(d=text))).r
+        message = os.EchoRequest(d=text)
+        self.require_fits(message)
+        return (await self.client.request(os.ECHO, message)).r
 
     async def params(self) -> os.ParamsResponse:
         """Size and number of the device's message buffers."""
@@ -117,7 +154,9 @@ class Device:
 
     async def shell(self, words: Sequence[str]) -> shell.ShellResponse:
         """Run a line of the device's shell."""
-        return await self.client.request(shell.EXECUTE, shell.ShellRequest(argv=tuple(words)))
+        message = shell.ShellRequest(argv=tuple(words))
+        self.require_fits(message)
+        return await self.client.request(shell.EXECUTE, message)
 
     async def groups(self) -> tuple[int, ...]:
         """Ids of the groups that the device serves."""
@@ -134,7 +173,9 @@ class Device:
 
     async def write_setting(self, key: str, value: bytes) -> None:
         """Give a setting a new value; it is kept over a restart only after `save_settings`."""
-        await self.client.request(settings.WRITE, settings.SettingWriteRequest(name=key, val=value))
+        message = settings.SettingWriteRequest(name=key, val=value)
+        self.require_fits(message)
+        await self.client.request(settings.WRITE, message)
 
     async def delete_setting(self, key: str) -> None:
         await self.client.request(settings.DELETE, settings.SettingDeleteRequest(name=key))

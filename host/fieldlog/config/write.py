@@ -22,6 +22,8 @@ Former = Mapping[str, bytes | None]
 
 async def write(device: Device, values: Mapping[str, bytes]) -> bool:
     """Write values and keep them; what `keep` answers."""
+    for key, value in values.items():
+        device.require_fits(settings.SettingWriteRequest(name=key, val=value))
     former = await _read(device, values)
     begun: list[str] = []
     try:
