@@ -155,6 +155,14 @@ def test_tasks_and_memory_are_tables(cli: Cli, device: PtyPeer) -> None:
     assert cli("stats", "--memory", "--json", "-d", device.path).json["pools"][0]["block_bytes"] is None
 
 
+def test_a_priority_that_came_without_its_sign_has_it(cli: Cli, device: PtyPeer) -> None:
+    """Zephyr with CONFIG_MCUMGR_GRP_OS_TASKSTAT_SIGNED_PRIORITY=n."""
+    tasks = {name: {"prio": prio, "tid": 1, "state": 0} for name, prio in (("a", 0xFFFF_FFFF), ("b", -2), ("c", 255))}
+    device.peer.on(os_group.TASKSTAT, lambda _: {"tasks": tasks})
+    ran = cli("stats", "--tasks", "--json", "-d", device.path)
+    assert [task["priority"] for task in ran.json["tasks"]] == [-1, -2, 255]
+
+
 def test_a_shell_command_that_fails_fails(cli: Cli, device: PtyPeer) -> None:
     ran = cli("shell", "-d", device.path, "--", "kernel", "-x")
     assert (ran.code, ran.out) == (1, "kernel -x\n")

@@ -10,6 +10,8 @@ import datetime as dt
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 
+from msgspec.structs import replace
+
 from fieldlog.client import Client, Reply
 from fieldlog.datetimes import from_device, to_device
 from fieldlog.image_words import list_refused, mark_refused
@@ -40,6 +42,10 @@ _CONSOLE_OVERHEAD = 4
 """What the length and the check value of a message take of a buffer (docs/smp.md#buffers)."""
 _SLOW_TRIES = 2
 """What may take most of a minute is not asked for as often as what takes no time."""
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 32) if number >= 1 << 31 else number
 
 
 class Device:
@@ -113,7 +119,9 @@ class Device:
         return await self.client.request(os.BOOTLOADER, os.BootloaderRequest(query=query))
 
     async def tasks(self) -> dict[str, os.TaskInfo]:
-        return (await self.client.request(os.TASKSTAT, Empty())).tasks
+        """The kernel's tasks. Priorities below 0 may come without their sign (CONFIG_MCUMGR_GRP_OS_TASKSTAT_SIGNED_PRIORITY)."""
+        found = (await self.client.request(os.TASKSTAT, Empty())).tasks
+        return {name: replace(task, prio=_signed(task.prio)) for name, task in found.items()}
 
     async def memory_pools(self) -> dict[str, os.PoolInfo]:
         return (await self.client.request(os.MPSTAT, Empty())).pools

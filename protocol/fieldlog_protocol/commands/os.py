@@ -50,7 +50,7 @@ class EchoResponse(Message, frozen=True, kw_only=True):
 class TaskInfo(Message, frozen=True, kw_only=True):
     """One thread of the device's kernel; stack sizes in 4-byte words."""
 
-    prio: Annotated[int, i32("priority; lower runs first")]
+    prio: Annotated[int, number("priority; lower runs first; from 2^31 on less 2^32", ge=-0x8000_0000, le=0xFFFF_FFFF)]
     tid: Annotated[int, u32("number of the task")]
     state: Annotated[int, u32("state bits of the kernel")]
     stkuse: Annotated[int, u32("stack used so far", "{word}")] | None = None
@@ -88,7 +88,7 @@ class MpstatResponse(Message, frozen=True, kw_only=True):
 class DatetimeResponse(Message, frozen=True, kw_only=True):
     """The device's date and time."""
 
-    datetime: Annotated[str, string("YYYY-MM-DDTHH:MM:SS with optional fraction; a zone, if any, means nothing")]
+    datetime: Annotated[str, string("YYYY-MM-DDTHH:MM:SS with optional fraction; UTC, or local with its zone behind")]
 
 
 class DatetimeRequest(Message, frozen=True, kw_only=True):
