@@ -163,6 +163,25 @@ def test_a_priority_that_came_without_its_sign_has_it(cli: Cli, device: PtyPeer)
     assert [task["priority"] for task in ran.json["tasks"]] == [-1, -2, 255]
 
 
+def test_a_group_of_counters_that_is_refused_hides_no_other(cli: Cli, device: PtyPeer) -> None:
+    device.peer.on(
+        stat.DATA, lambda body: Refuse(7) if body["name"] == "net" else {"name": body["name"], "fields": {"rx": 5}}
+    )
+    ran = cli("stats", "-d", device.path)
+    assert (ran.code, ran.out) == (4, "group  counter  value\nflash  rx           5\n")
+    assert "error: net: the device refused" in ran.err
+    found = cli("stats", "--json", "-d", device.path).json
+    assert (found["stats"], found["refused"]["net"]["code"]) == ({"flash": {"rx": 5}}, 7)
+    assert cli("stats", "net", "-d", device.path).code == 4
+
+
+def test_a_shell_line_in_one_word_keeps_its_quotes(cli: Cli, device: PtyPeer) -> None:
+    """Devices put words together with blanks, and take the line apart themselves."""
+    cli("shell", 'write "a  b" \\x', "-d", device.path)
+    cli("shell", "write", "a b", "-d", device.path)
+    assert [body["argv"] for body in device.peer.asked(shell.EXECUTE)] == [['write "a  b" \\x'], ["write", "a b"]]
+
+
 def test_a_shell_command_that_fails_fails(cli: Cli, device: PtyPeer) -> None:
     ran = cli("shell", "-d", device.path, "--", "kernel", "-x")
     assert (ran.code, ran.out) == (1, "kernel -x\n")

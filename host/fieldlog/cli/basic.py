@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 
 import click
 
 from fieldlog.cli.common import Common, options, run
+from fieldlog.cli.failure import exit_code
 from fieldlog.device import Device
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import RefusedError, UsageError, VerificationError
@@ -73,14 +73,38 @@ def stats(common: Common, group: str | None, tasks: bool, memory: bool) -> None:
 
 
 def _show_counters(common: Common, group: str | None) -> None:
-    async def work() -> dict[str, dict[str, int]]:
+    async def work() -> tuple[dict[str, dict[str, int]], dict[str, RefusedError]]:
         async with common.connect() as device:
-            names = [group] if group is not None else await device.stat_names()
-            return {name: await device.stats(name) for name in names}
+            if group is not None:
+                return {group: await device.stats(group)}, {}
+            return await _all_counters(device)
 
-    found = run(work())
+    found, refused = run(work())
     rows = [(name, key, value) for name, fields in found.items() for key, value in fields.items()]
-    common.output.result({"stats": found}, lambda: common.output.table(["group", "counter", "value>"], rows))
+    failed = {
+        name: {"code": error.code, "group": error.group, "message": str(error)} for name, error in refused.items()
+    }
+    data: dict[str, object] = {"stats": found}
+    common.output.result(
+        data | ({"refused": failed} if failed else {}),
+        lambda: common.output.table(["group", "counter", "value>"], rows),
+    )
+    for name, error in refused.items():
+        common.output.complain(f"{name}: {error}")
+    if refused:
+        raise click.exceptions.Exit(exit_code(next(iter(refused.values()))))
+
+
+async def _all_counters(device: Device) -> tuple[dict[str, dict[str, int]], dict[str, RefusedError]]:
+    """The counters of each group, and the refusals of those that have one, such as of an answer that is too long."""
+    found: dict[str, dict[str, int]] = {}
+    refused: dict[str, RefusedError] = {}
+    for name in await device.stat_names():
+        try:
+            found[name] = await device.stats(name)
+        except RefusedError as error:
+            refused[name] = error
+    return found, refused
 
 
 def _show_tasks(common: Common) -> None:
@@ -115,7 +139,8 @@ def _show_memory(common: Common) -> None:
 def shell(common: Common, words: tuple[str, ...]) -> None:
     """Run a command of a device's shell.
 
-    Its options go behind `--`, as in `fieldlog shell -- kernel uptime -p`. The exit code is 1 if the command fails.
+    Its options go behind `--`, as in `fieldlog shell -- kernel uptime -p`. A line in one word reaches the device as it is,
+    its quotes included. The exit code is 1 if the command fails.
     """
 
     async def work() -> tuple[str, int]:
@@ -132,5 +157,5 @@ def shell(common: Common, words: tuple[str, ...]) -> None:
 
 
 async def _execute(device: Device, words: tuple[str, ...]) -> tuple[str, int]:
-    answer = await device.shell(shlex.split(words[0]) if len(words) == 1 else words)
+    answer = await device.shell(words)
     return answer.o, answer.ret
