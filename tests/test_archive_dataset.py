@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -500,6 +501,8 @@ def test_a_killed_update_leaves_whole_files_and_the_next_one_ends_it(
         child.send_signal(signal.SIGKILL)
     for name in files_in(folder(archive)):
         assert pq.read_metadata(folder(archive) / name).num_rows == 1500
+    left = compare(archive)
+    assert left is None or left.wrong == [], "sound files, noted or not"
     done = update_dataset(archive)
     assert done.written + done.kept == 12
     assert compare(archive) == agreement.Agreement(files=12, rows=12 * 1500)
@@ -661,6 +664,54 @@ def test_what_came_since_files_were_written_is_no_fault_of_theirs(filled: Archiv
     assert wrong(filled) == [
         f"{name} is damaged, or was left by a rebuild that was broken off: its bytes are not those that were noted"
     ]
+
+
+def grow(archive: Archive) -> None:
+    """Readings of a second device, and more of the first, which change all its files."""
+    fill(archive, uid=bytes(8))
+    archive.log(UID, LOG_ID).describe(label="new")
+    archive.flush()
+
+
+def test_files_that_a_killed_program_wrote_and_did_not_note_are_judged_by_what_is_in_them(
+    filled: Archive, tmp_path: Path
+) -> None:
+    shutil.copy(manifest_of(filled.path), tmp_path / "as it was")
+    grow(filled)
+    update_dataset(filled)
+    shutil.copy(tmp_path / "as it was", manifest_of(filled.path))
+    assert compare(filled) == agreement.Agreement(files=6, behind=6)
+    noted, unnoted = sorted(files_in(folder(filled)), key=lambda name: UID.hex() not in name)[
+        :: len(files_in(folder(filled))) - 1
+    ]
+    for name in (noted, unnoted):
+        path = folder(filled) / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:60] + bytes([whole[60] ^ 4]) + whole[61:])
+        assert [text.partition(" ")[0] for text in wrong(filled)] == [name]
+        path.write_bytes(whole)
+    update_dataset(filled)
+    assert compare(filled) == agreement.Agreement(files=6, rows=2 * (N + 53))
+
+
+@pytest.mark.parametrize("moment", ["read", "read_outlines", "file_hash"])
+@pytest.mark.parametrize("everything", [False, True])
+def test_files_that_another_program_writes_meanwhile_are_looked_at_again(
+    filled: Archive, monkeypatch: pytest.MonkeyPatch, moment: str, *, everything: bool
+) -> None:
+    usual = getattr(agreement, moment)
+
+    def interrupted(*arguments: Any) -> Any:
+        """The other program writes after what is known by then was read."""
+        known = usual(*arguments) if moment != "file_hash" else None
+        monkeypatch.setattr(agreement, moment, usual)
+        if not everything:
+            grow(filled)
+        update_dataset(filled, everything=everything)
+        return usual(*arguments) if moment == "file_hash" else known
+
+    monkeypatch.setattr(agreement, moment, interrupted)
+    assert wrong(filled) == []
 
 
 def test_whatever_stands_in_the_place_of_a_file_is_named_and_the_rest_is_compared(filled: Archive) -> None:
