@@ -65,16 +65,26 @@ def test_silence_is_explained_in_one_printable_sentence(seen: bytes, damaged: in
         ("2024-02-29T23:59:59", dt.datetime(2024, 2, 29, 23, 59, 59, tzinfo=dt.UTC)),
         ("2024-01-01T00:00:00.5", dt.datetime(2024, 1, 1, 0, 0, 0, 5000, tzinfo=dt.UTC)),
         ("2024-01-01T00:00:00.123456", dt.datetime(2024, 1, 1, 0, 0, 0, 123456, tzinfo=dt.UTC)),
-        ("2024-01-01T00:00:00+02:00", dt.datetime(2024, 1, 1, tzinfo=dt.UTC)),
+        ("2024-01-01T05:30:00.050000+05:30", dt.datetime(2024, 1, 1, 0, 0, 0, 50_000, tzinfo=dt.UTC)),
+        ("2024-01-01T00:00:00.000000-0800", dt.datetime(2024, 1, 1, 8, tzinfo=dt.UTC)),
         ("2024-01-01T00:00:00Z", dt.datetime(2024, 1, 1, tzinfo=dt.UTC)),
     ],
 )
-def test_device_times_are_utc_and_their_milliseconds_unpadded(text: str, time: dt.datetime) -> None:
+def test_device_times_are_utc_unless_they_say_and_their_milliseconds_unpadded(text: str, time: dt.datetime) -> None:
     assert from_device(text) == time
 
 
 @pytest.mark.parametrize(
-    "text", ["", "2024-01-01", "2024-13-01T00:00:00", "2024-01-01 00:00:00", "٢٠٢٤-01-01T00:00:00"]
+    "text",
+    [
+        "",
+        "2024-01-01",
+        "2024-13-01T00:00:00",
+        "2024-01-01 00:00:00",
+        "٢٠٢٤-01-01T00:00:00",
+        "2024-01-01T00:00:00+24:00",
+        "0001-01-01T00:00:00+01:00",
+    ],
 )
 def test_times_that_are_none_break_the_protocol(text: str) -> None:
     with pytest.raises(ProtocolError):
