@@ -69,6 +69,8 @@ class Store:
         return {}
 
     def hash(self, body: dict[str, Any]) -> Answer:
+        if not self.hashes:
+            return Refuse(8)
         covered = self.content[: body.get("len", len(self.content))]
         value: int | bytes = zlib.crc32(covered) if body["type"] == "crc32" else hashlib.sha256(covered).digest()
         return {"type": body["type"], "len": len(covered), "output": value}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,6 +133,39 @@ async def test_nor_do_the_last_replies_when_all_has_arrived() -> None:
         async with fieldlog.connect(f"{peer.path}?timeout=0.5") as device:
             await files.store(device, CONTENT, "/lfs/x")
     assert store.content == CONTENT
+
+
+@pytest.mark.parametrize("kinds", [("sha256",), ("sha256", "crc32"), ("crc32",)], ids=" ".join)
+@pytest.mark.parametrize("code", [1, 3])
+async def test_a_server_that_hashes_and_cannot_say_how_is_tried(
+    tmp_path: Path, kinds: tuple[str, ...], code: int
+) -> None:
+    """Zephyr 3.1 has the hash and not the command that names its kinds; in SMP v1 it tells no reason for a refusal."""
+    store = OldStore()
+
+    def digest(body: dict[str, Any]) -> Answer:
+        if body["type"] not in kinds:
+            return Refuse(code)
+        covered = store.content[: body.get("len")]
+        output = hashlib.sha256(covered).digest() if body["type"] == "sha256" else zlib.crc32(covered)
+        return {"rc": 0, "type": body["type"], "len": len(covered), "output": output}
+
+    with store.peer() as peer:
+        peer.peer.on(fs.HASH, digest)
+        async with fieldlog.connect(peer.path) as device:
+            assert (await files.store(device, CONTENT, "/lfs/x")).verified == kinds[0]
+            assert (await files.fetch(device, "/lfs/x", tmp_path / "x")).verified == kinds[0]
+            store.content = b""
+            assert (await files.fetch(device, "/lfs/x", tmp_path / "x", force=True)).verified is None
+
+
+async def test_a_server_that_hashes_all_or_nothing_counts_as_one_that_does_not(tmp_path: Path) -> None:
+    store = OldStore()
+    store.content = CONTENT
+    with store.peer() as peer:
+        peer.peer.on(fs.HASH, lambda body: {"type": body["type"], "len": len(CONTENT), "output": bytes(32)})
+        async with fieldlog.connect(peer.path) as device:
+            assert (await files.fetch(device, "/lfs/x", tmp_path / "x")).verified is None
 
 
 async def test_a_server_that_forgot_the_upload_is_told() -> None:

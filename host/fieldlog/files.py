@@ -31,6 +31,7 @@ __all__ = ["Transferred", "check_target", "digest", "fetch", "hash_kinds", "read
 
 _HASHED_PER_S = 100_000
 """Bytes that a slow device reads from its flash and hashes in a second."""
+_KINDS = ("sha256", "crc32")
 _NO_SUCH_COMMAND = (Rc.NOT_SUPPORTED, Rc.NO_ENTRY, Rc.UNKNOWN)
 
 
@@ -61,15 +62,31 @@ async def digest(device: Device, name: str, kind: str | None = None, length: int
     return await device.client.request(fs.HASH, request, service_s=service_s)
 
 
-async def hash_kinds(device: Device) -> tuple[str, ...]:
-    """Kinds of hash that the device offers, the strongest first; empty where it offers none."""
+async def hash_kinds(device: Device, name: str) -> tuple[str, ...]:
+    """Kinds of hash that the device offers, the strongest first; empty where it offers none.
+
+    Zephyr could hash before it could say how: there the file `name` is tried.
+    """
     try:
         offered = (await device.request(fs.HASH_TYPES, Empty())).types
     except RefusedError as error:
         if _is_not_served(error):
-            return ()
+            return await _kinds_tried(device, name)
         raise
-    return tuple(kind for kind in ("sha256", "crc32") if kind in offered)
+    return tuple(kind for kind in _KINDS if kind in offered)
+
+
+async def _kinds_tried(device: Device, name: str) -> tuple[str, ...]:
+    """One is enough. What is refused for another reason, such as a file that is not there, is so for each kind."""
+    for kind in _KINDS:
+        try:
+            tried = await digest(device, name, kind, 1)
+        except RefusedError as error:
+            if error.group is None and error.code == Rc.NOT_SUPPORTED:
+                break
+        else:
+            return (kind,) if (tried.type, tried.len) == (kind, 1) else ()
+    return ()
 
 
 async def fetch(
@@ -83,7 +100,7 @@ async def fetch(
     """
     check_target(target, force=force)
     _require_plain(target)
-    kinds = await hash_kinds(device)
+    kinds = await hash_kinds(device, name)
     # where no hash tells two devices' files apart, the link must
     with Partial(target, name if kinds else f"{name} {device.name}") as partial:
         source = _Source(device, name, await _first_look(device, name, partial), kinds[0] if kinds else None)
@@ -199,7 +216,7 @@ async def store(device: Device, data: bytes, name: str, *, progress: OnProgress 
         raise VerificationError(
             f"{name} has {there} bytes on the device, {len(data)} were sent. Its content is not to be trusted: store it again"
         )
-    kind = next(iter(await hash_kinds(device)), None)
+    kind = next(iter(await hash_kinds(device, name)), None)
     equal = kind and await _compare(device, name, len(data), kind, _hash(kind, data))
     if equal is False:
         raise VerificationError(
