@@ -14,6 +14,7 @@ import pytest
 import fieldlog.archive
 from archive_data import CLIMATE, DOOR, LOG_ID, UID, PaperLogger, climate
 from fieldlog.archive.dump import Imported, import_dump
+from fieldlog.archive.merge import merge
 from fieldlog_protocol.blocks import cbor
 from fieldlog_protocol.blocks.block import (
     TICK_HZ,
@@ -275,6 +276,7 @@ def test_the_log_tells_its_sessions_where_no_device_can(tmp_path: Path) -> None:
 
 
 def named(folder: Path, dump: bytes, name: str) -> str:
+    folder.mkdir(exist_ok=True)
     file = folder / "dump.bin"
     file.write_bytes(dump)
     with fieldlog.archive.open(folder) as archive:
@@ -288,6 +290,41 @@ def test_a_logger_that_nobody_has_pulled_can_be_given_its_name(tmp_path: Path) -
     assert named(tmp_path, dump, "Cave") == "Cave"
     assert named(tmp_path, dump, "") == "Cave"
     assert named(tmp_path, dump, " Grotto ") == "Grotto"
+
+
+def broken_off(folder: Path, dump: Path, name: str) -> None:
+    """An import that is interrupted while it stores what it found."""
+
+    def interrupt(done: int, total: int) -> None:
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), fieldlog.archive.open(folder) as archive:
+        import_dump(archive, dump, name=name, progress=interrupt)
+
+
+def test_an_import_that_was_broken_off_is_no_pull_that_could_have_told_a_name(tmp_path: Path) -> None:
+    file = tmp_path / "dump.bin"
+    file.write_bytes(b"".join(recorded().blocks))
+    assert named(tmp_path / "b", file.read_bytes(), "Cellar") == "Cellar"
+    for folder, name in (("a", "Cave"), ("b", "Grotto")):
+        broken_off(tmp_path / folder, file, name)
+        assert named(tmp_path / folder, file.read_bytes(), name) == name
+    with fieldlog.archive.open(tmp_path / "told") as archive:
+        log = archive.log(UID, LOG_ID)
+        log.end_pull(log.begin_pull(), blocks=0, size=0)
+        log.describe(label="its own")
+    broken_off(tmp_path / "a", file, "Cave")
+    for into, other in (("told", "a"), ("a", "told")):
+        with fieldlog.archive.open(tmp_path / into) as archive, fieldlog.archive.open(tmp_path / other) as source:
+            merge(archive, source)
+            assert archive.log(UID, LOG_ID).info().label == "its own", "the device's own word"
+
+
+def test_an_archive_in_which_an_older_version_noted_such_an_import_takes_the_name(tmp_path: Path) -> None:
+    with fieldlog.archive.open(tmp_path) as archive:
+        archive.log(UID, LOG_ID).begin_pull()
+    assert named(tmp_path, b"".join(recorded().blocks), "Cave") == "Cave"
 
 
 @pytest.mark.parametrize("name", ["  ", "Ca\x1bve"])

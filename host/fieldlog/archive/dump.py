@@ -113,7 +113,8 @@ def require_dump(dump: Path) -> None:
 
 def _stored(archive: Archive, dump: Path, survey: Survey, reader: _Reader, name: str) -> Imported:
     logs = {whose: archive.log(*whose) for whose in survey.found}
-    held = {whose: (log, log.stored, log.begin_pull()) for whose, log in logs.items()}
+    outcome = f"{IMPORTED} {dump.name}"  # from the beginning: one that is broken off is no pull from the device either
+    held = {whose: (log, log.stored, log.begin_pull(outcome)) for whose, log in logs.items()}
     counts = dict.fromkeys(logs, 0)
     strangers = 0
     for offset, wire in reader.blocks():
@@ -135,7 +136,7 @@ def _stored(archive: Archive, dump: Path, survey: Survey, reader: _Reader, name:
         page_sizes=sorted(found.sizes),
     )
     for whose, (log, stored, number) in held.items():
-        log.end_pull(number, blocks=counts[whose], size=0, outcome=f"{IMPORTED} {dump.name}")
+        log.end_pull(number, blocks=counts[whose], size=0, outcome=outcome)
         _name(log, survey.found[whose], name)
         done.logs.append(
             ImportedLog(log.info(), counts[whose], log.stored - stored, sorted(log.conflicts), _missing(log))
@@ -148,7 +149,7 @@ def _name(log: Log, part: SchemaPart | None, name: str) -> None:
     known = log.info()
     if part is not None and not known.product:
         log.describe(product=part.product, firmware=part.firmware)
-    if all(pull.outcome.startswith(IMPORTED) for pull in log.pulls()):
+    if not known.label or all(pull.outcome.startswith(IMPORTED) for pull in log.pulls()):
         log.describe(label=name)
 
 

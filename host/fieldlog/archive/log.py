@@ -217,10 +217,12 @@ class Log(LogView):
         """The log was known elsewhere at this time already."""
         self._write("UPDATE logs SET first_seen_us = min(first_seen_us, ?) WHERE id = ?", [(first_seen_us, self.key)])
 
-    def begin_pull(self) -> int:
-        """Note that a pull begins; its number is for `end_pull`."""
+    def begin_pull(self, outcome: str = "interrupted") -> int:
+        """Note that a pull begins; its number is for `end_pull`. `outcome`: what is to stand there if it is broken off."""
         with self._transaction():
-            added = self._db.execute("INSERT INTO pulls (log, started_us) VALUES (?, ?)", (self.key, self._clock()))
+            added = self._db.execute(
+                "INSERT INTO pulls (log, started_us, outcome) VALUES (?, ?, ?)", (self.key, self._clock(), outcome)
+            )
             return added.lastrowid or 0
 
     def end_pull(self, pull: int, *, blocks: int, size: int, outcome: str = "complete") -> None:
