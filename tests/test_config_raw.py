@@ -19,7 +19,7 @@ from fieldlog.config.values import Setting, allowed, decode, encode, parse_words
 from fieldlog_protocol.commands import settings
 from fieldlog_protocol.errors import ProtocolError, UsageError
 from simulator import simulator
-from smp_peer import Refuse, udp_peer
+from smp_peer import Answer, Refuse, udp_peer
 
 SCHEMA = """
 ["app/interval"]
@@ -350,3 +350,12 @@ def test_raw_values_are_all_written_or_it_is_said_what_is_left(
         assert invoke(["config", "set", "a=u8:7", "b=u8:8", "c=u8:9", "-d", url]) == code
     assert said in capsys.readouterr().err
     assert "".join(str(value[0]) for value in device.held.values()) == held
+
+
+@pytest.mark.parametrize("answer", [Refuse(3), {"val": "5"}], ids=["not given", "text"])
+def test_settings_that_are_text_are_not_written(answer: Answer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Mynewt (config_mgmt.c) leaves bytes out of what it reads, and deletes what is then written without a value."""
+    with udp_peer({settings.READ.key: lambda _: answer, settings.WRITE.key: lambda _: {}}) as peer:
+        assert invoke(["config", "set", "a/b=str:5", "-d", peer.url]) in (3, 4)
+        assert peer.peer.asked(settings.WRITE) == []
+    assert capsys.readouterr().err

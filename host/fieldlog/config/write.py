@@ -61,7 +61,11 @@ async def _read(device: Device, keys: Mapping[str, bytes] | Sequence[str]) -> di
 async def _value(reply: Reply[settings.SettingReadResponse]) -> bytes | None:
     try:
         return (await reply).val
-    except RefusedError:
+    except RefusedError as error:
+        if (error.group, error.code) == (None, Rc.INVALID):
+            # Mynewt's answer for a value that it does not give; a write of bytes would delete that one and count as done
+            text = f"{error}. Settings of such a device, as of Mynewt, are text, and fieldlog writes bytes. Nothing was written"
+            raise RefusedError(error.code, error.group, text, error.details) from error
         return None
 
 
