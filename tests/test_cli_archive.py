@@ -306,6 +306,26 @@ def test_blocks_that_are_whole_and_make_no_sense_fail_an_import(
     assert "1 block is in" in told.err
     code, found = said("archive", "check", "--archive", tmp_path / "a")
     assert (code, found["readings"]) == (5, 660 - block.n_frames)
+    assert found["undecodable"] == found["damaged"] == [sentence]
+    assert "1 block named above is whole and cannot be decoded" in found["error"]["message"]
+    assert "pull again" not in found["error"]["message"]
+
+
+def test_a_check_tells_what_was_spoiled_from_what_makes_no_sense(tmp_path: Path, said: Any) -> None:
+    """Another copy mends the one, and not the other."""
+    logger = paper()
+    block = parse_block(logger.blocks[5])
+    logger.blocks[5] = build_block(replace(block, payload=b"\x07" * len(block.payload)))
+    fill(tmp_path, logger)
+    with sqlite3.connect(tmp_path / "archive.sqlite") as database:
+        database.execute("UPDATE blocks SET data = zeroblob(length(data)) WHERE seq = 7")
+    database.close()
+    code, found = said("archive", "check", "--archive", tmp_path)
+    assert (code, len(found["damaged"]), len(found["undecodable"])) == (5, 2, 1)
+    message = found["error"]["message"]
+    assert "is damaged in 1 place, named above" in message
+    assert "pull again while the device has these blocks" in message
+    assert "1 block named above is whole and cannot be decoded" in message
 
 
 def test_what_an_import_has_to_leave_out_it_says_and_how_to_get_it(

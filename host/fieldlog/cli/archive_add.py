@@ -159,8 +159,7 @@ def _undecoded(store: Archive, done: Imported) -> list[str]:
         log = store.log(bytes.fromhex(imported.info.uid), imported.info.log_id)
         readings = Readings(store.path, store.sources([log]), Selection.of([log], None, None, None, None))
         deque(readings.batches(), maxlen=0)
-        undescribed = readings.undescribed
-        found += [text for text in readings.left_out if text not in undescribed]
+        found += readings.undecodable
     return found
 
 
@@ -169,8 +168,8 @@ def _unreadable(archive: Path, undecoded: Sequence[str]) -> VerificationError | 
         return None
     which = "block is" if len(undecoded) == 1 else "blocks are"
     return VerificationError(
-        f"{len(undecoded)} {which} in {archive} as the dump has them and cannot be decoded; the rest is readable. If their "
-        "CRCs are right, the firmware that wrote them does not keep to the format, or a newer fieldlog knows it"
+        f"{len(undecoded)} {which} in {archive}, whole, and cannot be decoded; the rest is readable. The firmware that wrote "
+        "them did what its description does not say, or what only a newer fieldlog understands"
     )
 
 

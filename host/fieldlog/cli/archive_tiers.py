@@ -32,6 +32,7 @@ class _Found:
     blocks: int = 0
     readings: int = 0
     damaged: list[str] = field(default_factory=list[str])
+    undecodable: list[str] = field(default_factory=list[str])
     missing: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
     undescribed: list[str] = field(default_factory=list[str])
     clock: list[str] = field(default_factory=list[str])
@@ -83,6 +84,7 @@ def _check_blocks(store: Archive, found: _Found) -> None:
         found.readings += sum(len(series) for series in selection.batches())
         found.clock += selection.clock_warnings
         found.undescribed += selection.undescribed
+        found.undecodable += selection.undecodable
         told = {*found.damaged, *found.clock, *found.undescribed}
         found.damaged += [text for text in selection.problems if text not in told]
 
@@ -119,6 +121,7 @@ def _json(archive: Path, found: _Found) -> dict[str, object]:
         "blocks": found.blocks,
         "readings": found.readings,
         "damaged": found.damaged,
+        "undecodable": found.undecodable,
         "missing": found.missing,
         "undescribed": found.undescribed,
         "clock": found.clock,
@@ -176,18 +179,35 @@ def _not_yet(parquet: Agreement) -> str:
 
 def _fault(archive: Path, found: _Found) -> VerificationError | None:
     wrong = found.parquet.wrong if found.parquet else []
-    if found.damaged:
-        also = f". Beside that {count(len(wrong), 'Parquet file')} are wrong: {_REBUILD}" if wrong else ""
+    also = f". Beside that {count(len(wrong), 'Parquet file')} are wrong: {_REBUILD}" if wrong else ""
+    spoiled = len([text for text in found.damaged if text not in found.undecodable])
+    if spoiled:
+        others = f". {_without_sense(found)}" if found.undecodable else ""
         return VerificationError(
-            f"{archive} is damaged in {count(len(found.damaged), 'place')}, named above; the rest is readable. Nothing was "
-            f"changed; pull again while the device has these blocks, or merge an archive that holds them{also}"
+            f"{archive} is damaged in {count(spoiled, 'place')}, named above; the rest is readable. Nothing was "
+            f"changed; pull again while the device has these blocks, or merge an archive that holds them{others}{also}"
         )
+    if found.undecodable:
+        return VerificationError(f"{_without_sense(found)}. The rest is readable, and nothing was changed{also}")
     if wrong:
         return VerificationError(
             f"the blocks in {archive} are whole, but {count(len(wrong), 'Parquet file')} named above do not agree with "
             f"them. Nothing was changed; {_REBUILD}"
         )
     return None
+
+
+def _without_sense(found: _Found) -> str:
+    """Of blocks that another copy would not mend."""
+    which = (
+        "block named above is whole and cannot"
+        if len(found.undecodable) == 1
+        else "blocks named above are whole and cannot"
+    )
+    return (
+        f"{len(found.undecodable)} {which} be decoded: the device's firmware wrote what its description does not say, or "
+        "what only a newer fieldlog understands"
+    )
 
 
 def derive(output: Output, archive: Path) -> Sequence[str]:
