@@ -20,6 +20,7 @@ from fieldlog.clock_model import UNKNOWN_TIME
 from fieldlog.clock_sync import Sync
 from fieldlog.export import netcdf
 from fieldlog_protocol.blocks.schema import Channel, ChannelType
+from little_disk import little_disk
 from test_export_csv import Given, series
 
 INSTALLED = importlib.util.find_spec("xarray") and importlib.util.find_spec("netCDF4")
@@ -58,6 +59,23 @@ def test_without_netcdf4_a_sentence_says_what_to_install(
     assert "install fieldlog[netcdf]" in err
     assert len(err.splitlines()) == 1
     assert not Path("x.nc").exists()
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9])
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
+    share: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["export", "-o", "x.nc"]) == 0
+    whole = Path("x.nc").read_bytes()
+    capsys.readouterr()
+    with little_disk(int(len(whole) * share)):
+        assert invoke(["export", "-o", "x.nc", "--force"]) == 1
+    err = capsys.readouterr().err
+    assert "error: x.nc could not be written: " in err
+    assert "It is as it was. Check the folder, its permissions and its free space" in err
+    assert len(err.splitlines()) == 1
+    assert Path("x.nc").read_bytes() == whole
+    assert sorted(path.name for path in Path().iterdir()) == ["archive", "x.nc"]
 
 
 @needs_xarray

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
+from fieldlog.plot.save import save
 from fieldlog.whole_file import whole_file
 from fieldlog_protocol.errors import FieldlogError
 from little_disk import little_disk
@@ -40,6 +42,19 @@ def test_what_is_behind_a_link_survives_a_full_disk(tmp_path: Path, hops: int) -
     assert file.read_text() == "new"
     assert link.is_symlink() == bool(hops)
     assert [path.name for path in file.parent.iterdir()] == ["file"], "nothing is left beside it"
+
+
+@pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
+def test_a_picture_on_a_full_disk_is_the_systems_fault_wherever_it_ends(tmp_path: Path, kind: str) -> None:
+    figure = Figure()
+    figure.add_subplot().plot([1, 2, 1])
+    path = save(figure, tmp_path / f"picture.{kind}")
+    whole = path.read_bytes()
+    for part in range(20):
+        with little_disk(len(whole) * part // 20), pytest.raises(FieldlogError, match="could not be written: File too"):
+            save(figure, path)
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_link_to_nothing_gets_its_file(tmp_path: Path) -> None:

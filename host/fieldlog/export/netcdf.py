@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +73,12 @@ _DEVICE = {"cf_role": "timeseries_id", "long_name": "unique id of the device"}
 def write_netcdf(readings: Batches, path: Path, about: Sequence[DeviceTold] = ()) -> tuple[int, int]:
     """Write `readings` into a file; answers the number of rows, and how many were left out as their time is not known.
 
-    UsageError, and no file, when there is no reading, or netCDF4 is not installed.
+    UsageError, and no file, when there is no reading, or netCDF4 is not installed. OSError when the disk takes no more.
     """
     netcdf4 = _installed()
     seen = seen_in(readings)
     layout = surveyed(readings, with_clock=True)
-    with netcdf4.Dataset(path, "w", format="NETCDF4") as file:
+    with _as_of_the_system(), netcdf4.Dataset(path, "w", format="NETCDF4") as file:
         table = _Table(file, layout)
         for some in rows(readings, layout):
             table.add(some)
@@ -88,6 +89,17 @@ def write_netcdf(readings: Batches, path: Path, about: Sequence[DeviceTold] = ()
         path.unlink()
         raise UsageError(NO_TIMES)
     return table.count, table.undated
+
+
+@contextmanager
+def _as_of_the_system() -> Generator[None]:
+    """What netCDF4 says of a disk that is full or fails, under whatever type, is an OSError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("NetCDF: "):
+            raise
+        raise OSError(str(error)) from error
 
 
 def _installed() -> Any:

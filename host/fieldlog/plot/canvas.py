@@ -12,9 +12,8 @@ import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
-from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -261,13 +260,13 @@ def _label_lines(label: str, room_in: float) -> list[str]:
     return lines if max(map(len, lines)) <= beside else ["", *wrap(label, max(room, 1), break_long_words=False)]
 
 
-def write(figure: Figure, path: Path, kind: str) -> None:
+def write(figure: Figure, file: BinaryIO, kind: str) -> None:
     """Draw into a file, without the date of drawing: the same figure gives the same bytes."""
     from matplotlib.colors import to_rgb
 
     dark = figure.get_facecolor()[:3] == to_rgb(DARK.background)
     with house_style(DARK if dark else LIGHT), _laid_out(figure):
-        figure.savefig(path, format=kind, metadata=_UNDATED[kind], **_PACKING.get(kind, {}))
+        figure.savefig(file, format=kind, metadata=_UNDATED[kind], **_PACKING.get(kind, {}))
 
 
 def _lay_out(figure: Figure, engine: LayoutEngine) -> None:

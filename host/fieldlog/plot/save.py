@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ def save(figure: Figure, path: str | Path) -> Path:
     """
     target = Path(path)
     kind = check_format(target)
+    picture = io.BytesIO()  # matplotlib, on a disk that is full, fails a second time in its own way
+    canvas.write(figure, picture, kind)
     with whole_file(target) as aside:
-        canvas.write(figure, aside, kind)
+        aside.write_bytes(picture.getbuffer())
     return target
