@@ -6,18 +6,26 @@ writer work at once; a second writer waits. Every sqlite3 error leaves here as o
 
 from __future__ import annotations
 
+import math
 import sqlite3
+import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from types import TracebackType
 
 from fieldlog.archive.row_types import checked_rows
+from fieldlog.interrupts import look
 from fieldlog_protocol.errors import FieldlogError, UsageError, VerificationError
 
 FILE_NAME = "archive.sqlite"
 APPLICATION_ID = 0x464C4F47  # "FLOG"
 VERSION = 1
 BUSY_TIMEOUT_S = 30.0
+_DEAF_MS = 100  # so long SQLite waits by itself, and no signal is heard
+_HURRY_S = 2.0
+_LONGEST_WAIT_S: ContextVar[float] = ContextVar("_LONGEST_WAIT_S", default=math.inf)
 _ONE_THREAD = sqlite3.threadsafety < 3  # DuckDB and polars ask for readings from threads of theirs, where SQLite can
 _PAGE_SIZE = 16_384  # blocks of 1 KiB: a file 19 % larger than they are; 42 % in SQLite's usual pages of 4 KiB
 
@@ -215,25 +223,75 @@ def _number(connection: sqlite3.Connection, query: str) -> int:
         return int(cursor.fetchone()[0])
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Generator[None]:
-    """All of it or nothing; begun for writing at once, so that two writers queue up and never deadlock."""
-    connection.execute("BEGIN IMMEDIATE")
+def transaction(connection: sqlite3.Connection, *, synchronous: str | None = None) -> _Transaction:
+    """For a `with` block: all of it or nothing; begun for writing at once, so that two writers queue up and never deadlock.
+
+    `synchronous` is set for it and those after it. After NORMAL it is there for every program at once, but reaches the disk
+    when the system likes, or with the next one after FULL: until then a power failure may undo the last of them, whole.
+    """
+    return _Transaction(connection, synchronous)
+
+
+class _Transaction:
+    """No generator: one that an interrupt leaves half-way ends when it is collected, in the middle of something else."""
+
+    def __init__(self, connection: sqlite3.Connection, synchronous: str | None) -> None:
+        self._connection = connection
+        self._synchronous = synchronous
+
+    def __enter__(self) -> None:
+        try:
+            undo(self._connection)  # an interrupt may have come before the last one could be ended
+            if self._synchronous is not None:
+                self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            begin(self._connection)
+        except BaseException:
+            undo(self._connection)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._connection.execute("COMMIT")
+        finally:
+            undo(self._connection)
+
+
+def undo(connection: sqlite3.Connection) -> None:
+    """What was begun and not ended."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def begin(connection: sqlite3.Connection, how: str = "IMMEDIATE") -> None:
+    """Wait for other writers, as long as the connection's timeout says, or a moment `in_a_hurry`; interrupts end that."""
+    patience_ms = _number(connection, "PRAGMA busy_timeout")
+    until_s = time.monotonic() + min(patience_ms / 1000, _LONGEST_WAIT_S.get())
     try:
-        yield
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
+        connection.execute(f"PRAGMA busy_timeout = {min(patience_ms, _DEAF_MS)}")
+        while not _begun(connection, how, last=time.monotonic() >= until_s):
+            look()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
+
+
+def _begun(connection: sqlite3.Connection, how: str, *, last: bool) -> bool:
+    try:
+        connection.execute(f"BEGIN {how}")
+    except sqlite3.OperationalError as error:
+        if last or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
 
 
 @contextmanager
-def unhurried(connection: sqlite3.Connection) -> Generator[None]:
-    """Transactions within are there for every program at once, but reach the disk when the system likes, or with the
-    next transaction outside. Until then a power failure may undo the last of them, whole."""
-    connection.execute("PRAGMA synchronous = NORMAL")
+def in_a_hurry() -> Generator[None]:
+    """What waits for other writers in this block does not wait for long: the program is to end."""
+    token = _LONGEST_WAIT_S.set(_HURRY_S)
     try:
         yield
     finally:
-        connection.execute("PRAGMA synchronous = FULL")
+        _LONGEST_WAIT_S.reset(token)

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from fieldlog.archive.block_rows import COLUMNS, INSERT, block_row, is_as_stored, is_sound
-from fieldlog.archive.database import in_words, transaction, unhurried
+from fieldlog.archive.database import in_words, transaction
 from fieldlog.archive.log_view import ASK_AGAIN, GONE, NOT_SENT, OVERWRITTEN, LogView
 from fieldlog.archive.ranges import difference, overlap, union
 from fieldlog.archive.records import Pull, Session
@@ -84,7 +84,7 @@ class Log(LogView):
         """Store what is waiting; when that fails it goes on waiting. What was stored is then on the disk for good."""
         self._store_waiting()
         if self._unsynced:
-            with in_words(self._path), transaction(self._db):
+            with in_words(self._path), transaction(self._db, synchronous="FULL"):
                 self._db.execute(
                     "UPDATE logs SET id = id WHERE id = ?", (self.key,)
                 )  # what is written before goes with it
@@ -94,16 +94,14 @@ class Log(LogView):
         while self._waiting:
             self._store(COMMIT_BLOCKS)
 
-    @contextmanager
-    def _transaction(self) -> Generator[None]:
-        with in_words(self._path), unhurried(self._db), transaction(self._db):
-            yield
+    def _transaction(self) -> AbstractContextManager[None]:
         self._unsynced = True
+        return transaction(self._db, synchronous="NORMAL")
 
     def _store(self, at_most: int) -> None:
         rows = self._waiting[:at_most]
         came = union(range(seq, seq + 1) for row in rows if isinstance(seq := row[1], int)) if self._again else []
-        with self._transaction():
+        with in_words(self._path), self._transaction():
             done = self._db.executemany(INSERT, rows).rowcount
             for part in came:
                 self._drop_spoiled(overlap(self._again, part))
@@ -182,7 +180,7 @@ class Log(LogView):
             return []
         absent = self._absent_of(wanted)
         news = difference(absent, self.lost())
-        with self._transaction():
+        with in_words(self._path), self._transaction():
             self._note_gaps(absent, reason)
         return news
 
@@ -219,7 +217,7 @@ class Log(LogView):
 
     def begin_pull(self, outcome: str = "interrupted") -> int:
         """Note that a pull begins; its number is for `end_pull`. `outcome`: what is to stand there if it is broken off."""
-        with self._transaction():
+        with in_words(self._path), self._transaction():
             added = self._db.execute(
                 "INSERT INTO pulls (log, started_us, outcome) VALUES (?, ?, ?)", (self.key, self._clock(), outcome)
             )
@@ -234,7 +232,7 @@ class Log(LogView):
         self.flush()
 
     def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        with self._transaction():
+        with in_words(self._path), self._transaction():
             self._db.executemany(statement, rows)
 
     def missing(self, first_seq: int, next_seq: int, open_seqs: Iterable[int] = ()) -> list[range]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from fieldlog.archive.database import connect, in_words, locate, transaction
+from fieldlog.archive.database import ArchiveError, connect, in_a_hurry, in_words, locate, transaction
 from fieldlog.archive.log import Log, now_us
 from fieldlog.archive.records import LONGEST_UID, LogInfo
 from fieldlog.archive.selection import Selection
@@ -67,10 +68,13 @@ class Archive:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self.flush()
-        except FieldlogError:
+            with nullcontext() if _has_time(error) else in_a_hurry():
+                self.flush()
+        except FieldlogError as failed:
             if error is None:
                 raise
+            if _is_interrupt(error):
+                error.args = (f"some of what arrived last is not in the archive. {failed}",)
         finally:
             if self._connection is not None:
                 self._connection.close()
@@ -98,7 +102,7 @@ class Archive:
             )
         found = self._key(uid.hex(), log_id)
         if found is None:
-            with in_words(self.path), transaction(self._db):
+            with in_words(self.path), transaction(self._db, synchronous="FULL"):
                 self._db.execute(
                     "INSERT OR IGNORE INTO logs (uid, log_id, first_seen_us) VALUES (?, ?, ?)",
                     (uid.hex(), log_id, self._clock()),
@@ -201,6 +205,16 @@ class Archive:
         if key not in self._open_logs:
             self._open_logs[key] = Log(self._db, self.path, key, self._clock)
         return self._open_logs[key]
+
+
+def _has_time(error: BaseException | None) -> bool:
+    """Whether it may wait for other writers as long as ever: neither was it interrupted nor has it waited just now."""
+    return error is None or (isinstance(error, Exception) and not isinstance(error, ArchiveError))
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Ctrl-C, or a task that was cancelled."""
+    return not isinstance(error, Exception | SystemExit | GeneratorExit)
 
 
 def _is_called(info: LogInfo, name: str) -> bool:
