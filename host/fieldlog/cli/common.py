@@ -170,9 +170,12 @@ def default_archive() -> Path:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end; Ctrl-C cancels it first, so that links are closed and partial files removed."""
-    import asyncio
+    try:
+        from fieldlog.cli.cancelling import Cancelling
 
-    return asyncio.run(work)
+        return Cancelling().run(work)
+    finally:
+        work.close()  # where an interrupt came before it began
 
 
 @contextmanager

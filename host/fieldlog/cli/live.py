@@ -14,7 +14,7 @@ import click
 
 from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.output import json_line
-from fieldlog.cli.signals import Signalled
+from fieldlog.cli.signals import die_by, ended_by
 from fieldlog.text import count
 from fieldlog_protocol.durations import parse_duration_us
 from fieldlog_protocol.errors import FieldlogError, UsageError
@@ -125,32 +125,32 @@ class _Work:
     picture: Picture = field(default_factory=_no_picture)
     began_s: float = 0.0
     drawn: bool = False
-    signalled: Signalled = field(default_factory=Signalled)
 
     def run(self) -> None:
         """To the end, whichever it is, and a summary of it; Ctrl-C is one like any other once something was shown."""
         drawing = self._window() if self.asked.as_plot else None
         try:
             why = run(self._follow(drawing))
-        except KeyboardInterrupt:
-            if self.picture.info is None:
-                raise
-            why = "interrupted"
         except FieldlogError:
             self._end("failed")
             raise
-        except (asyncio.CancelledError, OSError):  # the latter of a terminal that is gone
-            if self.signalled.number is None:
-                raise
-            self._die()
-            return
-        self._end(why)
+        except (KeyboardInterrupt, OSError) as end:  # the latter of a terminal that is gone
+            self._interrupted(end)
+        else:
+            self._end(why)
 
-    def _die(self) -> None:
-        with suppress(OSError):
-            self._end("terminated")
-            sys.stdout.flush()
-        self.signalled.die()
+    def _interrupted(self, end: BaseException) -> None:
+        number = ended_by()
+        if number is not None:
+            with suppress(OSError):
+                self._end("terminated")
+                sys.stdout.flush()
+            die_by(number)
+        elif self.picture.info is None or isinstance(end, OSError):
+            raise end
+        else:
+            with suppress(KeyboardInterrupt):  # again
+                self._end("interrupted")
 
     def _window(self) -> _Drawing:
         from fieldlog.cli.live_window import Window
@@ -158,10 +158,6 @@ class _Work:
         return Window(self.asked.window_s)
 
     async def _follow(self, drawing: _Drawing | None) -> str:
-        with self.signalled.cancels():
-            return await self._followed(drawing)
-
-    async def _followed(self, drawing: _Drawing | None) -> str:
         async with self.common.connect() as device:
             with ExitStack() as stack:
                 lines: _Lines | None = None

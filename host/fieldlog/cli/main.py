@@ -15,7 +15,7 @@ from contextlib import suppress
 import click
 
 from fieldlog.cli.failure import FAILED, INTERRUPTED, exit_code, report, report_interrupt
-from fieldlog.cli.signals import Ended
+from fieldlog.cli.signals import Ended, leave_with
 from fieldlog.text import printable_lines
 from fieldlog_protocol import __version__
 from fieldlog_protocol.errors import FieldlogError
@@ -118,7 +118,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             reconfigure(errors="backslashreplace")
     ended = Ended()
     ended.heed()
-    sys.exit(invoke(words, ended))
+    try:
+        code = invoke(words, ended)
+    except KeyboardInterrupt:  # another one, while it said what the first had done
+        code = ended.code(INTERRUPTED)
+    leave_with(code)
+    sys.exit(code)
 
 
 def invoke(words: Sequence[str], ended: Ended | None = None) -> int:

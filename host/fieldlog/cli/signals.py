@@ -1,13 +1,14 @@
-"""SIGTERM and SIGHUP: what ends a command from outside ends it as Ctrl-C does, and is told by the exit code.
+"""Ctrl-C, and SIGTERM and SIGHUP: what ends a command from outside ends it as Ctrl-C does, and is told by the exit code.
 
-Rule: one that is ignored, as under nohup, stays so. Windows has neither.
+Rule: one that is ignored, as under nohup, stays so. Windows has Ctrl-C alone.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -32,6 +33,7 @@ class Ended:
 
     def heed(self) -> None:
         """From now on the signals interrupt."""
+        _HEEDING.append(self)
         self._terminals = [number for number in (1, 2) if os.isatty(number)]
         for number in _heeded():
             if signal.getsignal(number) is signal.SIG_DFL:
@@ -52,6 +54,8 @@ class Ended:
         ctrl_c = signal.getsignal(signal.SIGINT)
         if callable(ctrl_c):
             ctrl_c(signal.SIGINT, frame)
+        elif _TAKEN_OVER:
+            _TAKEN_OVER[-1]()
         else:
             raise KeyboardInterrupt
 
@@ -64,39 +68,47 @@ class Ended:
                 os.close(nowhere)
 
 
-@dataclass(slots=True)
-class Signalled:
-    """Which signal ended the work; None where none did. For commands with an end of their own."""
+_HEEDING: list[Ended] = []
+_TAKEN_OVER: list[Callable[[], None]] = []
 
-    number: int | None = None
 
-    @contextmanager
-    def cancels(self) -> Generator[None]:
-        """In a task: the first of the signals cancels it."""
-        import asyncio
+def ended_by() -> int | None:
+    """Which signal other than Ctrl-C ended the program."""
+    return _HEEDING[-1].number if _HEEDING else None
 
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        former = {number: signal.getsignal(number) for number in _heeded()}
 
-        def note(number: int) -> None:
-            self.number = number
-            if task is not None:
-                task.cancel()
+def die_by(number: int) -> None:
+    """By the signal after all, so that whoever sent it sees that. For commands with an end of their own."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
-        for number in former:
-            loop.add_signal_handler(number, note, number)
-        try:
-            yield
-        finally:
-            for number, handler in former.items():
-                loop.remove_signal_handler(number)
-                signal.signal(number, handler)
 
-    def die(self) -> None:
-        """By the signal after all, so that whoever sent it sees that."""
-        if self.number is not None:
-            signal.signal(self.number, signal.SIG_DFL)
-            os.kill(os.getpid(), self.number)
+@contextmanager
+def taken_over(interrupt: Callable[[], None]) -> Generator[None]:
+    """In this block Ctrl-C, and the signals that act as it does, call `interrupt` and raise nothing.
+
+    In the main thread, which alone hears of signals; a Ctrl-C that is ignored or somebody else's already stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.getsignal(signal.SIGINT)
+    if former is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda _number, _frame: interrupt())
+    _TAKEN_OVER.append(interrupt)
+    try:
+        yield
+    finally:
+        _TAKEN_OVER.pop()
+        if former is signal.default_int_handler:
+            signal.signal(signal.SIGINT, former)
+
+
+def leave_with(code: int) -> None:
+    """From now on the program ends with this code, whatever else is sent to it: it has said its last word."""
+    for number in (signal.SIGINT, *_heeded()):
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            signal.signal(number, lambda _number, _frame: os._exit(code))
 
 
 def asked(question: str, otherwise: str) -> bool:
