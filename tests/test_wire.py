@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import cbor2
@@ -159,6 +160,31 @@ def test_pools_are_the_map_itself_with_or_without_rc() -> None:
         assert reply == os.MpstatResponse(pools={"heap": pool})
     with pytest.raises(RefusedError):
         decode_reply(cbor2.dumps(body | {"rc": 8}), os.MPSTAT)
+
+
+def _tasks(prios: list[int], *, definite: bool) -> bytes:
+    """Threads named by their priority, as Zephyr names them where it keeps no names."""
+    body = b"".join(cbor2.dumps(str(prio)) + cbor2.dumps({"prio": prio, "tid": 1, "state": 2}) for prio in prios)
+    head = bytes([0xA0 + len(prios)]) if definite else b"\xbf"
+    return b"\xbf\x62rc\x00\x65tasks" + head + body + (b"\xff" if definite else b"\xff\xff")
+
+
+def _cut_short(at: int) -> bytes:
+    return _tasks([7, 7], definite=True)[:at]
+
+
+@pytest.mark.parametrize("definite", [False, True])
+def test_tasks_that_share_a_name_are_all_told(definite: bool) -> None:
+    found = decode_reply(_tasks([7, -1, 7, 7], definite=definite), os.TASKSTAT).tasks
+    assert {name: task.prio for name, task in found.items()} == {"7": 7, "-1": -1, "7 (2)": 7, "7 (3)": 7}
+
+
+@pytest.mark.parametrize("command", [os.TASKSTAT, os.MPSTAT], ids=lambda command: command.name)
+@rules(deadline=None)
+@given(payload=st.binary(max_size=60) | st.integers(0, 60).map(_cut_short))
+def test_tasks_are_refused_as_other_messages_are(command: Command[Any, Any], payload: bytes) -> None:
+    with contextlib.suppress(ProtocolError, RefusedError):
+        decode_reply(payload, command)
 
 
 @pytest.mark.parametrize("wrapper", ["mpools", "tasks"])

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import cbor2
 import msgspec
 
+from fieldlog_protocol.alike_keys import load_numbered
 from fieldlog_protocol.commands.base import Command, Group, Message, Op
 from fieldlog_protocol.error_texts import GROUP_TEXTS, error_text
 from fieldlog_protocol.errors import ProtocolError, RefusedError
@@ -113,12 +114,14 @@ def iter_packets(data: bytes) -> Iterator[Packet]:
         position = end
 
 
-def decode_map(payload: bytes, *, any_text: bool = False) -> dict[str, Any]:
-    """The CBOR map with text keys that `payload` is, and nothing behind it; `any_text`: see `Message.any_text`."""
+def decode_map(payload: bytes, type_: type[Message] = Message) -> dict[str, Any]:
+    """The CBOR map with text keys that `payload` is, and nothing behind it, as a message of `type_` may be."""
     stream = io.BytesIO(payload)
-    errors = "replace" if any_text else "strict"
+    errors = "replace" if type_.any_text else "strict"
     try:
         value: object = cbor2.load(stream, strict_hashable_types=True, str_errors=errors)
+        if type_.alike and isinstance(value, dict):
+            value = load_numbered(payload, type_.alike)
     except cbor2.CBORDecodeError as error:
         raise ProtocolError(f"the body of the message is not CBOR: {error}") from error
     if stream.tell() != len(payload):
@@ -183,7 +186,7 @@ def _unwrapped(body: dict[str, Any], type_: type[Message]) -> dict[str, Any]:
 
 def decode_reply(payload: bytes, command: Command[Req, Rsp]) -> Rsp:
     """The response to `command`. Raises RefusedError if the device reports an error, v1 (`rc`) or v2 (`err`, once `ret`)."""
-    body = _with_result(decode_map(payload, any_text=command.response.any_text), command.response)
+    body = _with_result(decode_map(payload, command.response), command.response)
     refused = _refusal(body, command.group)
     if refused is not None:
         raise refused

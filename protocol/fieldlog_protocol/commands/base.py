@@ -46,12 +46,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `whole_map` names the one field that stands for the entire CBOR map, for replies whose keys are data. Servers that
     put that map into another do it under one of the keys `wrapped_in`.
     `result` names the field that old servers call `rc`: beside all the others it is no error.
+    `alike` names the field whose map may hold several entries of one key: names of things that share theirs.
     `any_text`: its text is whatever a program printed; bytes that are no UTF-8 are replaced, where they are an error else.
     """
 
     whole_map: ClassVar[str] = ""
     wrapped_in: ClassVar[tuple[str, ...]] = ()
     result: ClassVar[str] = ""
+    alike: ClassVar[str] = ""
     any_text: ClassVar[bool] = False
 
 

@@ -62,8 +62,9 @@ class TaskInfo(Message, frozen=True, kw_only=True):
 
 
 class TaskstatResponse(Message, frozen=True, kw_only=True):
-    """All threads by name."""
+    """All threads by name; those that share one, such as their priority, are told apart by a number behind it."""
 
+    alike: ClassVar[str] = "tasks"
     tasks: Annotated[dict[str, TaskInfo], about("task by name")]
 
 
