@@ -305,6 +305,7 @@ def test_a_busy_port(cli: Cli, device: PtyPeer) -> None:
 @pytest.mark.parametrize("babble", [None, b"\xf8\xc3\xfe\xe0\x9c\xff" * 9, b"boot: \x1b[0mhello\r\n" * 4])
 def test_silence_and_garbage_end_in_time_without_raw_bytes(cli: Cli, device: PtyPeer, babble: bytes | None) -> None:
     device.peer.handlers[PARAMS] = lambda _: None if babble is None else device.say(babble)
+    device.peer.on(image.STATE_READ, lambda _: None)
     start = time.monotonic()
     ran = cli("info", "-d", f"{device.path}?timeout=0.5")
     assert time.monotonic() - start < 4
@@ -314,7 +315,7 @@ def test_silence_and_garbage_end_in_time_without_raw_bytes(cli: Cli, device: Pty
 
 
 def test_the_default_patience_is_six_seconds(cli: Cli, device: PtyPeer) -> None:
-    device.peer.handlers[PARAMS] = lambda _: None
+    device.peer.lose = lambda: True
     start = time.monotonic()
     assert cli("echo", "-d", device.path).code == 3
     assert 5 < time.monotonic() - start < 9

@@ -321,7 +321,7 @@ def test_a_silent_port_hints_at_the_framing_that_was_not_tried(
     device: PtyPeer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     device.peer.handlers.clear()
-    device.peer.on(os_group.PARAMS, lambda _: None)
+    device.peer.lose = lambda: True
     assert invoke(["info", "-d", f"{device.path}?timeout=0.3"]) == 3
     assert "try ?framing=raw" in capsys.readouterr().err
 

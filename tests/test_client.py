@@ -12,7 +12,7 @@ import pytest
 
 import fieldlog
 from fieldlog.logger_info import NoLogger
-from fieldlog_protocol.commands import Empty, fs, logger, os, shell, stat
+from fieldlog_protocol.commands import Empty, fs, image, logger, os, shell, stat
 from fieldlog_protocol.errors import (
     DeviceNotFound,
     LinkError,
@@ -20,9 +20,12 @@ from fieldlog_protocol.errors import (
     RefusedError,
     RequestTimeout,
 )
-from smp_peer import ECHO, PARAMS, Peer, Refuse, pty_peer, udp_peer
+from fieldlog_protocol.framing import ConsoleFraming
+from fieldlog_protocol.wire import Packet
+from smp_peer import ECHO, PARAMS, Handler, Peer, Refuse, pty_peer, udp_peer
 
 CONSOLE_TEXT = b"[00:00:01.000] <inf> booted\r\nuart:~$ "
+SILENT: dict[tuple[int, int, int], Handler] = {PARAMS: lambda _: None, image.STATE_READ.key: lambda _: None}
 
 
 @pytest.mark.parametrize("raw", [False, True])
@@ -217,11 +220,47 @@ async def test_console_text_is_kept_in_order_and_taken_once() -> None:
             assert device.client.take_text() == ""
 
 
+async def test_a_device_that_was_just_starting_is_found_and_spoken_to_as_usual() -> None:
+    deaf = iter([True] * 3)
+    with pty_peer() as peer:
+        peer.peer.lose = lambda: next(deaf, False)
+        async with fieldlog.connect(f"{peer.path}?timeout=0.7") as device:
+            assert (device.client.params, device.client.terse) == (os.ParamsResponse(buf_size=384, buf_count=4), False)
+            peer.peer.on(stat.LIST, lambda _: Refuse(3, 63))
+            with pytest.raises(RefusedError) as refused:
+                await device.stat_names()
+            assert refused.value.group is not None, "v1 has no place for it"
+
+
+class _OldBootLoader(Peer):
+    """MCUboot before 2.0, which drops what is not of v1; before 1.9 it is silent to what it does not know, too."""
+
+    def _answers(self, packet: Packet) -> list[bytes | None]:
+        return [] if packet.version else super()._answers(packet)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_an_old_boot_loader_is_asked_in_v1_when_it_stays_silent(silent: bool) -> None:
+    handlers: dict[tuple[int, int, int], Handler] = {
+        image.STATE_READ.key: lambda _: {"images": [{"slot": 0, "version": "1.0.0"}]},
+        PARAMS: lambda _: None if silent else Refuse(8),
+    }
+    with pty_peer() as peer:
+        peer.peer = _OldBootLoader(handlers, ConsoleFraming())
+        async with fieldlog.connect(f"{peer.path}?timeout=0.7") as device:
+            assert [slot.version for slot in await device.images()] == ["1.0.0"]
+            before = len(peer.peer.log)
+            with pytest.raises(RefusedError) as refused:
+                await device.stat_names()
+            assert (refused.value.code, refused.value.group) == (8, None)
+            assert len(peer.peer.log) - before == (0 if silent else 1)
+
+
 # nobody answers
 
 
 async def test_a_silent_device_is_given_up_in_time_with_advice() -> None:
-    with pty_peer({PARAMS: lambda _: None}) as peer:
+    with pty_peer(SILENT) as peer:
         start = time.monotonic()
         with pytest.raises(RequestTimeout, match="nothing at all was received") as caught:
             async with fieldlog.connect(f"{peer.path}?timeout=0.7"):
@@ -241,6 +280,7 @@ async def test_a_silent_device_is_given_up_in_time_with_advice() -> None:
 async def test_what_comes_instead_of_an_answer_tells_what_is_wrong(babble: bytes, says: str) -> None:
     with pty_peer() as peer:
         peer.peer.handlers[PARAMS] = lambda _: peer.say(babble)
+        peer.peer.on(image.STATE_READ, lambda _: None)
         with pytest.raises(RequestTimeout, match=says) as caught:
             async with fieldlog.connect(f"{peer.path}?timeout=0.5"):
                 pass

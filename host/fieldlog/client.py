@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from fieldlog.link_options import FIRST_TRIES, LinkOptions
@@ -18,8 +19,8 @@ from fieldlog.second_look import SecondLook, needs_one
 from fieldlog.silence import explain_silence, timed_out
 from fieldlog.stream import Stream, Streams, Unanswered
 from fieldlog.transports.base import Keeping, Transport, Tunable, Tuning, piece_of
-from fieldlog_protocol.commands import Command, Empty, Message, os
-from fieldlog_protocol.error_texts import Rc
+from fieldlog_protocol.commands import Command, Empty, Message, image, os
+from fieldlog_protocol.error_texts import Rc, error_text
 from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError, RequestTimeout
 from fieldlog_protocol.framing import Framing, RawFraming
 from fieldlog_protocol.seal import SEAL_SIZE
@@ -39,6 +40,8 @@ _PATIENCE_S = 2.0
 _SEEN_LIMIT = 256
 _TOGETHER_S = 0.01
 _MOST_TOGETHER = 16
+_ALL_OLD_ONES_KNOW = {image.STATE_READ.key, image.UPLOAD.key, os.RESET.key}
+"""Commands of MCUboot's recovery before 1.9, which never answers others, or says yes to them."""
 
 
 class Client:
@@ -64,6 +67,7 @@ class Client:
         self._seen = bytearray()
         self.params: os.ParamsResponse | None = None
         self.back_to_back = False  # until the device says that it takes requests so: see `follow_closely`
+        self.terse = False  # an old boot loader, which is asked for nothing that it does not know
         self._most_under_way = 1
         self.max_request = self._longest_request = ONE_LINE
         self.max_reply = ONE_LINE
@@ -126,6 +130,7 @@ class Client:
     async def open(self) -> None:
         """Open the link, see whether anybody answers and learn what the device can take."""
         self._down = None
+        self.terse = False
         self._loop = asyncio.get_running_loop()
         try:
             await self._transport.open(self)
@@ -191,14 +196,39 @@ class Client:
         self._session.set_window(self._most_under_way)
         self.back_to_back = False
 
-    async def _first_params(self) -> os.ParamsResponse:
+    async def _first_params(self) -> os.ParamsResponse | None:
         try:
             return await self._probe()
         except RefusedError as error:
             if error.group is not None or error.code not in (Rc.TOO_OLD, Rc.TOO_NEW):
                 raise
+        except RequestTimeout:
+            if not self.ordered or not await self._lists_in_v1():
+                raise
+            return await self._params_of_late_or_old()
         self._renew(version=0)
         return await self._probe()
+
+    async def _lists_in_v1(self) -> bool:
+        """Whether somebody is there after all: MCUboot before 2.0 drops other headers than those of v1, and some versions
+        of it answer little more than the list of images."""
+        self._renew(version=0)
+        try:
+            await self.request(image.STATE_READ, Empty(), tries=1)
+        except (RefusedError, ProtocolError):
+            return True
+        except RequestTimeout:
+            return False
+        return True
+
+    async def _params_of_late_or_old(self) -> os.ParamsResponse | None:
+        """Of a device that was just starting while it was asked, or that knows v1 alone."""
+        for version in (1, 0):
+            self._renew(version)
+            with suppress(RequestTimeout):
+                return await self.request(os.PARAMS, Empty(), tries=1)
+        self.terse = True
+        return None
 
     async def _probe(self) -> os.ParamsResponse:
         try:
@@ -252,6 +282,8 @@ class Client:
         reply: Reply[Rsp] = Reply(self.withdraw, command, ask)
         if self._down is not None:
             reply.set_exception(self._down)
+        elif self.terse and command.key not in _ALL_OLD_ONES_KNOW:
+            self._refused(reply, RefusedError(Rc.NOT_SUPPORTED, None, error_text(Rc.NOT_SUPPORTED, None)))
         else:
             self._ask(reply)
         return reply

@@ -179,6 +179,8 @@ class _ImageTarget:
         if reply.done():
             return
         client = self.link.device.client
+        if client.terse:
+            return  # it would not answer that
         probe = client.start(os.PARAMS, Empty(), tries=1, urgent=True)
         self._probes.append(probe)
         probe.add_done_callback(partial(self._probed, reply, later_s))

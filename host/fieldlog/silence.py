@@ -49,8 +49,9 @@ def explain_silence(name: str, waited_s: float, seen: bytes, damaged: int, frami
     if sum(map(_is_text, text)) >= _MOSTLY * len(text):
         quoted = printable(text.strip()[:_QUOTED])
         return (
-            f"{start} in SMP; what arrived is text: '{quoted}'. The device prints a console here but serves no SMP: "
-            "enable it in the firmware (for Zephyr CONFIG_MCUMGR), or name the port that carries it"
+            f"{start} in SMP; what arrived is text: '{quoted}'. If the device was just starting, repeat the command, or give "
+            "it longer, such as ?timeout=20. Else it prints a console here and serves no SMP: enable it in the firmware (for "
+            "Zephyr CONFIG_MCUMGR), or name the port that carries it"
         )
     return (
         f"{start}; what arrived makes no sense ({len(seen)}{'+' if len(seen) > 255 else ''} bytes, "
