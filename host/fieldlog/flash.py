@@ -24,11 +24,13 @@ from fieldlog.flash_plan import (
     action_for,
     idle_slot,
     in_the_way,
+    of_image,
     running,
     standing_in_the_way,
 )
 from fieldlog.flash_probe import Snapshot, look
 from fieldlog.flash_restart import restart
+from fieldlog.flash_slots import read
 from fieldlog.flash_trial import (
     CutShort,
     Installed,
@@ -36,6 +38,7 @@ from fieldlog.flash_trial import (
     TakenBack,
     Tell,
     Trial,
+    known_by,
     never_marked,
     not_started,
     reply_too_long,
@@ -44,7 +47,7 @@ from fieldlog.flash_trial import (
 )
 from fieldlog.image_upload import send_image
 from fieldlog.pinned_keys import Pin
-from fieldlog.steady_link import Known, OtherDevice, SteadyLink
+from fieldlog.steady_link import OtherDevice, SteadyLink
 from fieldlog.transfer import OnProgress, ignore_progress
 from fieldlog_protocol.commands.image import ImageSlot
 from fieldlog_protocol.errors import LinkError, ProtocolError, RefusedError, VerificationError
@@ -125,7 +128,7 @@ async def carry_out(
             tell(f"note: {waiting}: the next restart does that")
     if outcome is not Outcome.TESTING and remember(plan, options):
         tell("the key is pinned for this device")
-    return Flashed(outcome, tuple(Installed(p.number, p.version, p.before) for p in plan.parts), work.sent)
+    return Flashed(outcome, tuple(map(work.installed, plan.parts)), work.sent)
 
 
 def remember(plan: FlashPlan, options: FlashOptions) -> bool:
@@ -160,14 +163,19 @@ class _Update:
     """Hashes of the images that were sent in this run: what else the device had, it had from elsewhere."""
     unmarked: set[bytes] = field(default_factory=set[bytes])
     """Hashes of those that the device was asked to mark, and did not list as marked."""
+    unseen: set[bytes] = field(default_factory=set[bytes])
+    """Hashes of those that the device has taken, of images of which it does not show what runs."""
 
     @property
     def link(self) -> SteadyLink:
-        return SteadyLink(self.device, self.options.reconnect_s, _known(self.plan), self.tell)
+        return SteadyLink(self.device, self.options.reconnect_s, known_by(self.plan), self.tell)
 
     @property
     def trial(self) -> Trial:
-        return Trial(self.link, self.plan, self.options, self.tell, self.left)
+        return Trial(self.link, self.plan, self.options, self.tell, self.left, frozenset(self.unseen))
+
+    def installed(self, part: Part) -> Installed:
+        return Installed(part.number, part.version, part.before, seen=part.hash not in self.unseen)
 
     async def run(self) -> Outcome:
         """Errors end with the state that they leave the device in."""
@@ -191,9 +199,20 @@ class _Update:
 
     async def _try_out(self, before: Snapshot) -> bool:
         slots = await self._start_new()
+        self._pass_over(slots)
         if missing := self._not_running(slots):
             slots = await self._once_more(missing, slots)
         return await self.trial.prove(before)
+
+    def _pass_over(self, slots: tuple[ImageSlot, ...]) -> None:
+        """What the boot loader took out of its slot, of an image of which nothing was shown before either, may well run."""
+        for part in self._not_running(slots):
+            shown = any(slot.hash == part.hash for slot in of_image(slots, part.number))
+            if self.plan.survey.unseen(part.number) and not shown and running(slots, part.number) is None:
+                self.unseen.add(part.hash)
+                self.tell(
+                    f"note: the device does not show what runs as image {part.number}, so {part.version} was not seen"
+                )
 
     # until the new firmware runs
 
@@ -212,7 +231,7 @@ class _Update:
         return await self._restart(slots)
 
     async def _slots(self) -> tuple[ImageSlot, ...]:
-        return await self.link.ask(self.device.images)
+        return await self.link.ask(lambda: read(self.device))
 
     async def _restart(self, slots: tuple[ImageSlot, ...]) -> tuple[ImageSlot, ...]:
         return await restart(self.device, slots, self.options.return_s, known=self.link.known)
@@ -356,7 +375,7 @@ class _Update:
         return slots
 
     def _not_running(self, slots: tuple[ImageSlot, ...]) -> list[Part]:
-        found = [(part, running(slots, part.number)) for part in self.plan.parts]
+        found = [(part, running(slots, part.number)) for part in self.plan.parts if part.hash not in self.unseen]
         return [part for part, now in found if now is None or now.hash != part.hash]
 
     async def _not_started(self, missing: list[Part], slots: tuple[ImageSlot, ...]) -> VerificationError:
@@ -379,10 +398,3 @@ class _Update:
 def _lies_unmarked(part: Part, slots: tuple[ImageSlot, ...]) -> bool:
     idle = idle_slot(slots, part.number, part.hash)
     return idle is not None and not idle.pending and not idle.confirmed
-
-
-def _known(plan: FlashPlan) -> Known:
-    slots, logger = plan.survey.slots, plan.survey.logger
-    new = frozenset(part.hash for part in plan.parts)
-    held = frozenset(slot.hash for slot in slots if slot.hash is not None)
-    return Known(None if logger is None else logger.uid, held | new, new, any(slot.active for slot in slots))

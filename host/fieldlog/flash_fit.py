@@ -31,6 +31,17 @@ def upload_number(number: int, slot: int | None, sizes: tuple[ImageSlots, ...]) 
     return number
 
 
+def check_number_is_known(part: Part, sizes: tuple[ImageSlots, ...]) -> None:
+    """Raise VerificationError unless it is sure under which number a boot loader takes the image into slot 0: some number
+    slots on through all images, others images, and do not tell (`boot_serial.c`). 0 is the first image for all of them."""
+    told = [slot for entry in sizes if entry.image == part.number for slot in entry.slots if slot.slot == 0]
+    if part.number and all(slot.upload_image_id is None for slot in told):
+        raise VerificationError(
+            f"the boot loader does not tell by what number it takes image {part.number}, and the wrong one may be that of "
+            f"another image. {_UNCHANGED}; send image 0 alone with --recovery, and all of them without it once that runs"
+        )
+
+
 def check_fit(part: Part, seen: Survey, options: FlashOptions, *, recovery: bool = False) -> None:
     """Raise VerificationError unless the image may be written where it is to go: in recovery, into slot 0."""
     if recovery and options.slot not in (None, 0):

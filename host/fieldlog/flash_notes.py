@@ -76,6 +76,9 @@ def _on_the_way_back(plan: FlashPlan, options: FlashOptions) -> Iterator[str]:
     for part in plan.parts:
         if _is_marked_for_good(plan, part):
             yield f"{part.version} is marked for good already: the restart installs it without a trial"
+    for part in plan.parts:
+        if plan.survey.unseen(part.number):
+            yield f"the device does not show what runs as image {part.number}: whether {part.version} does may not be seen"
     if not options.confirm and not plan.trial(options):
         yield "--no-confirm changes nothing here: without a trial there is nothing to confirm"
     for number, other in waiting_for_good(plan.survey.slots, [(part.number, part.hash) for part in plan.parts]):

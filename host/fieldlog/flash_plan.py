@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from fieldlog.device import Device
 from fieldlog.firmware_package import PackagedImage
+from fieldlog.flash_slots import as_they_run, idle, merely_claimed
 from fieldlog.logger_info import LoggerInfo, NoLogger
 from fieldlog.pinned_keys import PinnedKeys
 from fieldlog_protocol.commands.image import ImageSlot, ImageSlots
@@ -29,7 +30,14 @@ RECONNECT_S = 30.0
 LEAST_BATTERY = 20
 _TRIES = 3
 _AGAIN_S = 1.0
-_NO_WAY_BACK = {0: "single application", 2: "overwrite only", 4: "direct XIP without revert", 6: "RAM loading"}
+_NO_WAY_BACK = {
+    0: "single application",
+    2: "overwrite only",
+    4: "direct XIP without revert",
+    6: "RAM loading",
+    7: "firmware loader",
+    8: "single application in RAM",
+}
 """Modes of MCUboot that keep no former firmware (docs/smp.md#commands)."""
 
 
@@ -90,6 +98,10 @@ class Survey:
         told = self.logger is not None or self.unread is not None or self.mode is not None or not self.listed
         return not told and not any(slot.active for slot in self.slots)
 
+    def unseen(self, number: int) -> bool:
+        """Whether the device lists what it runs, but nothing of this image: what runs of it may never show."""
+        return bool(number) and running(self.slots, 0) is not None and running(self.slots, number) is None
+
     @property
     def reverts(self) -> bool:
         """Whether the boot loader takes back what is not confirmed, as far as it is known."""
@@ -103,13 +115,15 @@ async def survey(device: Device, *, recovery: bool = False) -> Survey:
     boot = await _told(device.bootloader("mode"))
     logger, unread = await _logger(device)
     mode, strict = (None, False) if boot is None else (boot.mode, bool(boot.no_downgrade))
+    if slots and logger is None and unread is None and mode is None and await merely_claimed(device, slots):
+        slots = idle(slots)
     return Survey(device.name, slots or (), sizes or (), mode, strict, logger, unread, slots is not None)
 
 
 async def _slots(device: Device, *, recovery: bool) -> tuple[ImageSlot, ...] | None:
     """None where the list does not fit the device's buffers: its boot loader will give one."""
     try:
-        return await device.images()
+        return as_they_run(await device.images())
     except RefusedError as error:
         if recovery and (error.group, error.code) == (None, Rc.MESSAGE_SIZE):
             return None

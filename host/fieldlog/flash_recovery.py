@@ -13,11 +13,12 @@ from fieldlog.device import Device
 from fieldlog.firmware_package import FirmwarePackage
 from fieldlog.flash import Flashed, Installed, Outcome, remember
 from fieldlog.flash_checks import make_plan
-from fieldlog.flash_fit import check_fit, upload_number
+from fieldlog.flash_fit import check_fit, check_number_is_known, upload_number
 from fieldlog.flash_plan import FlashOptions, FlashPlan, Part, of_image, running
 from fieldlog.flash_probe import problems
-from fieldlog.flash_restart import restart
-from fieldlog.flash_trial import Left, Tell, stop_session
+from fieldlog.flash_restart import NotRestarted, restart
+from fieldlog.flash_slots import idle, merely_claimed, read
+from fieldlog.flash_trial import Left, Tell, known_by, stop_session
 from fieldlog.image_upload import send_image
 from fieldlog.steady_link import Known, OtherDevice, SteadyLink
 from fieldlog.transfer import OnProgress, ignore_progress
@@ -68,7 +69,7 @@ class _Waiting(Known):
 
     async def check(self, device: Device, *, running: bool = False) -> None:
         del running
-        slots = await device.images()
+        slots = await read(device)
         active = [slot.version for slot in slots if slot.active]
         if active:
             raise OtherDevice(
@@ -118,10 +119,7 @@ class _Recovery:
     @property
     def _firmware(self) -> Known:
         """What the device is known by while firmware runs."""
-        seen = self.plan.survey
-        new = frozenset(part.hash for part in self.plan.parts)
-        held = frozenset(slot.hash for slot in seen.slots if slot.hash is not None)
-        return Known(None if seen.logger is None else seen.logger.uid, held | new, new, runs=False)
+        return replace(known_by(self.plan), runs=False)
 
     def _link(self, known: Known = _IN_RECOVERY) -> SteadyLink:
         return SteadyLink(self.device, self.options.reconnect_s, known, self.tell)
@@ -132,14 +130,25 @@ class _Recovery:
         before = await self._link(self._firmware).ask(self._listed)
         try:
             slots = await restart(self.device, before, self.options.return_s, _RECOVERY, known=self._firmware)
+            slots = await self._in_truth(slots)
             runs = [slot.version for slot in slots if slot.active]
-        except LinkError as error:
+        except NotRestarted as error:
             raise self._not_entered("") from error
+        except LinkError as error:
+            raise LinkError(
+                f"{error}. It was asked to restart into its boot loader's recovery and may wait there; nothing was written. "
+                "Switch it off and on to start what it ran; its recovery may serve another port, baud or framing"
+            ) from error
         if runs:
             raise self._not_entered(f" and runs {' and '.join(runs)}")
         self.left.text = f"{_WAITS} with what it ran. Repeat the command, or start that with `fieldlog reset`"
         await self._link().ask(self.device.reopen)  # the boot loader's buffers are not the firmware's
         return slots
+
+    async def _in_truth(self, slots: tuple[ImageSlot, ...]) -> tuple[ImageSlot, ...]:
+        """After a restart: what a boot loader calls active does not run."""
+        claimed = await self._link(self._firmware).ask(lambda: merely_claimed(self.device, slots))
+        return idle(slots) if claimed else slots
 
     async def _listed(self) -> tuple[ImageSlot, ...]:
         """Firmware that cannot list its images is to make way all the same."""
@@ -156,6 +165,8 @@ class _Recovery:
 
     async def _write(self) -> None:
         sizes = await self._sizes()
+        for part in self.plan.parts:
+            check_number_is_known(part, sizes)
         seen = replace(self.plan.survey, sizes=sizes or self.plan.survey.sizes)
         for part in self.plan.parts:
             check_fit(part, seen, self.options, recovery=True)
@@ -201,6 +212,7 @@ class _Recovery:
         with suppress(LinkError, RefusedError):
             before = await self._link().ask(self.device.images)
             slots = await restart(self.device, before, self.options.return_s, known=self._firmware)
+            slots = await self._in_truth(slots)
         runs = [slot.version for slot in slots if slot.active]
         if not runs:
             return self.left.added_to(error)
@@ -214,7 +226,7 @@ class _Recovery:
         )
         self.tell("restarting")
         before = await self._link().ask(self.device.images)
-        slots = await restart(self.device, before, self.options.return_s, known=self._firmware)
+        slots = await self._in_truth(await restart(self.device, before, self.options.return_s, known=self._firmware))
         link = self._link(self._firmware)
         await link.ask(self.device.reopen)
         found = [self._require_running(part, slots) for part in self.plan.parts]

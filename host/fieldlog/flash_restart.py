@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from fieldlog.device import Device
+from fieldlog.flash_slots import as_they_run, boot_loader_answers
 from fieldlog.steady_link import Known, OtherDevice
 from fieldlog.transports.ports import lasting_url, serial_ports
 from fieldlog.url import DeviceUrl, parse
@@ -21,6 +22,12 @@ from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, Re
 
 _PAUSE_S = 0.5
 _ASK_AGAIN_S = 10.0
+_SETTLED_S = 10.0
+"""So long a device that said yes and was away must list the same slots until it counts as restarted."""
+
+
+class NotRestarted(LinkError):
+    """The device answers all the time, and shows no sign of a restart."""
 
 
 def lasting(url: DeviceUrl) -> DeviceUrl:
@@ -44,26 +51,32 @@ async def restart(
     *,
     known: Known | None = None,
 ) -> tuple[ImageSlot, ...]:
-    """Restart and wait until the device is back; answers its slots then. Raises LinkError if it is not after `return_s`,
-    OtherDevice if another one is in its place then.
+    """Restart and wait until the device is back; answers its slots then, as `flash_slots.as_they_run` reads them. Raises
+    LinkError if it is not after `return_s`, OtherDevice if another one is in its place then, RefusedError if it was busy
+    all the time.
 
-    A logger tells by its boot id that it has restarted. Of others it is known once the slots are not those of `before`.
-    `known`: which device it must be, before it is restarted and after.
+    A logger tells by its boot id that it has restarted. Of others it is known once the slots are not those of `before`, or
+    firmware answers in place of a boot loader; else it is taken for restarted once it said yes and was away. `known`: which
+    device it must be, before it is restarted and after.
     """
+    before = as_they_run(before)
     wait = _Wait(device, before, boot_mode, known)
     if boot_mode is None:
         wait.boot_id = await wait.present_boot_id()
+    if wait.boot_id is None and any(slot.active for slot in before):
+        wait.in_recovery = await wait.boot_loader_answers()
     loop = asyncio.get_running_loop()
-    asked_at = loop.time()
-    deadline = asked_at + return_s
+    patience_s = _ASK_AGAIN_S
+    again_at, deadline = loop.time() + patience_s, loop.time() + return_s
     await wait.ask()
     while True:
         await asyncio.sleep(_PAUSE_S)
         slots = await wait.slots_or_none()
-        if slots is not None and await wait.is_back(slots):
+        if slots is not None and await wait.is_back(slots, loop.time()):
             return slots
-        if slots is not None and loop.time() > asked_at + _ASK_AGAIN_S:
-            asked_at = loop.time()
+        if slots is not None and loop.time() > again_at and not wait.obeyed:
+            patience_s *= 1 if wait.boot_id is not None else 2  # it may restart each time, and not be able to show it
+            again_at = loop.time() + patience_s
             await wait.ask_again()
         if loop.time() > deadline:
             raise wait.gone(return_s, slots)
@@ -74,6 +87,9 @@ class _Wait:
     """`boot_id` is that of before, None where none is known. `trouble`: what the device last answered in place of slots.
 
     `other`: that another device was in its place when it was last looked. Ports change places while they come back.
+    `in_recovery`: whether a boot loader is to be left that lists what it holds as if that ran. `accepted`: whether it said
+    yes to the restart, `away` whether it was silent since, `refused` what it answered to the last one. `there_at`: since
+    when it lists the same slots again.
     """
 
     device: Device
@@ -83,6 +99,16 @@ class _Wait:
     boot_id: int | None = None
     trouble: FieldlogError | None = None
     other: OtherDevice | None = None
+    in_recovery: bool = False
+    accepted: bool = False
+    away: bool = False
+    refused: RefusedError | None = None
+    there_at: float | None = None
+
+    @property
+    def obeyed(self) -> bool:
+        """Whether it has most likely restarted, of devices that cannot tell."""
+        return self.boot_id is None and self.accepted and self.away
 
     async def present_boot_id(self) -> int | None:
         try:
@@ -90,16 +116,26 @@ class _Wait:
         except (LinkError, RefusedError, ProtocolError):
             return None
 
+    async def boot_loader_answers(self) -> bool:
+        """As before where nobody answers."""
+        try:
+            return await boot_loader_answers(self.device)
+        except LinkError:
+            return self.in_recovery
+
     async def ask(self, *, force: bool = False) -> None:
         """The reply may be lost, or the link: whether it restarts will show. One that is busy is given time first."""
+        self.refused = None
         try:
             await self._check()
             await self.device.reset(force=force, boot_mode=self.boot_mode)
+            self.accepted = True
         except LinkError:
             pass
         except RefusedError as error:
             if (error.group, error.code) != (None, Rc.BUSY):
                 raise
+            self.refused = error
 
     async def ask_again(self) -> None:
         """Harder, of a device that is there and was not heard to restart."""
@@ -124,20 +160,31 @@ class _Wait:
         """None while the device is away, or not yet itself. A lost link is opened again."""
         self.trouble = self.other = None
         try:
-            return (await self.device.client.request(commands.STATE_READ, Empty(), tries=1)).images
+            return await self._slots()
         except (RefusedError, ProtocolError) as error:
             self.trouble = error
             return None
         except RequestTimeout:
-            return None
+            self.away, self.there_at = True, None
+            if self.boot_mode is None:
+                return None  # its firmware knows what was agreed upon
         except LinkError:
-            pass
+            self.away, self.there_at = True, None
         await self._reopen()
+        if self.boot_mode is None:
+            return None
+        with suppress(LinkError, RefusedError, ProtocolError):  # at once: to find an old boot loader takes long
+            return await self._slots()
         return None
 
-    async def is_back(self, slots: tuple[ImageSlot, ...]) -> bool:
+    async def _slots(self) -> tuple[ImageSlot, ...]:
+        return as_they_run((await self.device.client.request(commands.STATE_READ, Empty(), tries=1)).images)
+
+    async def is_back(self, slots: tuple[ImageSlot, ...], now: float) -> bool:
         """Whether it has restarted, and is still the same device."""
-        if slots == self.before and not await self._booted():
+        if self.there_at is None or slots != self.before:
+            self.there_at = now
+        if slots == self.before and not await self._booted() and not (self.obeyed and now > self.there_at + _SETTLED_S):
             return False
         try:
             await self._check()
@@ -151,17 +198,23 @@ class _Wait:
     async def _booted(self) -> bool:
         """A boot loader that refuses what it was asked for leaves the slots as they were."""
         if self.boot_id is None:
-            return False
+            entering = self.boot_mode is not None and any(slot.active for slot in self.before)
+            return (entering or self.in_recovery) and await self.boot_loader_answers() != self.in_recovery
         now = await self.present_boot_id()
         return now is not None and now != self.boot_id
 
-    def gone(self, return_s: float, slots: tuple[ImageSlot, ...] | None) -> LinkError | OtherDevice:
+    def gone(self, return_s: float, slots: tuple[ImageSlot, ...] | None) -> LinkError | OtherDevice | RefusedError:
         """What to say when the time is over."""
         if self.other is not None:
             return self.other
         name, time = self.device.name, f"within {return_s:.0f} s"
+        if slots is not None and self.refused is not None:
+            text = (
+                f"{name} did not let itself be restarted {time}: {self.refused}. Restart it by hand, then flash again"
+            )
+            return RefusedError(self.refused.code, self.refused.group, text, self.refused.details)
         if slots is not None:
-            return LinkError(
+            return NotRestarted(
                 f"{name} did not restart {time}, or its boot loader left everything as it was. Restart it by hand, then "
                 "flash again"
             )

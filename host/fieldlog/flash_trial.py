@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from fieldlog.flash_plan import FlashOptions, FlashPlan, Part, idle_slot, on_trial, running
 from fieldlog.flash_probe import Judgement, Snapshot, judge
 from fieldlog.flash_restart import restart
-from fieldlog.steady_link import SteadyLink
+from fieldlog.flash_slots import read
+from fieldlog.steady_link import Known, SteadyLink
 from fieldlog_protocol.commands import Group, logger
 from fieldlog_protocol.commands.image import ImageSlot
 from fieldlog_protocol.error_texts import Rc
@@ -29,11 +30,15 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """One image: what runs now, and what was there before (None if the device did not say)."""
+    """One image: what runs now, and what was there before (None if the device did not say).
+
+    `seen`: whether the device shows that it runs. Some show that of image 0 alone.
+    """
 
     number: int
     version: str
     before: str | None
+    seen: bool = True
 
 
 class TakenBack(VerificationError):
@@ -90,6 +95,14 @@ class Left:
             raise self.added_to(error) from error
 
 
+def known_by(plan: FlashPlan) -> Known:
+    """What the device is known by from now on, running what it is to run or what it ran."""
+    slots, logger = plan.survey.slots, plan.survey.logger
+    new = frozenset(part.hash for part in plan.parts)
+    held = frozenset(slot.hash for slot in slots if slot.hash is not None)
+    return Known(None if logger is None else logger.uid, held | new, new, any(slot.active for slot in slots))
+
+
 async def stop_session(link: SteadyLink, tell: Tell) -> None:
     """End a session that is recorded or waited for."""
     message = logger.StopRequest(id=secrets.randbits(32))
@@ -104,13 +117,19 @@ async def stop_session(link: SteadyLink, tell: Tell) -> None:
 
 @dataclass(slots=True)
 class Trial:
-    """`left` is kept up to date."""
+    """`left` is kept up to date. `unseen`: hashes of images whose place the device does not show."""
 
     link: SteadyLink
     plan: FlashPlan
     options: FlashOptions
     tell: Tell
     left: Left
+    unseen: frozenset[bytes] = frozenset()
+
+    @property
+    def parts(self) -> list[Part]:
+        """What can be seen to run, image 0 last: it can always be confirmed, others not everywhere, and all stay or none."""
+        return sorted((part for part in self.plan.parts if part.hash not in self.unseen), key=lambda part: -part.number)
 
     async def prove(self, before: Snapshot | None) -> bool:
         """Whether the new firmware is confirmed at the end, or left on trial as was wished; raises VerificationError if
@@ -129,7 +148,7 @@ class Trial:
         if not self.options.confirm:
             self.tell("not confirmed: the next restart brings the former firmware back")
             return False
-        for part in self.plan.parts:
+        for part in self.parts:
             await self._confirm(part)
         self.tell("confirmed")
         return True
@@ -145,10 +164,10 @@ class Trial:
         )
 
     async def _slots(self) -> tuple[ImageSlot, ...]:
-        return await self.link.ask(self.link.device.images)
+        return await self.link.ask(lambda: read(self.link.device))
 
     def _kept(self, slots: tuple[ImageSlot, ...]) -> bool:
-        return all(_confirmed(part, slots) for part in self.plan.parts)
+        return all(_confirmed(part, slots) for part in self.parts)
 
     def _held_against(self, found: Judgement) -> list[str]:
         """What speaks against it, and what to do about it at the end."""
@@ -163,7 +182,7 @@ class Trial:
 
     def _require_running(self, slots: tuple[ImageSlot, ...]) -> None:
         """Also before anything is held against it: it may be the former firmware that was looked at."""
-        for part in self.plan.parts:
+        for part in self.parts:
             now = running(slots, part.number)
             if now is None or now.hash != part.hash:
                 shown = "nothing" if now is None else now.version
@@ -198,9 +217,9 @@ class Trial:
         return self._former_back(why, slots)
 
     def _former_back(self, why: str, slots: tuple[ImageSlot, ...]) -> VerificationError:
-        now = [running(slots, part.number) for part in self.plan.parts]
-        versions = " and ".join("nothing" if slot is None else slot.version for slot in now)
-        if any(slot is None or slot.hash == part.hash for slot, part in zip(now, self.plan.parts, strict=True)):
+        now = [running(slots, part.number) for part in self.parts]
+        versions = " and ".join("nothing" if slot is None else slot.version for slot in reversed(now))
+        if any(slot is None or slot.hash == part.hash for slot, part in zip(now, self.parts, strict=True)):
             return VerificationError(
                 f"{why}. The boot loader did not take it back: {versions} runs. See `fieldlog image list`"
             )
@@ -220,6 +239,9 @@ class Trial:
         except RefusedError as error:
             unknown = unknown_command(error)
             if not unknown and not reply_too_long(error):
+                if part.number:
+                    await self._not_to_be_confirmed(part, error)
+                    return
                 raise
         slots = await self._slots()
         self._require_running(slots)
@@ -234,6 +256,20 @@ class Trial:
             "and give whoever made the firmware this message"
         )
 
+    async def _not_to_be_confirmed(self, part: Part, error: RefusedError) -> None:
+        """Zephyr lets no image but the application be confirmed while it runs, unless it was built to (image error 32)."""
+        slots = await self._slots()
+        if _confirmed(part, slots):
+            return
+        late = [other for other in self.parts[::-1] if not _confirmed(other, slots)]
+        back = " and ".join(f"{other.before or 'the former firmware'} of image {other.number}" for other in late)
+        self.left.text = (
+            f"{part.version} of image {part.number} runs and works, but the device does not let it be confirmed while it runs: "
+            f"the next restart brings {back} back. Let it by `fieldlog reset`, then add --permanent: all images are "
+            "installed for good then, without a trial"
+        )
+        raise error
+
 
 def not_started(
     parts: Sequence[Part], part: Part, slots: tuple[ImageSlot, ...], last_restart: str | None = None
@@ -241,6 +277,11 @@ def not_started(
     """Of an image that does not run after a restart into it: why, as far as the slots and the reason of the last restart
     tell."""
     now = running(slots, part.number)
+    if now is None and running(slots, 0) is not None:
+        return VerificationError(
+            f"the device restarted and does not list what it runs as image {part.number}, where {part.version} should. See "
+            "`fieldlog image list`"
+        )
     if now is None:
         return VerificationError(
             "the device restarted and lists no image as running: its boot loader answers, or nothing runs. Send an image "

@@ -75,6 +75,16 @@ def mark_refused(error: RefusedError) -> RefusedError:
     return _unknown(error) or error
 
 
+def nothing_to_keep() -> RefusedError:
+    """Of confirming what runs, where a boot loader would mark what lies in the other slot instead (`boot_serial.c`)."""
+    return RefusedError(
+        Rc.NOT_SUPPORTED,
+        None,
+        "no firmware runs, so there is none to keep: the boot loader answers, and would set what lies in slot 1 for good. "
+        f"Nothing was changed; {_WRITES_AND_STARTS}",
+    )
+
+
 def erase_refused(error: RefusedError, slots: Sequence[ImageSlot], slot: int | None) -> RefusedError:
     """Of an erase of that slot, with what the device lists."""
     if (error.group, error.code) == (Group.IMAGE, commands.INVALID_SLOT):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fieldlog.device import Device
+from fieldlog.flash_slots import boot_loader_answers
 from fieldlog_protocol.commands.image import ImageSlot
 from fieldlog_protocol.errors import (
     LinkError,
@@ -62,7 +63,7 @@ class Known:
             if uid != self.uid:
                 raise OtherDevice(self._stranger(device, f"device {uid.hex()}"))
             return
-        if running and self.runs and slots and not active:
+        if running and self.runs and slots and (not active or await boot_loader_answers(device)):
             raise OtherDevice(
                 f"{device.name} no longer runs its firmware: its boot loader answers, and would write over what it ran. "
                 "Restart the device, or send the image with `fieldlog flash --recovery`"

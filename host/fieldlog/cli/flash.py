@@ -31,6 +31,7 @@ _SAYINGS = {
     Outcome.CONFIRMED: "{version} runs and is confirmed",
     Outcome.TESTING: "{version} runs on trial: `fieldlog image confirm` keeps it, a restart brings {before} back",
 }
+_UNSEEN = "{version} was installed; whether it runs the device does not show"
 _STOPPED = "the session that was stopped is not resumed: `fieldlog log arm` begins another"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -248,7 +249,8 @@ def _show_result(output: Output, done: Flashed) -> None:
     for image in done.images:
         name = f"image {image.number}: " if len(done.images) > 1 else ""
         before = image.before or "the former firmware"
-        output.line(name + _SAYINGS[done.outcome].format(version=image.version, before=before))
+        saying = _SAYINGS[done.outcome] if image.seen else _UNSEEN
+        output.line(name + saying.format(version=image.version, before=before))
 
 
 def _result_json(done: Flashed) -> Mapping[str, object]:

@@ -12,7 +12,8 @@ from fieldlog.cli.image_pins import pins, unpin
 from fieldlog.cli.image_slots import slot_flags, slot_json
 from fieldlog.cli.output import Output
 from fieldlog.device import Device
-from fieldlog.image_words import erase_refused, next_restart
+from fieldlog.flash_slots import as_they_run, boot_loader_answers, idle, merely_claimed
+from fieldlog.image_words import erase_refused, next_restart, nothing_to_keep
 from fieldlog_protocol.commands.image import ImageSlot
 from fieldlog_protocol.errors import RefusedError, UsageError
 
@@ -29,7 +30,8 @@ def list_(common: Common) -> None:
 
     async def work() -> tuple[ImageSlot, ...]:
         async with common.connect() as device:
-            return await device.images()
+            slots = await device.images()
+            return idle(slots) if await merely_claimed(device, slots) else slots
 
     _show_slots(common.output, run(work()))
 
@@ -43,6 +45,8 @@ def confirm(common: Common, hash: str | None) -> None:
     async def work() -> tuple[ImageSlot, ...]:
         async with common.connect() as device:
             chosen = None if hash is None else await _full_hash(device, hash)
+            if chosen is None and await boot_loader_answers(device):
+                raise nothing_to_keep()
             return await device.set_image(chosen, confirm=True)
 
     _show_slots(common.output, run(work()))
@@ -84,7 +88,7 @@ async def _full_hash(device: Device, start: str) -> bytes:
 
 def _show_slots(output: Output, slots: tuple[ImageSlot, ...]) -> None:
     data = [slot_json(slot) for slot in slots]
-    told = next_restart(slots)
+    told = next_restart(as_they_run(slots))
     output.result({"images": data, "next_restart": told}, lambda: _show_table(output, data))
     for sentence in told:
         output.note(sentence)
