@@ -112,6 +112,13 @@ def test_one_answer_that_makes_no_sense_takes_nothing_else_from_info(cli: Cli, d
     assert cli("info", "--json", "-d", device.path).json["clock"] is None
 
 
+def test_nor_does_one_that_never_comes(cli: Cli, device: PtyPeer) -> None:
+    device.peer.on(os_group.BOOTLOADER, lambda _: None)
+    ran = cli("info", "-d", f"{device.path}?timeout=0.5")
+    assert (ran.code, "Zephyr board" in ran.out) == (0, True)
+    assert "did not answer 'os bootloader'" in ran.err
+
+
 @pytest.mark.parametrize(
     ("words", "out"),
     [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import click
@@ -21,10 +22,9 @@ from fieldlog.text import size_text
 from fieldlog.unit_signs import with_sign
 from fieldlog_protocol.commands import GROUP_NAMES, logger
 from fieldlog_protocol.commands.os import BOOTLOADER_MODES
-from fieldlog_protocol.errors import ProtocolError, RefusedError
+from fieldlog_protocol.errors import ProtocolError, RefusedError, RequestTimeout
 
 T = TypeVar("T")
-Warn = Callable[[str], None]
 
 
 @click.command()
@@ -40,12 +40,13 @@ def info(common: Common) -> None:
     common.output.result(found, lambda: _show(common.output, found))
 
 
-async def _gather(device: Device, warn: Warn) -> dict[str, Any]:
+async def _gather(device: Device, warn: Callable[[str], None]) -> dict[str, Any]:
     params = device.client.params
-    groups = await _offered(device.groups(), warn)
+    offered = _Offered(device, warn)
+    groups = await offered(device.groups())
     has_logger = await device.has_logger()
-    slots = await _offered(device.images(), warn)
-    system, boot = await _offered(device.os_info(), warn), await _bootloader(device, warn)
+    slots = await offered(device.images())
+    system, boot = await offered(device.os_info()), await _bootloader(device, offered)
     known = has_logger or system is not None or boot is not None
     return {
         "device": device.name,
@@ -55,36 +56,47 @@ async def _gather(device: Device, warn: Warn) -> dict[str, Any]:
         "bootloader": boot,
         "images": [slot_json(slot) for slot in slots or ()],
         "next_restart": [] if slots is None else next_restart(slots),
-        "clock": await _clock(device, warn),
+        "clock": await _clock(device, offered),
         "buffers": None if params is None else {"size": params.buf_size, "count": params.buf_count},
         "groups": None if groups is None else [{"id": number, "name": GROUP_NAMES.get(number)} for number in groups],
     }
 
 
-async def _offered(answer: Awaitable[T], warn: Warn) -> T | None:
-    """The answer, None where the device refuses: not every one serves everything. What makes no sense is told, and takes
-    nothing else with it."""
-    try:
-        return await answer
-    except RefusedError:
-        return None
-    except ProtocolError as error:
-        warn(str(error))
+@dataclass(frozen=True, slots=True)
+class _Offered:
+    """Asks for what not every device serves. What makes no sense, or is never answered by a device that still answers other
+    things, is told and takes nothing else with it."""
+
+    device: Device
+    warn: Callable[[str], None]
+
+    async def __call__(self, answer: Awaitable[T]) -> T | None:
+        """The answer, None where there is none."""
+        try:
+            return await answer
+        except RefusedError:
+            return None
+        except ProtocolError as error:
+            self.warn(str(error))
+        except RequestTimeout as error:
+            with suppress(RefusedError):
+                await self.device.params()
+            self.warn(f"{str(error).partition('. ')[0]}, though it answers other questions: that is left out")
         return None
 
 
-async def _bootloader(device: Device, warn: Warn) -> dict[str, object] | None:
-    name = await _offered(device.bootloader(), warn)
+async def _bootloader(device: Device, offered: _Offered) -> dict[str, object] | None:
+    name = await offered(device.bootloader())
     if name is None or name.bootloader is None:
         return None
-    mode = await _offered(device.bootloader("mode"), warn)
+    mode = await offered(device.bootloader("mode"))
     number = None if mode is None else mode.mode
     text = None if number is None else BOOTLOADER_MODES.get(number, f"mode {number}")
     return {"name": name.bootloader, "mode": number, "mode_text": text}
 
 
-async def _clock(device: Device, warn: Warn) -> str | None:
-    time = await _offered(device.datetime(), warn)
+async def _clock(device: Device, offered: _Offered) -> str | None:
+    time = await offered(device.datetime())
     return None if time is None else time.isoformat()
 
 
