@@ -61,6 +61,7 @@ def test_without_netcdf4_a_sentence_says_what_to_install(
     assert not Path("x.nc").exists()
 
 
+@needs_xarray
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9])
 def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
     share: float, capsys: pytest.CaptureFixture[str]

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import subprocess
+import sys
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,7 +17,7 @@ from matplotlib.figure import Figure
 
 from fieldlog.plot.save import save
 from fieldlog.whole_file import whole_file
-from fieldlog_protocol.errors import FieldlogError
+from fieldlog_protocol.errors import FieldlogError, UsageError
 from little_disk import little_disk
 
 
@@ -93,3 +100,96 @@ def test_a_pipe_is_written_through() -> None:
     finally:
         os.close(end)
         os.close(other)
+
+
+def beside(target: Path) -> list[str]:
+    return sorted(path.name for path in target.parent.iterdir() if path != target)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from fieldlog.whole_file import whole_file
+with whole_file(Path(sys.argv[1])) as aside:
+    aside.write_text("half")
+    print("half", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_writer(target: Path) -> Generator[subprocess.Popen[str]]:
+    """Another program, half through with the same file."""
+    command = [sys.executable, "-c", WRITER, str(target)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "half\n"
+        yield child
+
+
+def test_what_a_killed_program_leaves_the_next_one_takes_away(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    for _ in range(3):
+        with another_writer(target) as child:
+            child.kill()
+    assert len(beside(target)) == 1, "at most one of them is there at any time"
+    write(target, "new")
+    assert (target.read_text(), beside(target)) == ("new", [])
+
+
+def test_two_writers_of_one_file_leave_each_other_alone(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    with another_writer(target) as child:
+        write(target, "new")
+        assert target.read_text() == "new"
+        child.communicate("")
+        assert child.returncode == 0
+    assert (target.read_text(), beside(target)) == ("half", [])
+
+
+def test_many_writers_of_one_file_all_end_well(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+
+    def write_some(number: int) -> None:
+        for turn in range(30):
+            write(target, f"{number} {turn}" * 1000)
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(write_some, range(6)))
+    assert (len(set(target.read_text().split())) > 1, beside(target)) == (True, [])
+
+
+def test_where_nothing_can_be_locked_files_are_whole_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    target = tmp_path / "file"
+    with whole_file(target) as aside:
+        aside.write_text("half")
+        write(target.with_name("other"), "new")
+        assert not target.exists()
+    assert (target.read_text(), beside(target)) == ("half", ["other"])
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_appears_meanwhile_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
+    def refuse(*_: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    target = tmp_path / "file"
+    with whole_file(target, force=False) as aside:
+        aside.write_text("first")
+    assert (target.read_text(), target.stat().st_nlink, beside(target)) == ("first", 1, [])
+    target.unlink()
+    said = "file came to be there meanwhile and was left alone. Add --force"
+    with pytest.raises(UsageError, match=said), whole_file(target, force=False):
+        target.write_text("other")
+    assert (target.read_text(), target.stat().st_nlink, beside(target)) == ("other", 1, [])
+    with whole_file(target) as aside:
+        aside.write_text("third")
+    assert target.read_text() == "third"
