@@ -247,7 +247,20 @@ def test_what_runs_is_not_taken_back_because_of_an_image_that_the_device_does_no
     assert any("image 1: whether 1.5.0 does may not be seen" in note for note in planned(bench, pair()).notes)
     done = install(bench, pair())
     assert (done.outcome, [one.seen for one in done.images]) == (Outcome.CONFIRMED, [True, False])
-    assert (_confirmed(bench, 0)[0], _confirmed(bench, 1)[0]) == ("2.0.0", "1.5.0")
+    assert (_confirmed(bench, 0), _confirmed(bench, 1)) == (("2.0.0", True), ("1.5.0", True))
+
+
+def test_what_is_not_shown_and_cannot_be_confirmed_goes_back_with_the_others() -> None:
+    """That the idle image is confirmed tells that it would come back."""
+    bench = lying(_listing(_hidden), image.STATE_WRITE, _denied_by_hash)
+    with pytest.raises(RefusedError, match=r"not let 1\.5\.0 of image 1 be confirmed.*add --permanent"):
+        install(bench, pair())
+    restart(bench)
+    assert (_confirmed(bench, 0), _confirmed(bench, 1)) == (("1.0.0", True), ("1.0.0", True))
+
+
+def _denied_by_hash(request: dict[str, Any], asked: Callable[[], dict[str, Any]]) -> Answer:
+    return refuse(image.HASH_NOT_FOUND, Group.IMAGE) if request["confirm"] and "hash" in request else asked()
 
 
 def _listing(change: Callable[[list[dict[str, Any]]], None]) -> FlashBench:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fieldlog.flash_plan import FlashOptions, FlashPlan, Part, idle_slot, on_trial, running
+from fieldlog.flash_plan import FlashOptions, FlashPlan, Part, idle_slot, of_image, on_trial, running
 from fieldlog.flash_probe import Judgement, Snapshot, judge
 from fieldlog.flash_restart import restart
 from fieldlog.flash_slots import read
@@ -128,8 +128,8 @@ class Trial:
 
     @property
     def parts(self) -> list[Part]:
-        """What can be seen to run, image 0 last: it can always be confirmed, others not everywhere, and all stay or none."""
-        return sorted((part for part in self.plan.parts if part.hash not in self.unseen), key=lambda part: -part.number)
+        """What can be seen to run."""
+        return [part for part in self.plan.parts if part.hash not in self.unseen]
 
     async def prove(self, before: Snapshot | None) -> bool:
         """Whether the new firmware is confirmed at the end, or left on trial as was wished; raises VerificationError if
@@ -148,8 +148,10 @@ class Trial:
         if not self.options.confirm:
             self.tell("not confirmed: the next restart brings the former firmware back")
             return False
-        for part in self.parts:
-            await self._confirm(part)
+        for part in sorted(self.plan.parts, key=lambda part: -part.number):
+            # image 0 last: it can always be confirmed, others not everywhere, and all stay or none
+            if part.hash not in self.unseen or not self._stays(part, slots):
+                await self._confirm(part)
         self.tell("confirmed")
         return True
 
@@ -167,7 +169,13 @@ class Trial:
         return await self.link.ask(lambda: read(self.link.device))
 
     def _kept(self, slots: tuple[ImageSlot, ...]) -> bool:
-        return all(_confirmed(part, slots) for part in self.parts)
+        return all(self._stays(part, slots) for part in self.plan.parts)
+
+    def _stays(self, part: Part, slots: tuple[ImageSlot, ...]) -> bool:
+        """Of what is not seen to run: whether nothing would come back in its place."""
+        if part.hash in self.unseen:
+            return not any(slot.confirmed for slot in of_image(slots, part.number))
+        return _confirmed(part, slots)
 
     def _held_against(self, found: Judgement) -> list[str]:
         """What speaks against it, and what to do about it at the end."""
@@ -218,7 +226,7 @@ class Trial:
 
     def _former_back(self, why: str, slots: tuple[ImageSlot, ...]) -> VerificationError:
         now = [running(slots, part.number) for part in self.parts]
-        versions = " and ".join("nothing" if slot is None else slot.version for slot in reversed(now))
+        versions = " and ".join("nothing" if slot is None else slot.version for slot in now)
         if any(slot is None or slot.hash == part.hash for slot, part in zip(now, self.parts, strict=True)):
             return VerificationError(
                 f"{why}. The boot loader did not take it back: {versions} runs. See `fieldlog image list`"
@@ -245,7 +253,7 @@ class Trial:
                 raise
         slots = await self._slots()
         self._require_running(slots)
-        if _confirmed(part, slots) or not self.plan.survey.reverts:
+        if self._stays(part, slots) or not self.plan.survey.reverts:
             return
         if unknown and on_trial(slots, part.number) is None:
             return  # boots the newest, with nothing to go back to: there is nothing to confirm
@@ -259,13 +267,13 @@ class Trial:
     async def _not_to_be_confirmed(self, part: Part, error: RefusedError) -> None:
         """Zephyr lets no image but the application be confirmed while it runs, unless it was built to (image error 32)."""
         slots = await self._slots()
-        if _confirmed(part, slots):
+        if self._stays(part, slots):
             return
-        late = [other for other in self.parts[::-1] if not _confirmed(other, slots)]
+        late = [other for other in self.plan.parts if not self._stays(other, slots)]
         back = " and ".join(f"{other.before or 'the former firmware'} of image {other.number}" for other in late)
         self.left.text = (
-            f"{part.version} of image {part.number} runs and works, but the device does not let it be confirmed while it runs: "
-            f"the next restart brings {back} back. Let it by `fieldlog reset`, then add --permanent: all images are "
+            f"The device does not let {part.version} of image {part.number} be confirmed while it runs: the next restart "
+            f"brings {back} back. Let it by `fieldlog reset`, then add --permanent: all images are "
             "installed for good then, without a trial"
         )
         raise error
