@@ -15,7 +15,7 @@ import pytest
 import fieldlog
 from fieldlog import files
 from fieldlog_protocol.commands import fs
-from fieldlog_protocol.errors import RefusedError, VerificationError
+from fieldlog_protocol.errors import ProtocolError, RefusedError, VerificationError
 from smp_peer import Answer, Handler, Peer, PtyPeer, Refuse, pty_peer
 
 CONTENT = random.Random(5).randbytes(9_000)
@@ -74,6 +74,10 @@ def losing(nth: int, *, reply: bool) -> Callable[[Peer], None]:
     return set_up
 
 
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 async def test_a_file_is_stored_where_its_size_cannot_be_asked_for() -> None:
     store = OldStore()
     with store.peer() as peer:
@@ -81,6 +85,31 @@ async def test_a_file_is_stored_where_its_size_cannot_be_asked_for() -> None:
             done = await files.store(device, CONTENT, "/lfs/x")
     assert store.content == CONTENT
     assert (done.size, done.verified) == (len(CONTENT), None)
+
+
+async def test_the_size_is_told_where_it_comes_with_the_first_bytes() -> None:
+    store = OldStore()
+    store.content = CONTENT
+    with store.peer() as peer:
+        async with fieldlog.connect(peer.path) as device:
+            assert await files.size(device, "/lfs/x") == len(CONTENT)
+            peer.peer.on(fs.READ, lambda _: Refuse(5))
+            with pytest.raises(RefusedError, match="no such thing"):
+                await files.size(device, "/lfs/x")
+            peer.peer.on(fs.READ, lambda _: Refuse(fs.FILE_EMPTY, 8))
+            assert await files.size(device, "/lfs/x") == 0
+            del peer.peer.handlers[fs.READ.key]
+            with pytest.raises(RefusedError, match="fs status"):
+                await files.size(device, "/lfs/x")
+
+
+async def test_a_file_whose_size_nothing_tells_is_not_fetched_in_part(tmp_path: Path) -> None:
+    with OldStore().peer() as peer:
+        peer.peer.on(fs.READ, lambda _: {"off": 0, "data": CONTENT[:200]})
+        async with fieldlog.connect(peer.path) as device:
+            with pytest.raises(ProtocolError, match="how long /lfs/x is"):
+                await files.fetch(device, "/lfs/x", tmp_path / "x")
+    assert names(tmp_path) == []
 
 
 async def test_the_size_is_compared_where_the_first_bytes_tell_it() -> None:

@@ -27,7 +27,7 @@ class Beginning:
 
 
 async def look(device: Device, name: str) -> Beginning:
-    """Ask for the beginning of a file."""
+    """Ask for the beginning of a file. Every server tells its size there."""
     try:
         first = await device.request(fs.READ, fs.FileReadRequest(name=name, off=0))
     except RefusedError as error:
@@ -35,8 +35,11 @@ async def look(device: Device, name: str) -> Beginning:
             return Beginning(0, b"")
         raise
     _require_offset(first, 0)
-    size = len(first.data) if first.len is None else first.len
-    return Beginning(size, first.data[:size])
+    if first.len is None:
+        raise ProtocolError(
+            f"the device does not say how long {name} is, so that nobody can tell when all of it has come"
+        )
+    return Beginning(first.len, first.data[: first.len])
 
 
 async def read_piece(device: Device, name: str, offset: int) -> bytes:

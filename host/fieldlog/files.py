@@ -52,7 +52,16 @@ class Transferred:
 
 
 async def size(device: Device, name: str) -> int:
-    return (await device.request(fs.STATUS, fs.FileStatusRequest(name=name))).len
+    """The size of a file; old servers tell it with its first bytes alone."""
+    try:
+        return (await device.request(fs.STATUS, fs.FileStatusRequest(name=name))).len
+    except RefusedError as error:
+        if error.group is not None or error.code != Rc.NOT_SUPPORTED:
+            raise
+        found = await _size_read(device, name)
+        if found is None:
+            raise
+        return found
 
 
 async def digest(device: Device, name: str, kind: str | None = None, length: int | None = None) -> fs.FileHashResponse:
@@ -227,15 +236,22 @@ async def store(device: Device, data: bytes, name: str, *, progress: OnProgress 
 
 
 async def _size_there(device: Device, name: str) -> int | None:
-    """The size of a file that was written: old servers tell it with the first piece alone, None where they do not."""
+    """The size of a file that was written, None where the device tells it nowhere."""
     try:
         return await size(device, name)
     except RefusedError as error:
         if not _is_not_served(error):
             raise
+    return await _size_read(device, name)
+
+
+async def _size_read(device: Device, name: str) -> int | None:
+    """The size that comes with the first bytes; None where files cannot be read."""
     try:
         return (await device.request(fs.READ, fs.FileReadRequest(name=name, off=0))).len
     except RefusedError as error:
+        if (error.group, error.code) == (Group.FS, fs.FILE_EMPTY):
+            return 0
         if error.group is None and error.code == Rc.NOT_SUPPORTED:
             return None
         raise
