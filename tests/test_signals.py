@@ -18,6 +18,7 @@ import fieldlog.archive
 from archive_data import CLIMATE, LOG_ID, UID, PaperLogger, climate
 from fieldlog.archive import database
 from fieldlog.cli.main import invoke
+from fieldlog.clock_sync import Sync
 from simulator import Simulator, simulator
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -152,7 +153,9 @@ def archives(tmp_path: Path) -> tuple[Path, Path]:
     blocks = logger.blocks
     for name, known in (("a", blocks[:40]), ("b", blocks)):
         with fieldlog.archive.open(tmp_path / name) as archive:
-            archive.log(UID, LOG_ID).add_blocks(known)
+            log = archive.log(UID, LOG_ID)
+            log.add_blocks(known)
+            log.add_syncs([Sync(1, 100, 1_700_000_000_000_000, 500)])
     return tmp_path / "a", tmp_path / "b"
 
 
@@ -240,3 +243,113 @@ def test_a_pull_that_waits_for_another_program_heeds_an_interrupt(tmp_path: Path
     assert code == 130
     assert err.splitlines()[-1].startswith("interrupted: ")
     assert "Traceback" not in err
+
+
+# what is certain and what is not
+
+AT_A_REQUEST = """
+import asyncio
+from fieldlog.client import Client
+start, release = Client.start, Client.release
+def started(self, command, *words, **options):
+    reply = start(self, command, *words, **options)
+    if command.name == os.environ["REQUEST"]:
+        send()
+    return reply
+async def released(self):
+    if os.environ["REQUEST"] == "release":
+        send()
+        await asyncio.sleep(0)
+    await release(self)
+Client.start, Client.release = started, released
+main()
+"""
+"""Interrupted when a request has just been sent, or when all is done and the link closes."""
+
+
+def left(url: str, command: str, request: str) -> str:
+    """What is said of a command that is interrupted so."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "NUMBER": "2", "REQUEST": request}
+    words = [sys.executable, "-c", START + AT_A_REQUEST, *command.split(), "-d", url]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout) == (130, ""), done.stderr
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("interrupted: ")
+    return said.removeprefix("interrupted: ")
+
+
+@pytest.fixture
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIELDLOG_ARCHIVE", str(tmp_path / "archive"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("_elsewhere")
+@pytest.mark.parametrize(
+    ("command", "request_", "says"),
+    [
+        ("clock sync", "logger info", "the device's clock is as it was"),
+        ("clock sync", "logger clock anchor", "the device's clock may be set or not: `fieldlog clock show` tells"),
+        ("clock sync", "release", "the device's clock is set, and its log holds the sync"),
+    ],
+)
+def test_an_interrupted_command_says_how_far_it_came(logger: Simulator, command: str, request_: str, says: str) -> None:
+    assert left(logger.url, command, request_).startswith(says)
+
+
+@pytest.fixture
+def readings(archives: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An archive to read, in an empty working directory."""
+    (archives[1].parent / "here").mkdir()
+    monkeypatch.chdir(archives[1].parent / "here")
+    monkeypatch.setenv("FIELDLOG_ARCHIVE", str(archives[1]))
+    return archives[1]
+
+
+def interrupt(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("readings")
+@pytest.mark.parametrize("words", [["export", "-o", "x.csv"], ["plot", "-o", "x.png"], ["export", "-o", "x.parquet"]])
+def test_an_interrupted_export_or_plot_says_what_became_of_its_file(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(words[-1])
+    with monkeypatch.context() as patched:
+        patched.setattr("fieldlog.archive.readings.decode_frames", interrupt)
+        assert invoke(words) == 130
+        assert capsys.readouterr().err == f"interrupted: nothing was written: there is no {file}\n"
+        file.write_bytes(b"before")
+        assert invoke([*words, "--force"]) == 130
+        assert capsys.readouterr().err == f"interrupted: nothing was written: {file} is as it was\n"
+    assert file.read_bytes() == b"before"
+    assert list(Path().iterdir()) == [file]
+    with monkeypatch.context() as patched:
+        patched.setattr("fieldlog.cli.output.Output.result", interrupt)
+        assert invoke([*words, "--force"]) == 130
+    assert capsys.readouterr().err == f"interrupted: {file} is written, all of it\n"
+    assert file.stat().st_size > 1000
+
+
+@pytest.mark.usefixtures("readings")
+def test_an_interrupted_export_to_standard_output_says_that_it_is_not_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fieldlog.archive.readings.decode_frames", interrupt)
+    assert invoke(["export"]) == 130
+    assert capsys.readouterr().err == "interrupted: what was written is not all of it\n"
+
+
+def test_a_merge_that_has_stored_all_says_so_when_its_parquet_files_are_interrupted(
+    archives: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    into, whole = archives
+    with monkeypatch.context() as patched:
+        patched.setattr("fieldlog.archive.readings.decode_frames", interrupt)
+        assert invoke(["archive", "merge", str(whole), "--archive", str(into)]) == 130
+    said = capsys.readouterr().err
+    assert said.startswith("interrupted: all of it is in the archive, and not in all Parquet files yet: ")
+    assert "`fieldlog archive rebuild --changed`" in said
+    with fieldlog.archive.open(whole, writable=False) as one, fieldlog.archive.open(into, writable=False) as other:
+        assert one.digest() == other.digest()

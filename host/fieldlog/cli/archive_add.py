@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from fieldlog.archive.store import Archive
 
 _MOST_LINES = 10
+_STORED = (
+    "all of it is in the archive, and not in all Parquet files yet: `fieldlog archive rebuild --changed` writes them"
+)
 _INTERRUPTED = "what was taken over so far is in the archive. Repeat the command to go on"
 
 
@@ -48,7 +51,7 @@ def merge(output: Output, archive: Path, other: Path, *, no_parquet: bool) -> No
         output.progress(f"merging {other}", "block") as progress,
     ):
         done = merge_archives(store, source, progress)
-    warnings = () if no_parquet else derive(output, archive)
+    warnings = _derived(output, archive, no_parquet=no_parquet)
     output.result(_merged_json(archive, other, done), lambda: _show_merged(output, archive, done))
     for log in done.logs:
         _warn_of_conflicts(output, log.info.name, log.conflicts)
@@ -56,6 +59,14 @@ def merge(output: Output, archive: Path, other: Path, *, no_parquet: bool) -> No
             output.warn(f"{log.info.name}: {text}")
     for warning in warnings:
         output.warn(warning)
+
+
+def _derived(output: Output, archive: Path, *, no_parquet: bool) -> Sequence[str]:
+    """The Parquet files, where they are wanted, once all is stored; answers warnings."""
+    if no_parquet:
+        return ()
+    with on_interrupt(_STORED):
+        return derive(output, archive)
 
 
 def _merged_json(archive: Path, other: Path, done: Merged) -> dict[str, object]:
@@ -121,7 +132,7 @@ def import_(output: Output, archive: Path, dump: Path, block_size: str | None, n
     ):
         done = import_dump(store, dump, block_size=size, name=name, progress=progress)
         undecoded = _undecoded(store, done)
-    warnings = () if no_parquet else derive(output, archive)
+    warnings = _derived(output, archive, no_parquet=no_parquet)
     fault = _left_out(archive, dump, done) or _unreadable(archive, undecoded)
     data = _imported_json(archive, dump, done, undecoded) | ({} if fault is None else {"error": described(fault)})
     output.result(data, lambda: _show_imported(output, archive, done, undecoded))

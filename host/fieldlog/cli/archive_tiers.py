@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from fieldlog.archive.store import Archive
 
 _INTERRUPTED = "every Parquet file is whole, new or as it was. Repeat the command to have all of them new"
+_DERIVING = (
+    "what came is in the archive, and not in all Parquet files yet: `fieldlog archive rebuild --changed` writes them"
+)
 _REBUILD = "`fieldlog archive rebuild` writes the Parquet files anew from the blocks"
 
 
@@ -217,6 +220,7 @@ def derive(output: Output, archive: Path) -> Sequence[str]:
 
     try:
         with (
+            on_interrupt(_DERIVING),
             archives.open(archive) as store,
             output.progress("writing Parquet files", "readings") as progress,
         ):

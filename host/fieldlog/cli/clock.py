@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fieldlog.cli.common import Common, archive_option, options, run
+from fieldlog.cli.common import Common, Standing, archive_option, options, run
 from fieldlog.clock import DeviceTime, read_clock, sync_clock
 from fieldlog.clock_sync import Sync
 from fieldlog.datetimes import utc_of, utc_text
@@ -136,13 +136,24 @@ def sync(common: Common, archive: Path) -> None:
     If the archive knows the logger, it keeps the sync too.
     """
 
+    standing = Standing("the device's clock is as it was")
+
     async def work() -> tuple[str, Sync | None, LoggerInfo | None]:
         async with common.connect() as device:
             info = await device.logger_info() if await device.has_logger() else None
-            return device.name, await _sync(device), info
+            standing.text = (
+                "the device's clock may be set or not: `fieldlog clock show` tells. Repeat the command to be sure"
+            )
+            done = await _sync(device)
+            noted = (
+                "" if info is None else ", and its log holds the sync; the archive here may not, until the next pull"
+            )
+            standing.text = f"the device's clock is set{noted}"
+            return device.name, done, info
 
-    name, done, info = run(work())
-    kept, warnings = _keep(archive, info, done)
+    with standing.told():
+        name, done, info = run(work())
+        kept, warnings = _keep(archive, info, done)
     error_us = None if done is None else done.error_us
     sure = "" if error_us is None else f", give or take {_seconds(error_us)}"
     common.output.result(

@@ -178,6 +178,19 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         work.close()  # where an interrupt came before it began
 
 
+@dataclass(slots=True)
+class Standing:
+    """What holds if an interrupt comes now: the work keeps it up to date, so that it says what is certain and what is not."""
+
+    text: str
+
+    @contextmanager
+    def told(self) -> Generator[None]:
+        """In this block an interrupt is told with it."""
+        with on_interrupt(lambda: self.text):
+            yield
+
+
 @contextmanager
 def on_interrupt(state: str | Callable[[], str]) -> Generator[None]:
     """Say what state Ctrl-C leaves things in and what to do next; a callable is asked when it happens."""

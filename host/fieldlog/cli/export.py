@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fieldlog.cli.common import output_options
+from fieldlog.cli.common import on_interrupt, output_options
 from fieldlog.cli.output import Output
 from fieldlog.cli.selection import Wanted, selection_options
+from fieldlog.cli.target import left_of
 from fieldlog.text import count
 from fieldlog.whole_file import check_target, whole_file
 from fieldlog_protocol.errors import UsageError
@@ -85,6 +86,11 @@ def export(
     _require_sense(said, kind, target, output)
     if target is not None:
         check_target(target, force=force)
+    with on_interrupt(left_of(target)):
+        _export(said, kind, wanted, target, output)
+
+
+def _export(said: _Words, kind: str, wanted: Wanted, target: Path | None, output: Output) -> None:
     with wanted.open() as archive:
         chosen = _Chosen.of(said, wanted, archive, undated=kind != "netcdf")
         write = (

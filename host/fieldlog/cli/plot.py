@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING
 import click
 
 from fieldlog.cli import plot_views
-from fieldlog.cli.common import output_options
+from fieldlog.cli.common import on_interrupt, output_options
 from fieldlog.cli.output import Output
 from fieldlog.cli.plot_size import DPI_HELP, SIZE_HELP, Wished, wished
 from fieldlog.cli.plot_sources import FromArchive, Source
 from fieldlog.cli.plot_sources import source as source_of
 from fieldlog.cli.plot_views import Drawn
 from fieldlog.cli.selection import Wanted, selection_options
+from fieldlog.cli.target import left_of
 from fieldlog.text import count, printable
 from fieldlog.whole_file import check_target
 from fieldlog_protocol.errors import UsageError
@@ -135,17 +137,18 @@ def plot(
     )
     if target is None:
         require_display(_NO_DISPLAY)
-    with source_of(wanted, files, zone) as source:
-        _require_channels(source, limits)
-        drawn = _save_page(source, wish, target) if page and target is not None else _draw(source, wish)
-        if target is not None and not page:
-            plots.save(drawn.figure, target)
-    output.result(
-        {"file": str(target), "readings": drawn.n_readings, "without_time": drawn.n_untimed},
-        lambda: output.line(_told(drawn, target)),
-    )
-    for problem in drawn.problems:
-        output.warn(problem)
+    with nullcontext() if target is None else on_interrupt(left_of(target)):
+        with source_of(wanted, files, zone) as source:
+            _require_channels(source, limits)
+            drawn = _save_page(source, wish, target) if page and target is not None else _draw(source, wish)
+            if target is not None and not page:
+                plots.save(drawn.figure, target)
+        output.result(
+            {"file": str(target), "readings": drawn.n_readings, "without_time": drawn.n_untimed},
+            lambda: output.line(_told(drawn, target)),
+        )
+        for problem in drawn.problems:
+            output.warn(problem)
     if target is None:
         show(drawn.figure, "fieldlog plot", theme)
 
