@@ -75,6 +75,26 @@ def test_a_plain_update_writes_nothing_where_a_boot_loader_calls_its_image_activ
     assert bench.device.flash.operations == before
 
 
+def test_a_plain_update_writes_nothing_where_most_of_what_tells_a_boot_loader_is_lost() -> None:
+    """What it was asked is lost, so that it seems to be an old one that answers little."""
+    bench = _hardly_heard(claiming(stock(BootConfig(recovery=True))))
+    before = bench.device.flash.operations
+    with pytest.raises(VerificationError, match="no firmware runs"):
+        install(bench, NEW)
+    assert bench.device.flash.operations == before
+
+
+def test_a_logger_is_asked_who_it_is_though_it_was_hardly_heard_at_first() -> None:
+    bench = _hardly_heard(FlashBench())
+    assert planned(bench, NEW).survey.logger is not None
+
+
+def _hardly_heard(bench: FlashBench) -> FlashBench:
+    """All that opens a link is lost, once."""
+    lost = iter(range(5))
+    return lying(bench, os.PARAMS, lambda _, asked: None if next(lost, None) is not None else asked())
+
+
 @pytest.mark.parametrize("waiting", [True, False])
 def test_such_a_recovery_is_written_to_and_left(*, waiting: bool) -> None:
     bench = claiming(stock(BootConfig(recovery=waiting)))

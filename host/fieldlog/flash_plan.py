@@ -111,6 +111,8 @@ class Survey:
 async def survey(device: Device, *, recovery: bool = False) -> Survey:
     """Ask the device for all that it tells; what it does not know of is left open. `recovery`: its list of images too."""
     slots = await _slots(device, recovery=recovery)
+    if device.client.terse and any(slot.active for slot in slots or ()):
+        await device.reopen()  # no old boot loader says that: much was lost when the link was opened
     sizes = await _told(device.slots())
     boot = await _told(device.bootloader("mode"))
     logger, unread = await _logger(device)

@@ -19,7 +19,6 @@ from fieldlog_protocol.errors import ProtocolError, RefusedError, RequestTimeout
 _CONSOLE_ECHO = Command(
     "os console echo", Op.READ, Group.OS, 1, Empty, Empty, "whether the console echoes: MCUboot and Mynewt know it"
 )
-_TRIES = 2
 
 
 async def read(device: Device) -> tuple[ImageSlot, ...]:
@@ -36,17 +35,25 @@ async def merely_claimed(device: Device, slots: Sequence[ImageSlot]) -> bool:
 async def boot_loader_answers(device: Device) -> bool:
     """Whether it is MCUboot's recovery that answers, which may list what it would start as if that ran.
 
-    MCUboot knows of the console's echo, as Zephyr does not, and nothing of the date, as Mynewt does (docs/smp.md#images).
+    MCUboot knows of the console's echo, as Zephyr does not, and nothing of the date, as Mynewt does (`boot_serial.c`,
+    `smp_os.c`). In doubt it is the boot loader, which writes over what it is to start. One that could be asked for nothing
+    may have been left by now.
     """
+    if device.client.terse:
+        await device.reopen()
+    if device.client.terse:
+        return True
     try:
-        await device.client.request(_CONSOLE_ECHO, Empty(), tries=_TRIES)
+        await device.client.request(_CONSOLE_ECHO, Empty())
     except (RefusedError, ProtocolError, RequestTimeout):
         return False
     try:
-        await device.client.request(os.DATETIME_READ, Empty(), tries=_TRIES)
+        await device.client.request(os.DATETIME_READ, Empty())
     except RefusedError as error:
         return (error.group, error.code) == (None, Rc.NOT_SUPPORTED)
-    except (ProtocolError, RequestTimeout):
+    except RequestTimeout:
+        return True
+    except ProtocolError:
         return False
     return False
 
