@@ -225,8 +225,12 @@ class _Sender:
 
 
 def _overtake(client: Client, earlier: Reply[Any], later: Reply[Any]) -> None:
-    """The session repeats what it may; of what it may not, waiting longer brings nothing."""
-    if later.cancelled() or isinstance(later.exception(), LinkError):
+    """The session repeats what it may; of what it may not, waiting longer brings nothing. Of neighbours that were lost each
+    ends the one before it."""
+    if later.cancelled():
+        return
+    error = later.exception()
+    if isinstance(error, LinkError) and not isinstance(error, Lost):
         return
     if not earlier.done():
         client.give_up(earlier, Lost("a later piece was answered first"))
