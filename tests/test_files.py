@@ -192,6 +192,19 @@ async def test_an_existing_file_is_left_alone_unless_forced(tmp_path: Path) -> N
     assert target.read_bytes() == b"new"
 
 
+async def test_a_file_that_appears_while_another_one_is_fetched_is_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    with pty_peer(Store(b"new").handlers()) as peer:
+        async with fieldlog.connect(peer.path) as device:
+            with pytest.raises(
+                UsageError, match=r"x came to be there meanwhile.*--force.* 3 bytes are kept in .*\.part"
+            ):
+                await files.fetch(device, "/lfs/x", target, progress=lambda *_: target.write_text("precious") and None)
+            assert target.read_text() == "precious"
+            done = await files.fetch(device, "/lfs/x", target, force=True)
+    assert (done.resumed, names(tmp_path), target.read_bytes()) == (3, ["x"], b"new")
+
+
 async def test_an_interrupted_fetch_keeps_the_former_file(tmp_path: Path) -> None:
     target = tmp_path / "x"
     target.write_text("precious")

@@ -127,7 +127,7 @@ async def fetch(
             raise type(error)(f"{error}. {partial.state(source.beginning.size)}") from error
         except RefusedError as error:  # the file was removed, or its card
             raise _refused_and(error, partial.state(source.beginning.size)) from error
-        partial.finish()
+        partial.finish(force=force)
     return Transferred(done, source.beginning.size, verified, now, resumed, dropped=had > resumed)
 
 

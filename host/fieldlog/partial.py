@@ -18,7 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fieldlog_protocol.errors import FieldlogError
+from fieldlog.whole_file import put
+from fieldlog_protocol.errors import FieldlogError, UsageError
 
 _SUFFIX = ".part"
 _TAG_DIGITS = 8
@@ -92,12 +93,16 @@ class Partial:
                 sha.update(data)
         return crc if kind == "crc32" else sha.digest()
 
-    def finish(self) -> None:
-        """It is whole: give it the target's name, in one step."""
+    def finish(self, *, force: bool) -> None:
+        """It is whole: give it the target's name, in one step. UsageError, without `force`, where there is one by now."""
         with self._in_words():
             os.fsync(self._file.fileno())
             self._file.close()
-            self.path.replace(self.target)
+            try:
+                is_lost_link = self.target.is_symlink() and not self.target.exists()
+                put(self.path, self.target, force=force or is_lost_link, target=self.target)
+            except UsageError as error:
+                raise UsageError(f"{error}. {self.size} bytes are kept in {self.path}") from None
 
     def state(self, total: int) -> str:
         """What is kept, and what to do, as the end of a sentence about what went wrong."""

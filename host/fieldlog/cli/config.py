@@ -134,7 +134,7 @@ def export(common: Common, target: Path | None, force: bool, changed: bool, own:
     if target is None:
         data |= {"toml": text}
     else:
-        with whole_file(target) as aside:
+        with whole_file(target, force=force) as aside:
             aside.write_text(text, encoding="utf-8")
     common.output.result(data, lambda: common.output.lines(text.rstrip("\n") if target is None else str(target)))
 

@@ -53,18 +53,18 @@ def schema(common: Common, form: str, target: Path | None, force: bool, own: Sch
 
     found = run(work())
     if form == _JSON_SCHEMA:
-        _for_editors(common, json_schema(found.target, found.title), target)
+        _for_editors(common, json_schema(found.target, found.title), target, force=force)
     else:
         _table(common, found.target.schema)
 
 
-def _for_editors(common: Common, content: Mapping[str, object], target: Path | None) -> None:
+def _for_editors(common: Common, content: Mapping[str, object], target: Path | None, *, force: bool) -> None:
     text = json.dumps(content, indent=1)
     data: dict[str, object] = {"file": None if target is None else str(target)}
     if target is None:
         data |= {"json_schema": content}
     else:
-        with whole_file(target) as aside:
+        with whole_file(target, force=force) as aside:
             aside.write_text(text + "\n", encoding="utf-8")
     common.output.result(data, lambda: common.output.lines(text if target is None else str(target)))
 

@@ -62,8 +62,10 @@ def save_page(
     stats: bool = False,
     rolling: str | None = None,
     resample: str | None = None,
+    force: bool = True,
 ) -> Path:
-    """Write lines (reduced to `page_columns`) or traces as one HTML file; returns the path.
+    """Write lines (reduced to `page_columns`) or traces as one HTML file, with `force` in place of one that is there; returns
+    the path.
 
     `stats`, `rolling` and `resample` are those of `timeseries`. UsageError when there is nothing to draw, FieldlogError when the file cannot be written.
     """
@@ -72,7 +74,7 @@ def save_page(
     lines = lines_from(given, page_columns(len(given) * (1 if way is None else 2)), limits, way, spread=stats)
     table = table_rows(lines, _MOST_ROWS) if stats else []
     text = _page(apart(lines), clean(title), zone(tz), tuple(events), table, compare=compare, theme=THEMES[theme])
-    with whole_file(target) as aside:
+    with whole_file(target, force=force) as aside:
         aside.write_text(text, encoding="utf-8")
     return target
 

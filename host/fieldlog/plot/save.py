@@ -26,15 +26,15 @@ def check_format(path: Path, *, page: bool = False) -> str:
     return kind
 
 
-def save(figure: Figure, path: str | Path) -> Path:
-    """Write `figure` as PNG, SVG or PDF, by the suffix of `path`, replacing what was there; returns the path.
+def save(figure: Figure, path: str | Path, *, force: bool = True) -> Path:
+    """Write `figure` as PNG, SVG or PDF, by the suffix of `path`, with `force` in place of what is there; returns the path.
 
-    The same figure gives the same bytes. Raises UsageError for another suffix, FieldlogError when it cannot be written.
+    The same figure gives the same bytes. Raises UsageError for another suffix and for a file that is not to be replaced, FieldlogError when it cannot be written.
     """
     target = Path(path)
     kind = check_format(target)
     picture = io.BytesIO()  # matplotlib, on a disk that is full, fails a second time in its own way
     canvas.write(figure, picture, kind)
-    with whole_file(target) as aside:
+    with whole_file(target, force=force) as aside:
         aside.write_bytes(picture.getbuffer())
     return target
