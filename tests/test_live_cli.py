@@ -196,6 +196,36 @@ def test_lines_end_with_an_end_when_it_is_terminated(logger: Simulator) -> None:
     assert (events[-1]["event"], events[-1]["why"]) == ("end", "terminated")
 
 
+AGAIN = """
+import atexit, os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def again():
+    os.kill(os.getpid(), signal.SIGINT)
+atexit.register(again)
+from fieldlog.cli import live
+summary = live._summary
+def interrupted(*words):
+    again()
+    return summary(*words)
+live._summary = interrupted
+"""
+"""Ctrl-C comes again while the summary is printed, and when Python ends."""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_again_changes_nothing(logger: Simulator) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", AGAIN + CLI, "live", "-d", logger.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as view:
+        assert view.stdout is not None
+        assert view.stdout.readline()
+        view.send_signal(signal.SIGINT)
+        _, err = view.communicate(timeout=60)
+    assert view.returncode == 0, err
+    assert " in " in err, "the summary"
+    assert len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_ctrl_c_is_an_end_like_any_other(logger: Simulator, form: list[str]) -> None:
     command = [sys.executable, "-m", "fieldlog.cli", "live", "-d", logger.url, *form]

@@ -14,7 +14,7 @@ import click
 
 from fieldlog.cli.common import Common, options, run
 from fieldlog.cli.output import json_line
-from fieldlog.cli.signals import die_by, ended_by
+from fieldlog.cli.signals import die_by, ended_by, taken_over
 from fieldlog.text import count
 from fieldlog_protocol.durations import parse_duration_us
 from fieldlog_protocol.errors import FieldlogError, UsageError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _REST = 3
 """So many times as long as drawing took nothing is drawn."""
+_AGAIN_S = 1.0
 _COLUMNS = ("stream", "channel", "unit", "newest>", "lowest>", "highest>")
 
 
@@ -125,9 +126,14 @@ class _Work:
     picture: Picture = field(default_factory=_no_picture)
     began_s: float = 0.0
     drawn: bool = False
+    late_s: float = 0.0
 
     def run(self) -> None:
         """To the end, whichever it is, and a summary of it; Ctrl-C is one like any other once something was shown."""
+        with taken_over(self._interrupted_late):
+            self._run()
+
+    def _run(self) -> None:
         drawing = self._window() if self.asked.as_plot else None
         try:
             why = run(self._follow(drawing))
@@ -149,8 +155,14 @@ class _Work:
         elif self.picture.info is None or isinstance(end, OSError):
             raise end
         else:
-            with suppress(KeyboardInterrupt):  # again
-                self._end("interrupted")
+            self._end("interrupted")
+
+    def _interrupted_late(self) -> None:
+        """Ctrl-C before anything is shown, or, soon again, while the summary is."""
+        now_s = time.monotonic()
+        self.late_s = self.late_s or now_s
+        if self.picture.info is None or now_s - self.late_s > _AGAIN_S:
+            raise KeyboardInterrupt
 
     def _window(self) -> _Drawing:
         from fieldlog.cli.live_window import Window

@@ -5,10 +5,11 @@ Rule: one that is ignored, as under nohup, stays so. Windows has Ctrl-C alone.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -87,28 +88,35 @@ def die_by(number: int) -> None:
 def taken_over(interrupt: Callable[[], None]) -> Generator[None]:
     """In this block Ctrl-C, and the signals that act as it does, call `interrupt` and raise nothing.
 
-    In the main thread, which alone hears of signals; a Ctrl-C that is ignored or somebody else's already stays so.
+    In the main thread, which alone hears of signals; a Ctrl-C that is ignored or somebody else's stays so. One block may be
+    in another one.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = signal.getsignal(signal.SIGINT)
-    if former is signal.default_int_handler:
-        signal.signal(signal.SIGINT, lambda _number, _frame: interrupt())
+    is_first = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     _TAKEN_OVER.append(interrupt)
+    if is_first:
+        signal.signal(signal.SIGINT, lambda _number, _frame: _TAKEN_OVER[-1]())
     try:
         yield
     finally:
+        if is_first:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         _TAKEN_OVER.pop()
-        if former is signal.default_int_handler:
-            signal.signal(signal.SIGINT, former)
 
 
 def leave_with(code: int) -> None:
     """From now on the program ends with this code, whatever else is sent to it: it has said its last word."""
-    for number in (signal.SIGINT, *_heeded()):
-        if signal.getsignal(number) not in (signal.SIG_IGN, None):
-            signal.signal(number, lambda _number, _frame: os._exit(code))
+    numbers = [number for number in (signal.SIGINT, *_heeded()) if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in numbers:
+        signal.signal(number, lambda _number, _frame: os._exit(code))
+    atexit.register(_ignore, numbers)  # threads have ended by then, and Python's own end takes no handlers along
+
+
+def _ignore(numbers: Sequence[int]) -> None:
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def asked(question: str, otherwise: str) -> bool:
