@@ -16,7 +16,8 @@ import pytest
 
 import fieldlog.archive
 from archive_data import CLIMATE, LOG_ID, UID, PaperLogger, climate
-from fieldlog.archive import database
+from fieldlog.archive import database, manifest
+from fieldlog.archive.dataset import manifest_of
 from fieldlog.cli.main import invoke
 from fieldlog.clock_sync import Sync
 from simulator import Simulator, simulator
@@ -233,6 +234,16 @@ def test_a_merge_that_waits_for_another_program_heeds_an_interrupt(
     assert err.startswith("interrupted")
     assert "Traceback" not in err
     assert "Exception ignored" not in err
+
+
+def test_a_rebuild_that_waits_for_another_one_heeds_an_interrupt(archives: tuple[Path, Path]) -> None:
+    _, whole = archives
+    assert invoke(["archive", "rebuild", "--archive", str(whole)]) == 0
+    with manifest.hold(manifest_of(whole / database.FILE_NAME)):
+        code, _, err = ended(WAITING, "archive", "rebuild", "--archive", str(whole))
+    assert code == 130
+    assert err.startswith("interrupted: every Parquet file is whole")
+    assert len(err.splitlines()) == 1
 
 
 def test_a_pull_that_waits_for_another_program_heeds_an_interrupt(tmp_path: Path, logger: Simulator) -> None:

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fieldlog.archive.database import BUSY_TIMEOUT_S, in_words, transaction
+from fieldlog.archive.database import BUSY_TIMEOUT_S, begin, in_words, transaction
 from fieldlog.archive.outline_file import Packed
 from fieldlog_protocol.errors import VerificationError
 
@@ -99,7 +99,7 @@ def _locked(path: Path) -> tuple[sqlite3.Connection, Manifest]:
         try:
             connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")  # of a new one; outlines are large
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # from the first lock until the connection is closed
-            connection.execute("BEGIN EXCLUSIVE")
+            begin(connection, "EXCLUSIVE")
             if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
                 connection.execute("DROP TABLE IF EXISTS files")
                 connection.execute(_TABLE)
