@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import fieldlog.archive
 from archive_data import CLIMATE, DOOR, HOUR, LOG_ID, NEW_YEAR_US, UID, PaperLogger, climate
 from fieldlog.cli.main import invoke
 from fieldlog.clock_sync import Sync
+from fieldlog.whole_file import check_target
 from fieldlog_protocol.blocks.events import SessionStart
 from simulator import simulator
 
@@ -112,6 +116,51 @@ def test_what_cannot_be_written_says_what_to_do(capsys: pytest.CaptureFixture[st
     err = capsys.readouterr().err
     assert "could not be written" in err
     assert str(Path("no/such/table.csv")) in err
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x.png", "x.html"])
+def test_a_file_that_appears_while_it_is_written_is_left_alone(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fieldlog.cli import export, plot
+
+    keep(hourly())
+    module = plot if name in ("x.png", "x.html") else export
+
+    def look(target: Path, *, force: bool) -> None:
+        """Another program makes the file right behind the look whether there is one."""
+        check_target(target, force=force)
+        target.write_text("precious")
+
+    command = [module.__name__.rpartition(".")[2], "-o", name]
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "check_target", look)
+        assert invoke(command) == 2
+    assert f"{name} came to be there meanwhile and was left alone" in capsys.readouterr().err
+    assert Path(name).read_text() == "precious"
+    assert sorted(path.name for path in Path().iterdir()) == ["archive", name]
+    assert invoke([*command, "--force"]) == 0
+    assert Path(name).read_bytes() != b"precious"
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="this system has no such name")
+def test_whoever_reads_standard_output_may_have_read_enough() -> None:
+    logger = PaperLogger()
+    logger.schema()
+    logger.data(CLIMATE, *climate(9000))
+    keep(logger)
+    words = ["-c", "from fieldlog.cli.main import main; main()", "export", "--force", "-o"]
+    os.mkfifo("pipe")
+    for target, code in (("/dev/stdout", 0), ("pipe", 1)):
+        with subprocess.Popen(
+            [sys.executable, *words, target], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as child:
+            assert child.stdout is not None
+            with Path(target).open() if target == "pipe" else child.stdout as reader:
+                assert reader.readline()
+            assert child.stderr is not None
+            err = child.stderr.read()
+            assert (child.wait(), b"Broken pipe" in err) == (code, bool(code)), err
 
 
 def exported_hours(*words: str) -> list[str]:

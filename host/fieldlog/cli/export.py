@@ -87,16 +87,16 @@ def export(
     if target is not None:
         check_target(target, force=force)
     with on_interrupt(left_of(target)):
-        _export(said, kind, wanted, target, output)
+        _export(said, kind, wanted, target, output, force=force)
 
 
-def _export(said: _Words, kind: str, wanted: Wanted, target: Path | None, output: Output) -> None:
+def _export(said: _Words, kind: str, wanted: Wanted, target: Path | None, output: Output, *, force: bool) -> None:
     with wanted.open() as archive:
         chosen = _Chosen.of(said, wanted, archive, undated=kind != "netcdf")
         write = (
-            _text_writer(said, chosen.readings)
+            _text_writer(said, chosen.readings, force=force)
             if kind in _TEXTS
-            else _file_writer(kind, chosen.readings, archive, output)
+            else _file_writer(kind, chosen.readings, archive, output, force=force)
         )
         try:
             rows = write(target)
@@ -195,7 +195,7 @@ def _style(said: _Words) -> Style:
     )
 
 
-def _text_writer(said: _Words, readings: Batches) -> Callable[[Path | None], int]:
+def _text_writer(said: _Words, readings: Batches, *, force: bool) -> Callable[[Path | None], int]:
     from fieldlog.export import write_csv
 
     style = _style(said)
@@ -203,18 +203,20 @@ def _text_writer(said: _Words, readings: Batches) -> Callable[[Path | None], int
     def write(target: Path | None) -> int:
         if target is None:
             return write_csv(readings, sys.stdout, clock=said.clock, style=style)
-        with whole_file(target) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        with whole_file(target, force=force) as aside, aside.open("w", encoding="utf-8", newline="") as file:
             return write_csv(readings, file, clock=said.clock, style=style)
 
     return write
 
 
-def _file_writer(kind: str, readings: Batches, archive: Archive, output: Output) -> Callable[[Path | None], int]:
+def _file_writer(
+    kind: str, readings: Batches, archive: Archive, output: Output, *, force: bool
+) -> Callable[[Path | None], int]:
     from fieldlog.export.about import DeviceTold
 
     def write(target: Path | None) -> int:
         told = DeviceTold.of(archive.logs())
-        with whole_file(target or Path()) as aside:
+        with whole_file(target or Path(), force=force) as aside:
             if kind == "parquet":
                 from fieldlog.export.parquet import write_parquet
 

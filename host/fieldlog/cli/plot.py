@@ -140,9 +140,11 @@ def plot(
     with nullcontext() if target is None else on_interrupt(left_of(target)):
         with source_of(wanted, files, zone) as source:
             _require_channels(source, limits)
-            drawn = _save_page(source, wish, target) if page and target is not None else _draw(source, wish)
+            drawn = (
+                _save_page(source, wish, target, force=force) if page and target is not None else _draw(source, wish)
+            )
             if target is not None and not page:
-                plots.save(drawn.figure, target)
+                plots.save(drawn.figure, target, force=force)
         output.result(
             {"file": str(target), "readings": drawn.n_readings, "without_time": drawn.n_untimed},
             lambda: output.line(_told(drawn, target)),
@@ -233,7 +235,7 @@ def _outside(source: Source, events: Sequence[Event], lines: Sequence[Line]) -> 
     return [f"{n_marks} {are} long before or after these readings: not in the plot."] if n_marks else []
 
 
-def _save_page(source: Source, wish: _Wish, target: Path) -> Drawn:
+def _save_page(source: Source, wish: _Wish, target: Path, *, force: bool) -> Drawn:
     """Written already, and no figure in it."""
     from matplotlib.figure import Figure
 
@@ -250,6 +252,7 @@ def _save_page(source: Source, wish: _Wish, target: Path) -> Drawn:
         stats=wish.stats,
         compare=wish.compare,
         theme=wish.theme,
+        force=force,
     )
     return Drawn(Figure(), counted.plotted, [*source.problems, *_outside(source, events, lines)], counted.untimed)
 
