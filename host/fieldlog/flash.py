@@ -231,7 +231,7 @@ class _Update:
         return await self._restart(slots)
 
     async def _slots(self) -> tuple[ImageSlot, ...]:
-        return await self.link.ask(lambda: read(self.device))
+        return await self.link.ask(lambda: read(self.device, sure=self.plan.survey.logger is not None))
 
     async def _restart(self, slots: tuple[ImageSlot, ...]) -> tuple[ImageSlot, ...]:
         return await restart(self.device, slots, self.options.return_s, known=self.link.known)

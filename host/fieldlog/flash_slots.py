@@ -21,10 +21,13 @@ _CONSOLE_ECHO = Command(
 )
 
 
-async def read(device: Device) -> tuple[ImageSlot, ...]:
-    """The slots that hold an image; active is what runs. What a boot loader in its recovery lists does not run."""
+async def read(device: Device, *, sure: bool = False) -> tuple[ImageSlot, ...]:
+    """The slots that hold an image; active is what runs. What a boot loader in its recovery lists does not run.
+
+    `sure`: that it is firmware shows otherwise, as of a logger, which a boot loader cannot be.
+    """
     slots = as_they_run(await device.images())
-    return idle(slots) if await merely_claimed(device, slots) else slots
+    return idle(slots) if not sure and await merely_claimed(device, slots) else slots
 
 
 async def merely_claimed(device: Device, slots: Sequence[ImageSlot]) -> bool:

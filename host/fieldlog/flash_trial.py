@@ -166,7 +166,7 @@ class Trial:
         )
 
     async def _slots(self) -> tuple[ImageSlot, ...]:
-        return await self.link.ask(lambda: read(self.link.device))
+        return await self.link.ask(lambda: read(self.link.device, sure=self.plan.survey.logger is not None))
 
     def _kept(self, slots: tuple[ImageSlot, ...]) -> bool:
         return all(self._stays(part, slots) for part in self.plan.parts)
