@@ -203,10 +203,26 @@ def test_merging_says_what_it_did(tmp_path: Path, said: Any, capsys: pytest.Capt
     assert not (tmp_path / "b" / "readings").exists()
 
 
-def test_what_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_differs_is_named(tmp_path: Path, said: Any, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path / "a", paper())
     fill(tmp_path / "b", paper(start_s=7))
-    assert invoke(["archive", "merge", str(tmp_path / "b"), "--archive", str(tmp_path / "a")]) == 0
+    into = ["--archive", str(tmp_path / "a")]
+    assert invoke(["archive", "merge", str(tmp_path / "b"), *into]) == 5, "as of a pull"
+    assert "the archive holds other content under the numbers of 8 blocks" in capsys.readouterr().err
+    assert invoke(["archive", "merge", str(tmp_path / "b"), *into]) == 0, "it is known by now"
+    code, found = said("archive", "check", *into)
+    assert (code, found["conflicts"]) == (5, found["damaged"])
+    assert "8 blocks (first: " in found["damaged"][0]
+    message = found["error"]["message"]
+    assert "blocks named above came with different contents under the same numbers: all of them are whole" in message
+    assert "is damaged" not in message
+    assert "pull again" not in message
+
+
+def test_an_import_that_differs_fails_as_a_pull_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path / "a", paper())
+    file = dump(tmp_path / "flash.bin", paper(start_s=7))
+    assert invoke(["archive", "import", str(file), "--archive", str(tmp_path / "a")]) == 5
     assert "the archive holds other content under the numbers of 8 blocks" in capsys.readouterr().err
 
 
@@ -326,6 +342,10 @@ def test_a_check_tells_what_was_spoiled_from_what_makes_no_sense(tmp_path: Path,
     assert "is damaged in 1 place, named above" in message
     assert "pull again while the device has these blocks" in message
     assert "1 block named above is whole and cannot be decoded" in message
+    fill(tmp_path, paper(start_s=7))
+    message = said("archive", "check", "--archive", tmp_path)[1]["error"]["message"]
+    assert "is damaged in 1 place, named above" in message
+    assert "different contents under the same numbers" in message
 
 
 def test_what_an_import_has_to_leave_out_it_says_and_how_to_get_it(

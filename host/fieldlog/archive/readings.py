@@ -177,9 +177,14 @@ class Readings:
         """What could not be read, one sentence each, as far as it was iterated; clock and seq troubles at once."""
         return [
             *self.left_out,
-            *(text for source in self.sources for text in source.conflicts()),
+            *self.conflicts,
             *self.clock_warnings,
         ]
+
+    @property
+    def conflicts(self) -> list[str]:
+        """Those of the problems that are about different contents of one number: every block is whole."""
+        return [text for source in self.sources for text in source.conflicts()]
 
     @property
     def left_out(self) -> list[str]:

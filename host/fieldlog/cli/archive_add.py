@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fieldlog.archive.store import Archive
 
 _MOST_LINES = 10
+_CONFLICT = 5
+"""As of a pull that finds the same."""
 _STORED = (
     "all of it is in the archive, and not in all Parquet files yet: `fieldlog archive rebuild --changed` writes them"
 )
@@ -59,6 +61,8 @@ def merge(output: Output, archive: Path, other: Path, *, no_parquet: bool) -> No
             output.warn(f"{log.info.name}: {text}")
     for warning in warnings:
         output.warn(warning)
+    if any(log.conflicts for log in done.logs):
+        raise click.exceptions.Exit(_CONFLICT)
 
 
 def _derived(output: Output, archive: Path, *, no_parquet: bool) -> Sequence[str]:
@@ -148,6 +152,8 @@ def import_(output: Output, archive: Path, dump: Path, block_size: str | None, n
     if fault is not None:
         output.complain(str(fault))
         raise click.exceptions.Exit(exit_code(fault))
+    if any(log.conflicts for log in done.logs):
+        raise click.exceptions.Exit(_CONFLICT)
 
 
 def _left_out(archive: Path, dump: Path, done: Imported) -> VerificationError | None:

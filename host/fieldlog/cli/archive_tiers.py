@@ -25,6 +25,10 @@ _INTERRUPTED = "every Parquet file is whole, new or as it was. Repeat the comman
 _DERIVING = (
     "what came is in the archive, and not in all Parquet files yet: `fieldlog archive rebuild --changed` writes them"
 )
+_MIXED = (
+    "blocks named above came with different contents under the same numbers: all of them are whole and kept, the first is "
+    "shown, and no pull and no other archive changes that"
+)
 _REBUILD = "`fieldlog archive rebuild` writes the Parquet files anew from the blocks"
 
 
@@ -36,6 +40,7 @@ class _Found:
     readings: int = 0
     damaged: list[str] = field(default_factory=list[str])
     undecodable: list[str] = field(default_factory=list[str])
+    conflicts: list[str] = field(default_factory=list[str])
     missing: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
     undescribed: list[str] = field(default_factory=list[str])
     clock: list[str] = field(default_factory=list[str])
@@ -88,6 +93,7 @@ def _check_blocks(store: Archive, found: _Found) -> None:
         found.clock += selection.clock_warnings
         found.undescribed += selection.undescribed
         found.undecodable += selection.undecodable
+        found.conflicts += selection.conflicts
         told = {*found.damaged, *found.clock, *found.undescribed}
         found.damaged += [text for text in selection.problems if text not in told]
 
@@ -125,6 +131,7 @@ def _json(archive: Path, found: _Found) -> dict[str, object]:
         "readings": found.readings,
         "damaged": found.damaged,
         "undecodable": found.undecodable,
+        "conflicts": found.conflicts,
         "missing": found.missing,
         "undescribed": found.undescribed,
         "clock": found.clock,
@@ -183,15 +190,16 @@ def _not_yet(parquet: Agreement) -> str:
 def _fault(archive: Path, found: _Found) -> VerificationError | None:
     wrong = found.parquet.wrong if found.parquet else []
     also = f". Beside that {count(len(wrong), 'Parquet file')} are wrong: {_REBUILD}" if wrong else ""
-    spoiled = len([text for text in found.damaged if text not in found.undecodable])
+    whole = [*([_without_sense(found)] if found.undecodable else []), *([_MIXED] if found.conflicts else [])]
+    spoiled = len([text for text in found.damaged if text not in {*found.undecodable, *found.conflicts}])
     if spoiled:
-        others = f". {_without_sense(found)}" if found.undecodable else ""
+        others = "".join(f". {text}" for text in whole)
         return VerificationError(
             f"{archive} is damaged in {count(spoiled, 'place')}, named above; the rest is readable. Nothing was "
             f"changed; pull again while the device has these blocks, or merge an archive that holds them{others}{also}"
         )
-    if found.undecodable:
-        return VerificationError(f"{_without_sense(found)}. The rest is readable, and nothing was changed{also}")
+    if whole:
+        return VerificationError(f"{'. '.join(whole)}. The rest is readable, and nothing was changed{also}")
     if wrong:
         return VerificationError(
             f"the blocks in {archive} are whole, but {count(len(wrong), 'Parquet file')} named above do not agree with "
