@@ -136,8 +136,9 @@ class _Recovery:
             raise self._not_entered("") from error
         except LinkError as error:
             raise LinkError(
-                f"{error}. It was asked to restart into its boot loader's recovery and may wait there; nothing was written. "
-                "Switch it off and on to start what it ran; its recovery may serve another port, baud or framing"
+                f"{self.device.name} was asked to restart into its boot loader's recovery and may wait there, but was not "
+                f"heard from it within {self.options.return_s:.0f} s: it may serve another port, baud or framing. Nothing was "
+                "written; switch it off and on to start what it ran"
             ) from error
         if runs:
             raise self._not_entered(f" and runs {' and '.join(runs)}")

@@ -80,8 +80,8 @@ def nothing_to_keep() -> RefusedError:
     return RefusedError(
         Rc.NOT_SUPPORTED,
         None,
-        "no firmware runs, so there is none to keep: the boot loader answers, and would set what lies in slot 1 for good. "
-        f"Nothing was changed; {_WRITES_AND_STARTS}",
+        "no firmware runs, so there is none to keep: the boot loader answers, and some set what lies in slot 1 for good "
+        f"instead. Nothing was changed; {_WRITES_AND_STARTS}",
     )
 
 

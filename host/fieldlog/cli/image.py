@@ -45,7 +45,7 @@ def confirm(common: Common, hash: str | None) -> None:
     async def work() -> tuple[ImageSlot, ...]:
         async with common.connect() as device:
             chosen = None if hash is None else await _full_hash(device, hash)
-            if chosen is None and await boot_loader_answers(device):
+            if chosen is None and not device.client.terse and await boot_loader_answers(device):
                 raise nothing_to_keep()
             return await device.set_image(chosen, confirm=True)
 
