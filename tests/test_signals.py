@@ -64,6 +64,20 @@ async def released(self):
 Client.release = released
 main()
 """
+BEHIND_THE_END = """
+import asyncio
+from fieldlog.client import Client
+release, shutdown = Client.release, asyncio.base_events.BaseEventLoop.shutdown_default_executor
+async def released(self):
+    send()
+    await release(self)
+    await asyncio.to_thread(time.sleep, 0)
+async def shut_down(self, *words):
+    send()
+    await shutdown(self, *words)
+Client.release, asyncio.base_events.BaseEventLoop.shutdown_default_executor = released, shut_down
+main()
+"""
 STUCK = """
 import fieldlog.client as client
 cancelling._STUCK_S = 0.05
@@ -125,8 +139,9 @@ def test_an_interrupt_before_the_work_begins_is_one_sentence(logger: Simulator, 
     assert len(err.splitlines()) == 1
 
 
-def test_interrupts_while_the_link_closes_raise_nothing_in_its_middle(logger: Simulator) -> None:
-    assert ended(AT_THE_END, "log", "status", "-d", logger.url) == (130, "", "interrupted\n")
+@pytest.mark.parametrize("code", [AT_THE_END, BEHIND_THE_END], ids=["link", "loop"])
+def test_interrupts_while_all_is_closed_raise_nothing_in_its_middle(logger: Simulator, code: str) -> None:
+    assert ended(code, "log", "status", "-d", logger.url) == (130, "", "interrupted\n")
 
 
 def test_what_has_not_heard_an_interrupt_for_long_is_broken_off_by_another_one(logger: Simulator) -> None:

@@ -63,8 +63,11 @@ class Cancelling:
             self._loop.call_soon_threadsafe(self._cancel, self._loop)
 
     def _cancel(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The work at first; at another signal all there is, such as what closes links at the work's end."""
-        if self._since_s is None or self._task is None:
+        """The work at first; at another signal all there is, such as what closes links at the work's end.
+
+        Once that has come the loop clears up by itself: that is only broken off where it lasts.
+        """
+        if self._since_s is None or self._task is None or self._task.done():
             return
         for task in asyncio.all_tasks(loop) if self._cancelled else {self._task}:
             task.cancel()

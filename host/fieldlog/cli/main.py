@@ -117,12 +117,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")
     ended = Ended()
-    ended.heed()
+    code: int | None = None
     try:
+        ended.heed()
         code = invoke(words, ended)
+        leave_with(code)
     except KeyboardInterrupt:  # another one, while it said what the first had done
-        code = ended.code(INTERRUPTED)
-    leave_with(code)
+        code = ended.code(INTERRUPTED) if code is None else code
+        leave_with(code)
     sys.exit(code)
 
 

@@ -108,7 +108,9 @@ def taken_over(interrupt: Callable[[], None]) -> Generator[None]:
 
 def leave_with(code: int) -> None:
     """From now on the program ends with this code, whatever else is sent to it: it has said its last word."""
-    numbers = [number for number in (signal.SIGINT, *_heeded()) if signal.getsignal(number) is not signal.SIG_IGN]
+    numbers = _heeded()
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        numbers.append(signal.SIGINT)
     for number in numbers:
         signal.signal(number, lambda _number, _frame: os._exit(code))
     atexit.register(_ignore, numbers)  # threads have ended by then, and Python's own end takes no handlers along
