@@ -25,6 +25,7 @@ from fieldlog.clock_sync import Sync
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Flag, build_block
 from fieldlog_protocol.blocks.events import Boot, ClockSync, Mark
 from fieldlog_protocol.errors import BlockError, FieldlogError, UsageError, VerificationError
+from little_disk import little_disk
 
 
 @pytest.fixture(scope="module")
@@ -430,6 +431,25 @@ def test_a_full_disk_loses_nothing_and_can_be_gone_on_from(tmp_path: Path, block
         assert counted(tmp_path) == 64
         archive._db.execute("PRAGMA max_page_count = 1000000")
         assert log.absent(0, len(blocks)) == []
+
+
+@pytest.mark.parametrize("room", [0, 1, 512, 4096, 16384, 65536])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_wherever_a_file_may_not_grow_the_disk_takes_no_more(
+    tmp_path: Path, blocks: list[bytes], room: int, *, is_new: bool
+) -> None:
+    if not is_new:
+        with opened(tmp_path) as archive:
+            log_of(archive).add_blocks(blocks[:64])
+
+    def add() -> None:
+        with opened(tmp_path) as archive:
+            log_of(archive).add_blocks(blocks)
+
+    with little_disk(room), pytest.raises(ArchiveError, match=r"takes no more: it is full.*make room and repeat this"):
+        add()
+    add()
+    assert counted(tmp_path) == len(blocks)
 
 
 def test_an_archive_that_another_program_holds_is_one_sentence(

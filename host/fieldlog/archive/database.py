@@ -60,6 +60,10 @@ CREATE TABLE pulls (
     blocks INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, outcome TEXT NOT NULL DEFAULT 'interrupted');
 """
 
+_NO_MORE = (
+    "Its disk takes no more: it is full, over a quota or faulty. What was stored before is safe, and what was not is still "
+    "where it came from: make room and repeat this"
+)
 _SENTENCES = {
     sqlite3.SQLITE_FULL: "The disk is full. What was stored before is safe, and what was not is still where it came "
     "from: free some space and repeat this",
@@ -69,8 +73,8 @@ _SENTENCES = {
     "repeat this when the other one is done",
     sqlite3.SQLITE_LOCKED: "Another program holds it. What was stored before is safe: repeat this when that is done",
     sqlite3.SQLITE_CANTOPEN: "It cannot be opened. Nothing was changed: check that the folder exists and its permissions",
-    sqlite3.SQLITE_IOERR_WRITE: "Its disk takes no more: it is full, over a quota or faulty. What was stored before is "
-    "safe, and what was not is still where it came from: make room and repeat this",
+    # the index beside a write-ahead log, whose first bytes find no room
+    **dict.fromkeys((sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN), _NO_MORE),
     sqlite3.SQLITE_IOERR: "Its disk reports an error. What was stored before should be safe: check the disk",
 }
 _SPOILED = (
