@@ -157,6 +157,23 @@ def test_an_interrupt_while_the_first_is_told_of_changes_nothing(logger: Simulat
     assert len(err.splitlines()) == 1
 
 
+def test_ctrl_c_while_the_program_is_loaded_ends_it_without_a_word() -> None:
+    code = """
+import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Sends:
+    def find_spec(self, name, *_):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Sends())
+runpy.run_module("fieldlog.cli", run_name="__main__")
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, "--version"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 # the archive
 
 
