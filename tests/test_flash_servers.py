@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -146,6 +147,9 @@ def test_an_image_is_not_confirmed_where_a_boot_loader_would_mark_the_other_one(
         assert invoke(["image", "list", "-d", peer.path]) == 0
         out, err = capsys.readouterr()
         assert ("active" in out, "no firmware runs: the boot loader answers" in err) == (False, True)
+        assert invoke(["info", "-d", peer.path, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["recovery"], [slot["active"] for slot in told["images"]]) == (True, [False, False])
         assert not peer.peer.asked(image.STATE_WRITE)
         peer.peer.on(os.DATETIME_READ, lambda _: {"datetime": "2026-01-01T00:00:00"})  # Mynewt, which knows both
         assert invoke(["image", "confirm", "-d", peer.path]) == 0

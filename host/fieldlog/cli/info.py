@@ -15,6 +15,7 @@ from fieldlog.cli.image_slots import slot_flags, slot_json
 from fieldlog.cli.output import Output
 from fieldlog.datetimes import utc_text
 from fieldlog.device import Device
+from fieldlog.flash_slots import idle, merely_claimed
 from fieldlog.image_words import next_restart, runs_no_firmware
 from fieldlog.logger_info import LoggerInfo
 from fieldlog.self_test import self_test
@@ -48,6 +49,8 @@ async def _gather(device: Device, warn: Callable[[str], None]) -> dict[str, Any]
     slots = await offered(device.images())
     system, boot = await offered(device.os_info()), await _bootloader(device, offered)
     known = has_logger or system is not None or boot is not None
+    if slots is not None and not known and await merely_claimed(device, slots):
+        slots = idle(slots)
     return {
         "device": device.name,
         "recovery": not known and slots is not None and runs_no_firmware(slots),
