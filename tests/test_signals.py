@@ -334,10 +334,33 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("clock sync", "logger info", "the device's clock is as it was"),
         ("clock sync", "logger clock anchor", "the device's clock may be set or not: `fieldlog clock show` tells"),
         ("clock sync", "release", "the device's clock is set, and its log holds the sync"),
+        ("log arm", "logger info", "nothing was changed"),
+        ("log arm", "logger arm", "a session may have been armed or begun: `fieldlog log status` shows that"),
+        ("log arm --meta a=b", "logger set metadata", "the metadata may have been changed, and a session may"),
+        ("log stop", "logger info", "no session was ended"),
+        ("log stop", "logger stop", "the session may have ended or not: `fieldlog log status` shows it"),
+        ("log mark x", "logger info", "nothing was noted"),
+        (
+            "log mark x",
+            "logger mark",
+            "the mark may be in the log or not: after the next pull `fieldlog archive events`",
+        ),
+        ("log mark x", "release", "the mark is in the log"),
+        ("log release --force --before 1", "logger info", "nothing was released"),
+        (
+            "log release --force --before 1",
+            "logger release",
+            "blocks before 1 may have been released or not: `fieldlog",
+        ),
+        ("log release --force --before 1", "release", "blocks before 1 may be overwritten"),
+        ("log erase --yes --force", "logger info", "nothing was erased"),
+        ("log erase --yes --force", "logger erase", "the log may have been erased or not: `fieldlog log status` shows"),
     ],
 )
-def test_an_interrupted_command_says_how_far_it_came(logger: Simulator, command: str, request_: str, says: str) -> None:
-    assert left(logger.url, command, request_).startswith(says)
+def test_an_interrupted_command_says_how_far_it_came(command: str, request_: str, says: str) -> None:
+    history = () if command.startswith(("log arm", "log erase")) else ("--history", "10min")  # these want an idle one
+    with simulator(*history) as logger:
+        assert left(logger.url, command, request_).startswith(says)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fieldlog.cli.common import Common, archive_option, options, run
+from fieldlog.cli.common import Common, Standing, archive_option, options, run
 from fieldlog.cli.log_arm import arm_command, request_id
 from fieldlog.cli.log_sessions import sessions
 from fieldlog.cli.log_status import status
@@ -37,12 +37,18 @@ log.add_command(sessions)
 def stop(common: Common) -> None:
     """End the session, or do not wait for it any more; its readings stay in the log."""
 
+    standing = Standing("no session was ended")
+
     async def work() -> tuple[bool, logger.StopResponse]:
         async with common.connect() as device:
             armed = (await device.logger_info()).state == State.ARMED
-            return armed, await _stopped(device)
+            standing.text = "the session may have ended or not: `fieldlog log status` shows it"
+            done = await _stopped(device)
+            standing.text = f"session {done.session} has ended"
+            return armed, done
 
-    armed, done = run(work())
+    with standing.told():
+        armed, done = run(work())
     what = "is not waited for any more: nothing of it was recorded" if armed else "has ended"
     common.output.result(
         {"session": done.session, "was_armed": armed}, lambda: common.output.line(f"session {done.session} {what}")
@@ -69,12 +75,18 @@ def mark(common: Common, text: str) -> None:
     if len(text.encode()) > logger.SETTING_TEXT_MAX:
         raise UsageError(f"a mark has at most {logger.SETTING_TEXT_MAX} bytes, this one has {len(text.encode())}")
 
+    standing = Standing("nothing was noted")
+
     async def work() -> logger.MarkResponse:
         async with common.connect() as device:
             await device.need_logger()
-            return await device.request(logger.MARK, logger.MarkRequest(id=request_id(), text=text))
+            standing.text = "the mark may be in the log or not: after the next pull `fieldlog archive events` shows it"
+            done = await device.request(logger.MARK, logger.MarkRequest(id=request_id(), text=text))
+            standing.text = "the mark is in the log"
+            return done
 
-    done = run(work())
+    with standing.told():
+        done = run(work())
     noted = utc_text(time.time_ns() // 1000, "seconds")
     common.output.result({"tick": done.tick}, lambda: common.output.line(f"noted at {noted}, by this computer's clock"))
 
@@ -87,15 +99,23 @@ def mark(common: Common, text: str) -> None:
 def release(common: Common, archive: Path, before: int | None, *, force: bool) -> None:
     """Let the device overwrite what the archive holds already."""
 
+    standing = Standing("nothing was released")
+
     async def work() -> tuple[int, LoggerInfo]:
         async with common.connect() as device:
             info = await device.logger_info()
             unread = [] if force else await _unread(device, archive, info)
             seq = _releasable(archive, info, before, unread)
+            standing.text = (
+                f"blocks before {seq} may have been released or not: `fieldlog log status --json` has it as released_seq. "
+                "Repeat the command to be sure"
+            )
             await device.request(logger.RELEASE, logger.ReleaseRequest(q=seq))
+            standing.text = f"blocks before {seq} may be overwritten"
             return seq, info
 
-    seq, info = run(work())
+    with standing.told():
+        seq, info = run(work())
     freed = max(0, min(seq, info.next_seq) - max(info.first_seq, info.released_seq)) * info.block_size
     ring = ". This log overwrites its oldest blocks anyhow" if info.wrap else ""
     common.output.result(
@@ -146,6 +166,8 @@ async def _unread(device: Device, folder: Path, info: LoggerInfo) -> list[range]
 def erase(common: Common, archive: Path, *, yes: bool, unread: bool) -> None:
     """Erase the log for good: what the archive holds. A device that has recorded something since refuses."""
 
+    standing = Standing("nothing was erased")
+
     async def work() -> int:
         async with common.connect() as device:
             info = await device.logger_info()
@@ -157,9 +179,13 @@ def erase(common: Common, archive: Path, *, yes: bool, unread: bool) -> None:
             if not yes:
                 _confirm(info)
             request = logger.EraseRequest(id=request_id(), token=info.erase_token)
-            return (await device.request(logger.ERASE, request)).next
+            standing.text = "the log may have been erased or not: `fieldlog log status` shows what it holds"
+            seq = (await device.request(logger.ERASE, request)).next
+            standing.text = f"the log is empty; blocks go on from {seq}"
+            return seq
 
-    seq = run(work())
+    with standing.told():
+        seq = run(work())
     common.output.result({"next_seq": seq}, lambda: common.output.line(f"the log is empty; blocks go on from {seq}"))
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from fieldlog import deployment
 from fieldlog.arming import Preflight, Wish, arm, assumed_zones, prepare, recorded_streams, survey
-from fieldlog.cli.common import Common, options, run
+from fieldlog.cli.common import Common, Standing, options, run
 from fieldlog.cli.log_from import by_file
 from fieldlog.cli.log_words import (
     battery_json,
@@ -140,6 +140,7 @@ def arm_command(common: Common, /, file: Path | None, *, dry_run: bool, **words:
     """
     given = _given(words)
     document = None if file is None else read_file(file)
+    standing = Standing("nothing was changed")
 
     async def work() -> _Armed:
         async with common.connect() as device:
@@ -158,16 +159,29 @@ def arm_command(common: Common, /, file: Path | None, *, dry_run: bool, **words:
                 info = planned(replace(found.info, utc_s=_seconds(found.clock)), request)
                 return _Armed(wish, request, found, None, info, _at_periods(known.streams, request), warnings)
             request = msgspec.structs.replace(request, id=request_id())
+            standing.text = _perhaps(wish)
             done = await _armed(device, request, wish, found)
+            standing.text = f"session {done.session} {_is(done.state)}"
             streams = await read_streams(device)
             return _Armed(wish, request, found, done, await device.logger_info(), streams, warnings)
 
-    armed = run(work())
+    with standing.told():
+        armed = run(work())
     lasts = estimate(replace(armed.info, wrap=armed.wish.wrap), armed.recorded)
     short = shortfalls(lasts, wrap=armed.wish.wrap)
     for warning in short:
         common.output.warn(warning)
     common.output.result(_json(armed, lasts, short), lambda: _show(common.output, armed, lasts))
+
+
+def _perhaps(wish: Wish) -> str:
+    """What holds while the device is asked to."""
+    metadata = "the metadata may have been changed, and " if wish.metadata else ""
+    return f"{metadata}a session may have been armed or begun: `fieldlog log status` shows that, and `fieldlog log stop` ends it"
+
+
+def _is(state: int) -> str:
+    return "is armed" if state == State.ARMED else "is being recorded"
 
 
 def _seconds(clock: DeviceTime) -> int | None:
@@ -230,7 +244,7 @@ def _show(output: Output, armed: _Armed, lasts: Estimate) -> None:
 def _headline(armed: _Armed, *, waits: bool) -> str:
     if armed.done is None:
         return f"nothing was changed: a session would be {'armed' if waits else 'recorded from now on'}"
-    return f"session {armed.done.session} {'is armed' if waits else 'is being recorded'}"
+    return f"session {armed.done.session} {_is(armed.done.state)}"
 
 
 def _zone(option: str, text: str | None, found: Preflight) -> dt.tzinfo | None:
