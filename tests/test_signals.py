@@ -288,6 +288,23 @@ def test_a_pull_that_waits_for_another_program_heeds_an_interrupt(tmp_path: Path
     assert "Traceback" not in err
 
 
+def test_an_interrupt_while_python_runs_made_up_code_ends_the_program_with_its_exit_code(tmp_path: Path) -> None:
+    """As where a dataclass is made: what `python -m` runs would die by it at its end, whatever had become of it."""
+    code = """
+import fieldlog.archive as archive
+from fieldlog.cli.main import main
+def opened(*_, **__):
+    exec("raise KeyboardInterrupt")
+archive.open = opened
+main()
+"""
+    (tmp_path / "made_up.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-m", "made_up", "archive", "ls", "--archive", str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 # what is certain and what is not
 
 AT_A_REQUEST = """

@@ -113,6 +113,8 @@ def leave_with(code: int) -> None:
         numbers.append(signal.SIGINT)
     for number in numbers:
         signal.signal(number, lambda _number, _frame: os._exit(code))
+    # `python -m` dies by an interrupt that came into an `exec`, such as that of a dataclass, unless another one follows
+    exec("")
     atexit.register(_ignore, numbers)  # threads have ended by then, and Python's own end takes no handlers along
 
 
