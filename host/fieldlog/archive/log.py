@@ -78,11 +78,11 @@ class Log(LogView):
             self._store(COMMIT_BLOCKS)
             self._waiting_since_us = at_us
         if received_us is None and abs(at_us - self._waiting_since_us) > _COMMIT_AFTER_US:
-            self._store_waiting()
+            self.settle()
 
     def flush(self) -> None:
         """Store what is waiting; when that fails it goes on waiting. What was stored is then on the disk for good."""
-        self._store_waiting()
+        self.settle()
         if self._unsynced:
             with in_words(self._path), transaction(self._db, synchronous="FULL"):
                 self._db.execute(
@@ -90,7 +90,8 @@ class Log(LogView):
                 )  # what is written before goes with it
             self._unsynced = False
 
-    def _store_waiting(self) -> None:
+    def settle(self) -> None:
+        """Store what is waiting, so that what is read next shows it. The disk may take its time: `flush` waits for that."""
         while self._waiting:
             self._store(COMMIT_BLOCKS)
 
@@ -224,7 +225,7 @@ class Log(LogView):
             return added.lastrowid or 0
 
     def end_pull(self, pull: int, *, blocks: int, size: int, outcome: str = "complete") -> None:
-        self._store_waiting()
+        self.settle()
         self._write(
             "UPDATE pulls SET finished_us = ?, blocks = ?, bytes = ?, outcome = ? WHERE id = ?",
             [(self._clock(), blocks, size, outcome, pull)],
@@ -251,7 +252,7 @@ class Log(LogView):
         So many blocks are looked at as take a moment, unless it is to be `everything`; in a longer log each pull looks
         at another part.
         """
-        self.flush()
+        self.settle()
         most = max(1, next_seq - first_seq) if everything else _RECHECKED
         parts = -(-(next_seq - first_seq) // most)
         turn = self._rows("SELECT count(*) FROM pulls WHERE log = ?")[0][0] % max(1, parts)

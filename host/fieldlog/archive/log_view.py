@@ -40,7 +40,7 @@ class LogView:
         self.key = key
         self.spoiled: dict[int, str] = {}
 
-    def flush(self) -> None:
+    def settle(self) -> None:
         """Store what is waiting, where anything is."""
 
     def info(self) -> LogInfo:
@@ -51,12 +51,12 @@ class LogView:
 
     def count(self) -> int:
         """How many blocks are held, copies with other content included."""
-        self.flush()
+        self.settle()
         return int(self._rows("SELECT count(*) FROM blocks WHERE log = ?")[0][0])
 
     def holds(self, seq: int, crc: int) -> bool:
         """Whether this very block is held."""
-        self.flush()
+        self.settle()
         return bool(self._rows("SELECT count(*) FROM blocks WHERE seq = ? AND crc = ? AND log = ?", seq, crc)[0][0])
 
     def stored_blocks(self) -> Iterator[tuple[int, int, int, bytes]]:
@@ -68,21 +68,21 @@ class LogView:
 
     def copies(self, seq: int) -> list[bytes]:
         """The blocks held under this seq, in wire form, the first that came first; more than one is a conflict."""
-        self.flush()
+        self.settle()
         return [
             data for (data,) in self._rows("SELECT data FROM blocks WHERE log = ?2 AND seq = ?1 ORDER BY rowid", seq)
         ]
 
     def nearest_held(self, seq: int, within: range) -> int | None:
         """The highest seq up to `seq` that is held, in `within`; None when there is none."""
-        self.flush()
+        self.settle()
         rows = self._rows("SELECT max(seq) FROM blocks WHERE seq <= ? AND seq >= ? AND log = ?", seq, within.start)
         found: int | None = rows[0][0]
         return found
 
     def first_held(self, within: range) -> int | None:
         """The lowest seq held, in `within`; None when there is none."""
-        self.flush()
+        self.settle()
         rows = self._rows(
             "SELECT min(seq) FROM blocks WHERE seq >= ? AND seq < ? AND log = ?", within.start, within.stop
         )
@@ -91,7 +91,7 @@ class LogView:
 
     def absent(self, first_seq: int, next_seq: int) -> list[range]:
         """The seqs in between of which no block is held."""
-        self.flush()
+        self.settle()
         found = self._rows(
             "SELECT seq + 1, following FROM (SELECT seq, lead(seq, 1, ?2) OVER (ORDER BY seq) AS following FROM "
             "(SELECT ?1 - 1 AS seq UNION SELECT seq FROM blocks WHERE log = ?3 AND seq >= ?1 AND seq < ?2)) "
@@ -103,7 +103,7 @@ class LogView:
 
     def held(self) -> range:
         """From the first to the last seq held; empty when there is no block."""
-        self.flush()
+        self.settle()
         first, last = self._rows("SELECT min(seq), max(seq) FROM blocks WHERE log = ?")[0]
         return range(0) if first is None else range(first, last + 1)
 
@@ -141,7 +141,7 @@ class LogView:
 
     def conflicting(self) -> list[int]:
         """The seqs under which blocks of different content are held."""
-        self.flush()
+        self.settle()
         return [seq for (seq,) in self._rows("SELECT seq FROM blocks WHERE log = ? GROUP BY seq HAVING count(*) > 1")]
 
     def sessions(self) -> list[Session]:
@@ -162,7 +162,7 @@ class LogView:
 
     def recorded(self) -> list[Recorded]:
         """What is held of each session that has readings."""
-        self.flush()
+        self.settle()
         held = (
             "FROM (SELECT min(rowid), session, seq, boot_id, t0, span, n_frames FROM blocks WHERE log = ? AND kind = 0 "
             "GROUP BY stream, session, seq) GROUP BY session ORDER BY session"
@@ -174,7 +174,7 @@ class LogView:
 
     def stretches(self) -> list[tuple[int, int, int, int, int]]:
         """(session, stream, boot, first tick, last tick) of what is held of each stream, session by session."""
-        self.flush()
+        self.settle()
         rows = self._rows(
             "SELECT session, stream, boot_id, min(t0), max(t0 + span) FROM blocks WHERE log = ? AND kind = 0 "
             "GROUP BY session, stream, boot_id ORDER BY session, stream, boot_id"
@@ -198,7 +198,7 @@ class LogView:
 
         One that was spoiled on this computer's disk is left out and noted in `spoiled`.
         """
-        self.flush()
+        self.settle()
         order = "DESC" if newest_first else "ASC"
         rowids = self._rows(
             f"SELECT min(rowid) FROM blocks WHERE log = ?1 AND kind = ?2 GROUP BY +seq ORDER BY +seq {order}",
@@ -220,7 +220,7 @@ class LogView:
 
     def verify(self) -> tuple[int, list[str]]:
         """How many blocks are whole, and a sentence for each that is not: every one is read again, one at a time."""
-        self.flush()
+        self.settle()
         self.spoiled.clear()
         whole = 0
         with in_words(self._path):
