@@ -18,7 +18,7 @@ from fieldlog.calibration import (
     polynomial_text,
     set_calibration,
 )
-from fieldlog.cli.common import Common, options, run
+from fieldlog.cli.common import Common, on_interrupt, options, run
 from fieldlog.config.channels import NamedChannel, find_channel, named_channels
 from fieldlog.config.units import unit_name
 from fieldlog.device import Device
@@ -89,7 +89,10 @@ def calibrate(common: Common, /, channel: str | None, **words: Any) -> None:
         _require_nothing_else(words)
         _show(common, channel)
         return
-    done = run(_work(common, channel, asked))
+    shows = f"`fieldlog calibrate {channel}` shows it"
+    may = "nothing was changed" if asked.dry_run else f"the calibration may have been changed or not: {shows}"
+    with on_interrupt(may):
+        done = run(_work(common, channel, asked))
     common.output.result(_done_json(done, asked), lambda: _show_done(common, done, asked))
 
 

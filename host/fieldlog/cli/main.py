@@ -47,7 +47,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Command: where it is (module:attribute in this package) and what help says of it."""
 
-_WHEN_INTERRUPTED = {"pull": "what has arrived is in the archive. Repeat the command to go on"}
+_WHEN_INTERRUPTED = {
+    "pull": "what has arrived is in the archive. Repeat the command to go on",
+    "reset": "the device may have restarted or not",
+    "shell": "the device may have run it or not",
+}
 """What Ctrl-C leaves behind, for commands that have but one answer; others raise theirs (`common.on_interrupt`)."""
 
 LIBRARIES = {"OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
