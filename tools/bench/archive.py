@@ -3,7 +3,7 @@ own, set up as a command's is; and how long pandas takes to read what was export
 
 The export holds what any table of readings does: a time and the values. The export --clock has quality and error of
 each time as well, and comes nearest to what the Parquet files hold. Both are read in turns with the writing of the
-Parquet files, and the best turn of each counts: other programs on the machine only ever add to a time. What pandas takes
+Parquet files; the table has the best turn of each, as other programs on the machine only ever add to a time. What pandas takes
 to write the export's table is beside that of the export, which has to decode the readings as well."""
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from fieldlog.cli.main import LIBRARIES
 from tools.bench import data, peers, steps
-from tools.bench.stopwatch import Stopwatch
 from tools.bench.table import markdown, number, times
 
 HEAD = ("step", "s", "CPU s", "Mvalues/s", "peak MB", "file MB")
@@ -30,7 +31,7 @@ _FILES = {
     "plot": steps.PNG,
 }
 _PARQUET = "parquet"
-_TURNS = 3
+_TURNS = 7
 
 
 class Measured(NamedTuple):
@@ -81,23 +82,18 @@ def _size(path: Path) -> int:
 
 
 def _against_pandas(folder: Path, values: int) -> tuple[list[list[str]], str]:
-    """Rows for the Parquet files and for each export as pandas reads it, and a sentence with the ratios."""
-    written: list[Measured] = []
-    read: dict[str, list[Stopwatch]] = {}
-    for _ in range(_TURNS):
-        written.append(_measured(_PARQUET, folder))
-        for what, name in (("the export", steps.CSV), ("the export --clock", steps.CLOCK_CSV)):
-            watch = peers.pandas_reads(folder / name)
-            if watch is not None:
-                read.setdefault(what, []).append(watch)
-    best = min(written, key=lambda found: found.seconds)
-    rows = [_row(_PARQUET, best, folder, values)]
-    ratios: list[str] = []
-    for what, watches in read.items():
-        watch = min(watches, key=lambda one: one.seconds)
-        rows.append([*_timed(f"pandas.read_csv of {what}", watch.seconds, watch.cpu_s, values), "", ""])
-        ratios.append(f"{times(watch.seconds / best.seconds)} ({what})")
-    return rows, f"SQLite to Parquet against pandas.read_csv: {', '.join(ratios) or 'pandas is not installed'}"
+    """Rows for the Parquet files and for each export as pandas reads it, the best of some turns, and the ratios."""
+    wanted = (_PARQUET, *(steps.PANDAS if find_spec("pandas") else ()))
+    turns = [{step: _measured(step, folder) for step in wanted} for _ in range(_TURNS)]
+    best = {step: min((turn[step] for turn in turns), key=lambda found: found.seconds) for step in wanted}
+    middle = {step: median(turn[step].seconds for turn in turns) for step in wanted}
+    ratios = [
+        f"{step}: {times(best[step].seconds / best[_PARQUET].seconds)} by the best of {_TURNS} turns, "
+        f"{times(middle[step] / middle[_PARQUET])} by the middle ones"
+        for step in wanted[1:]
+    ]
+    told = "\n".join(ratios) or "pandas is not installed"
+    return [_row(step, found, folder, values) for step, found in best.items()], f"SQLite to Parquet against\n{told}"
 
 
 def _written_by_pandas(folder: Path, values: int) -> tuple[list[list[str]], str]:

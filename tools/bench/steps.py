@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+from tools.bench import peers
 from tools.bench.stopwatch import Stopwatch
 
 BLOCKS, CSV, CLOCK_CSV, PNG, PARQUET = "blocks.bin", "readings.csv", "clock.csv", "readings.png", "readings"
@@ -106,13 +107,18 @@ STEPS: dict[str, Callable[[Path], Callable[[], object]]] = {
     "export --clock": export_clock,
     "plot": plot,
 }
+PANDAS: dict[str, Callable[[Path], Callable[[], object]]] = {
+    "pandas.read_csv of the export": lambda folder: peers.pandas_reads(folder / CSV),
+    "pandas.read_csv of the export --clock": lambda folder: peers.pandas_reads(folder / CLOCK_CSV),
+}
+"""What the peer does, in the same way: its libraries loaded, in a process of its own."""
 
 
 def main() -> None:
     step, folder = sys.argv[1:]
     for module in _LOADED:
         import_module(module)
-    work = STEPS[step](Path(folder))
+    work = (STEPS | PANDAS)[step](Path(folder))
     watch = Stopwatch()
     work()
     watch.stop()
