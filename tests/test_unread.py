@@ -44,7 +44,8 @@ def unread(words: Sequence[str], *, both: bool = False) -> Generator[subprocess.
     """The program with a standard output that nobody reads; with `both`, as behind `2>&1 |`, stderr goes there too."""
     reader, writer = os.pipe()
     os.close(reader)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    # what is not buffered cannot fail at the very end, which has an exit code of Python's own
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": ""}
     child = subprocess.Popen(
         [sys.executable, "-c", HEEDING, *words],
         stdout=writer,

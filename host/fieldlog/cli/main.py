@@ -146,13 +146,13 @@ def _told(words: Sequence[str], ended: Ended) -> int:
         code = _invoke(words, ended)
         sys.stdout.flush()
     except BrokenPipeError as broken:
-        _drop_output()
         return _unread(broken, ended) if code is None else code
     except OSError as error:
-        _drop_output()
         with suppress(OSError):  # stderr may be what failed
             report("--json" in words, error)
         return INTERRUPTED if ended.number else exit_code(error)  # a terminal that is gone takes no words
+    finally:
+        _drop_output()
     return code
 
 
