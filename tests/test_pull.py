@@ -13,12 +13,14 @@ import fieldlog.archive
 from fieldlog.archive import Archive
 from fieldlog.clock_sync import TICK_HZ
 from fieldlog.connection import connect
+from fieldlog.link_options import LinkOptions
 from fieldlog.pull import PullResult, pull
 from fieldlog.pull_many import Stage, pull_many
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Kind, block_format, build_block
 from fieldlog_protocol.blocks.events import Mark, TimedEvent, encode_events
 from fieldlog_protocol.commands import logger, os
 from fieldlog_protocol.errors import ProtocolError, VerificationError
+from fieldlog_protocol.round_trip import Timeouts
 from smp_peer import PtyPeer, pty_peer
 
 UID = bytes(range(8))
@@ -318,9 +320,11 @@ async def test_on_a_line_without_check_values_whose_log_it_is_must_be_said_twice
 
 
 async def test_what_a_pull_has_to_know_first_is_asked_for_at_once(
-    port: PtyPeer, device: Logger, archive: Archive
+    port: PtyPeer, device: Logger, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing waits for an answer that it does not need: with a window of three, that is one round trip and a bit."""
+    patient = Timeouts(initial_s=20, least_s=20, most_s=20)  # a machine with much to do must not have it ask twice
+    monkeypatch.setattr(LinkOptions, "timeouts", property(lambda _: patient))
     device.log[HOLE] = block(HOLE)
     device.let_its_clock_run()
     await read_out(port, archive)
