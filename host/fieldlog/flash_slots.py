@@ -10,15 +10,10 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from fieldlog.device import Device
-from fieldlog_protocol.commands import Command, Empty, Group, os
-from fieldlog_protocol.commands.base import Op
+from fieldlog_protocol.commands import Empty, os
 from fieldlog_protocol.commands.image import ImageSlot
 from fieldlog_protocol.error_texts import Rc
 from fieldlog_protocol.errors import ProtocolError, RefusedError, RequestTimeout
-
-_CONSOLE_ECHO = Command(
-    "os console echo", Op.READ, Group.OS, 1, Empty, Empty, "whether the console echoes: MCUboot and Mynewt know it"
-)
 
 
 async def read(device: Device, *, sure: bool = False) -> tuple[ImageSlot, ...]:
@@ -47,7 +42,7 @@ async def boot_loader_answers(device: Device) -> bool:
     if device.client.terse:
         return True
     try:
-        await device.client.request(_CONSOLE_ECHO, Empty())
+        await device.client.request(os.CONSOLE_ECHO, Empty())
     except (RefusedError, ProtocolError, RequestTimeout):
         return False
     try:

@@ -157,6 +157,10 @@ ECHO = Command("os echo", Op.WRITE, Group.OS, 0, EchoRequest, EchoResponse, "sen
 ECHO_READ = Command(
     "os echo (read)", Op.READ, Group.OS, 0, EchoRequest, EchoResponse, "send a text back, asked as a read"
 )
+CONSOLE_ECHO = Command(
+    "os console echo", Op.READ, Group.OS, 1, Empty, Empty, "whether the console echoes: MCUboot and Mynewt know it"
+)
+"""Not in the table: it is asked only to tell a boot loader from firmware."""
 TASKSTAT = Command("os taskstat", Op.READ, Group.OS, 2, Empty, TaskstatResponse, "state and stack of every task")
 MPSTAT = Command("os mpstat", Op.READ, Group.OS, 3, Empty, MpstatResponse, "fill of every memory pool")
 DATETIME_READ = Command("os datetime", Op.READ, Group.OS, 4, Empty, DatetimeResponse, "read the clock", (4, 5))
