@@ -20,7 +20,7 @@ from fieldlog_protocol.errors import (
     RefusedError,
     RequestTimeout,
 )
-from fieldlog_protocol.framing import ConsoleFraming
+from fieldlog_protocol.framing import ConsoleFraming, DatagramFraming
 from fieldlog_protocol.wire import Packet
 from smp_peer import ECHO, PARAMS, Handler, Peer, Refuse, pty_peer, udp_peer
 
@@ -254,6 +254,32 @@ async def test_an_old_boot_loader_is_asked_in_v1_when_it_stays_silent(silent: bo
                 await device.stat_names()
             assert (refused.value.code, refused.value.group) == (8, None)
             assert len(peer.peer.log) - before == (0 if silent else 1)
+
+
+class _HeardInPart(Peer):
+    """A device on a network that loses some requests, by their order, and all of v2 where it does not know that."""
+
+    lost = frozenset[int]()
+    knows_v2 = True
+    n_sent = 0
+    spoken = 0
+
+    def _answers(self, packet: Packet) -> list[bytes | None]:
+        self.n_sent += 1
+        self.spoken = packet.version
+        is_lost = self.n_sent in self.lost or (packet.version and not self.knows_v2)
+        return [] if is_lost else super()._answers(packet)
+
+
+@pytest.mark.parametrize(("lost", "knows_v2"), [({1, 2, 3}, True), ({1, 2, 3, 5, 6}, True), (set(), False)])
+async def test_a_silent_device_on_a_network_is_asked_once_more(lost: set[int], knows_v2: bool) -> None:
+    with udp_peer() as peer:
+        peer.peer = found = _HeardInPart({}, DatagramFraming())
+        found.lost, found.knows_v2 = frozenset(lost), knows_v2
+        async with fieldlog.connect(f"{peer.url}?timeout=0.7") as device:
+            assert (device.client.params is not None, device.client.terse) == (True, False)
+            assert await device.echo("there") == "there"
+            assert found.spoken == knows_v2
 
 
 # nobody answers

@@ -203,7 +203,7 @@ class Client:
             if error.group is not None or error.code not in (Rc.TOO_OLD, Rc.TOO_NEW):
                 raise
         except RequestTimeout:
-            if not self.ordered or not await self._lists_in_v1():
+            if not await self._lists_in_v1():
                 raise
             return await self._params_of_late_or_old()
         self._renew(version=0)
@@ -222,11 +222,12 @@ class Client:
         return True
 
     async def _params_of_late_or_old(self) -> os.ParamsResponse | None:
-        """Of a device that was just starting while it was asked, or that knows v1 alone."""
+        """Of a device that was just starting while it was asked, or that knows v1 alone. On a network, where messages are
+        lost, it is asked as often as at first: what it is taken for stays until the link is opened anew."""
         for version in (1, 0):
             self._renew(version)
             with suppress(RequestTimeout):
-                return await self.request(os.PARAMS, Empty(), tries=1)
+                return await self.request(os.PARAMS, Empty(), tries=1 if self.ordered else FIRST_TRIES)
         self.terse = True
         return None
 
