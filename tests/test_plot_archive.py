@@ -19,8 +19,9 @@ import fieldlog.archive
 import fieldlog.plot
 from archive_data import CLIMATE, DOOR, HOUR, LOG_ID, NEW_YEAR_US, UID, PaperLogger, climate
 from fieldlog import pictures
-from fieldlog.archive import Archive
+from fieldlog.archive import Archive, database
 from fieldlog.archive.dataset import files_in, folder_of, manifest_of, update_dataset
+from fieldlog.archive.manifest import hold
 from fieldlog.cli.main import invoke
 from fieldlog.clock_sync import Sync
 from fieldlog.plot import Distributions, Event, Limit, Line, save_page, timeseries, traces
@@ -138,6 +139,21 @@ def test_what_is_not_as_it_was_written_is_not_believed(archive: Archive, harm: s
     from_parquet, lines = drawn(archive, 100)
     assert not from_parquet
     assert lines[0].figures.count == N - 6 + 50
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_files_that_another_program_writes_are_not_waited_for(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    monkeypatch.setattr(database, "_HURRY_S", 0.0)
+    _, slow = drawn(archive, 40)
+    update_dataset(archive)
+    before = pictures.find(archive, archive.readings())
+    assert before.from_parquet
+    with hold(manifest_of(archive.path)):
+        found = before if late else pictures.find(archive, archive.readings())
+        assert found.from_parquet == late
+        assert_same(pictures.lines(found, 40, [Limit("temperature", 21.5)], spread=True)[0], slow)
 
 
 def test_blocks_that_no_file_can_show_keep_the_files_from_being_believed(archive: Archive) -> None:

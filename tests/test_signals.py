@@ -247,6 +247,19 @@ def test_a_rebuild_that_waits_for_another_one_heeds_an_interrupt(archives: tuple
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_check_that_waits_for_a_rebuild_heeds_an_interrupt(
+    archives: tuple[Path, Path], number: signal.Signals
+) -> None:
+    _, whole = archives
+    assert invoke(["archive", "rebuild", "--archive", str(whole)]) == 0
+    with manifest.hold(manifest_of(whole / database.FILE_NAME)):
+        code, out, err = ended(WAITING, "archive", "check", "--archive", str(whole), number=number)
+    assert (code, out) == (130 if number == signal.SIGINT else 143, "")
+    assert err.startswith("interrupted")
+    assert len(err.splitlines()) == 1
+
+
 def test_a_pull_that_waits_for_another_program_heeds_an_interrupt(tmp_path: Path, logger: Simulator) -> None:
     with fieldlog.archive.open(tmp_path):
         pass

@@ -271,19 +271,30 @@ def undo(connection: sqlite3.Connection) -> None:
 
 def begin(connection: sqlite3.Connection, how: str = "IMMEDIATE") -> None:
     """Wait for other writers, as long as the connection's timeout says, or a moment `in_a_hurry`; interrupts end that."""
+    _patiently(connection, f"BEGIN {how}")
+
+
+def begin_to_read(connection: sqlite3.Connection) -> None:
+    """Wait likewise where readers have to, as they need not with a write-ahead log; what is read is of one moment then."""
+    connection.execute("BEGIN")
+    _patiently(connection, "SELECT count(*) FROM sqlite_master")
+
+
+def _patiently(connection: sqlite3.Connection, statement: str) -> None:
     patience_ms = _number(connection, "PRAGMA busy_timeout")
     until_s = time.monotonic() + min(patience_ms / 1000, _LONGEST_WAIT_S.get())
     try:
         connection.execute(f"PRAGMA busy_timeout = {min(patience_ms, _DEAF_MS)}")
-        while not _begun(connection, how, last=time.monotonic() >= until_s):
+        while not _done(connection, statement, last=time.monotonic() >= until_s):
             look()
     finally:
         connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
 
 
-def _begun(connection: sqlite3.Connection, how: str, *, last: bool) -> bool:
+def _done(connection: sqlite3.Connection, statement: str, *, last: bool) -> bool:
     try:
-        connection.execute(f"BEGIN {how}")
+        with closing(connection.execute(statement)) as cursor:
+            cursor.fetchone()
     except sqlite3.OperationalError as error:
         if last or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
             raise
@@ -293,7 +304,7 @@ def _begun(connection: sqlite3.Connection, how: str, *, last: bool) -> bool:
 
 @contextmanager
 def in_a_hurry() -> Generator[None]:
-    """What waits for other writers in this block does not wait for long: the program is to end."""
+    """What waits for other writers in this block does not wait for long: the program is to end, or can do without."""
     token = _LONGEST_WAIT_S.set(_HURRY_S)
     try:
         yield

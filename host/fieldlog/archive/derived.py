@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlog.archive.columns import Columns
+from fieldlog.archive.database import ArchiveError, in_a_hurry
 from fieldlog.archive.dataset import column_heads, columns_of, folder_of, manifest_of
 from fieldlog.archive.manifest import Entry, read, read_heads, read_outlines, read_stamp
 from fieldlog.archive.outline import Outline
@@ -94,7 +95,11 @@ class _Outlined:
     packed: bytes
 
     def read(self) -> list[Outline | None]:
-        found = read_outlines(self.manifest, self.name)
+        try:
+            with in_a_hurry():
+                found = read_outlines(self.manifest, self.name)
+        except ArchiveError:
+            found = None
         if found is None or found.head != self.packed:
             return [None] * len(self.head.groups)
         return outlines(self.head, found.data)
@@ -151,13 +156,13 @@ class _Doubtful(Exception):
 
 
 def derived(archive: Archive, readings: Readings) -> Derived | None:
-    """The selection from the Parquet files; None where they are not there, not up to date, or hold less than it wants."""
-    manifest = manifest_of(archive.path)
-    if read_stamp(manifest) != archive.stamp():
-        return None
+    """The selection from the Parquet files; None where they are not there, not up to date, or hold less than it wants, and
+    while another program writes them."""
+    manifest, stamp = manifest_of(archive.path), archive.stamp()
     try:
-        return _Finder(archive, readings, manifest).found()
-    except (_Doubtful, OSError):
+        with in_a_hurry():
+            return _Finder(archive, readings, manifest).found() if read_stamp(manifest) == stamp else None
+    except (_Doubtful, ArchiveError, OSError):
         return None
 
 

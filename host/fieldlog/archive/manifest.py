@@ -2,7 +2,8 @@
 other file in it.
 
 Rule of this module: whoever has a manifest open is the only one who writes derived readings; the lock goes with the
-process. A manifest is as disposable as the readings: one that cannot be read is begun anew.
+process, and whoever reads waits for it: ArchiveError when that takes too long. A manifest is as disposable as the
+readings: one that cannot be read is begun anew.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fieldlog.archive.database import BUSY_TIMEOUT_S, begin, in_words, transaction
+from fieldlog.archive.database import BUSY_TIMEOUT_S, begin, begin_to_read, in_words, transaction
 from fieldlog.archive.outline_file import Packed
 from fieldlog_protocol.errors import VerificationError
 
@@ -113,12 +114,19 @@ def _locked(path: Path) -> tuple[sqlite3.Connection, Manifest]:
             raise
 
 
+@contextmanager
+def _reading(path: Path) -> Generator[sqlite3.Connection]:
+    with in_words(path), closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)) as connection:
+        begin_to_read(connection)
+        yield connection
+
+
 def read(path: Path) -> dict[str, Entry] | None:
     """What the manifest at `path` says; None when there is none, or none that can be read."""
     if not path.exists():
         return None
     try:
-        with in_words(path), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
+        with _reading(path) as connection:
             return _entries(connection)
     except VerificationError:
         return None
@@ -129,13 +137,18 @@ def read_stamp(path: Path) -> bytes | None:
     if not path.exists():
         return None
     try:
-        with in_words(path), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'stamp'").fetchone():
+        with _reading(path) as connection:
+            if not _has_table(connection, "stamp"):
                 return None
             row = connection.execute("SELECT archive FROM stamp").fetchone()
             return None if row is None else bytes(row[0])
     except VerificationError:
         return None
+
+
+def _has_table(connection: sqlite3.Connection, name: str) -> bool:
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+    return found is not None
 
 
 def read_heads(path: Path) -> dict[str, bytes]:
@@ -159,7 +172,5 @@ def read_outlines(path: Path, name: str) -> Packed | None:
 def _outlines(path: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
     if not path.exists():
         return []
-    with in_words(path), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'outlines'").fetchone():
-            return []
-        return connection.execute(query, values).fetchall()
+    with _reading(path) as connection:
+        return connection.execute(query, values).fetchall() if _has_table(connection, "outlines") else []
