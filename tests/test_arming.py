@@ -66,6 +66,10 @@ def request(wish: Wish, clock: DeviceTime = CLOCK, metadata: dict[str, str] | No
         ("air/temperature=-1.5 Cel", False, Threshold(0, 0, -150, False)),
         ("air/temperature=-1.501°C", True, Threshold(0, 0, -151, True)),
         ("air/temperature=1e-1 Cel", True, Threshold(0, 0, 10, True)),
+        ("air/temperature=86 degF", False, Threshold(0, 0, 3000, False)),
+        ("air/temperature=86.01 °F", False, Threshold(0, 0, 3001, False)),
+        ("air/temperature=86.01 °F", True, Threshold(0, 0, 3000, True)),
+        ("air/temperature=273.15 K", True, Threshold(0, 0, 0, True)),
     ],
 )
 def test_a_threshold_is_the_first_raw_number_beyond_it(text: str, below: bool, expected: Threshold) -> None:
@@ -80,10 +84,14 @@ def test_a_threshold_is_the_first_raw_number_beyond_it(text: str, below: bool, e
         ("=5", "is no threshold"),
         ("dew=5", "no channel 'dew'"),
         ("temperature=5", "more than one channel 'temperature'"),
-        ("humidity=5 Cel", "not the unit"),
+        ("humidity=5 Cel", "humidity cannot be compared with '5 Cel': 'Cel' does not fit: write %"),
+        ("air/temperature=30 C", "'C' does not fit: write degC, degF or K"),
+        ("air/temperature=30 kumquats", "'kumquats' is no unit that fits: write degC, degF or K"),
         ("soil/temperature=5", "floating-point"),
         ("humidity=256", "can never be at or above"),
         ("air/temperature=1e30 Cel", "can never be at or above"),
+        ("air/temperature=1e999 degF", "can never be at or above"),
+        ("air/temperature=1e999999999 Cel", "no unit that fits"),
     ],
 )
 def test_what_is_no_threshold(text: str, said: str) -> None:
@@ -117,10 +125,25 @@ def test_a_threshold_in_the_unit_of_its_channel_however_it_is_spelt(own: str, ty
     assert parse_threshold(f"x=1.5 {typed}", [stream], below=False) == Threshold(2, 0, 150, False)
 
 
-@pytest.mark.parametrize(("own", "typed"), [("g", "[g]"), ("m[g]", "g"), ("Cel", "K"), ("A", "mA"), ("", "V")])
-def test_a_threshold_in_another_unit_is_refused(own: str, typed: str) -> None:
+@pytest.mark.parametrize(("own", "typed", "level"), [("Cel", "K", -27_165), ("A", "mA", 1), ("m/s2", "[g]", 1471)])
+def test_a_threshold_in_another_unit_of_the_same_quantity_is_converted(own: str, typed: str, level: int) -> None:
+    stream = StreamInfo(2, "shock", 10_000, (Channel("x", own, ChannelType.I32, exponent=-2),))
+    assert parse_threshold(f"x=1.5 {typed}", [stream], below=False) == Threshold(2, 0, level, False)
+
+
+@pytest.mark.parametrize(
+    ("own", "typed", "said"),
+    [
+        ("g", "[g]", "'[g]' does not fit: write g"),
+        ("", "V", "it has no unit, so 'V' does not fit: write the number alone"),
+        ("{count}", "V", "write the number alone"),
+        ("counts", "V", "'V' does not fit: write counts"),
+        ("m[g]", "g", "'g' does not fit: write m[g]"),
+    ],
+)
+def test_a_threshold_in_a_unit_of_something_else_is_refused(own: str, typed: str, said: str) -> None:
     stream = StreamInfo(2, "shock", 10_000, (Channel("x", own, ChannelType.I16, exponent=-2),))
-    with pytest.raises(UsageError, match=f"not the unit of x: give the threshold in {re.escape(own or 'no unit')}"):
+    with pytest.raises(UsageError, match=re.escape(said)):
         parse_threshold(f"x=1.5 {typed}", [stream], below=False)
 
 

@@ -1,7 +1,7 @@
 """Thresholds as people put them, "temperature=30 Cel", and as a logger compares them: whole raw numbers.
 
-Rule: the raw level is the first one on the asked side of the value, reckoned exactly, or by the channel's calibration
-where it has one. What a sensor's numbers can never be is no threshold.
+Rule: the raw level is the first one on the asked side of the value, reckoned exactly, also from another unit, or by the
+channel's calibration where it has one. What a sensor's numbers can never be is no threshold.
 """
 
 from __future__ import annotations
@@ -9,16 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
+from math import ceil, floor, inf
 
 from fieldlog.config.schema import nearest
-from fieldlog.config.units import code, unit_name, unit_of
+from fieldlog.config.units import code, convert, unit_name
 from fieldlog.recording import StreamInfo
+from fieldlog.text import printable
 from fieldlog_protocol.blocks.schema import Channel
 from fieldlog_protocol.errors import UsageError
 
-_FORM = re.compile(r"(?P<channel>.+?)\s*=\s*(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*(?P<unit>.*)")
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3}(?!\d))?"
+_FORM = re.compile(rf"(?P<channel>.+?)\s*=\s*(?P<value>{_NUMBER})\s*(?P<unit>.*)")
 _POWERS = str.maketrans("²³", "23")
 _GRAVITY = "g", "[g]"
 """As people write it, who do not mean grams, and its UCUM code."""
@@ -35,27 +39,31 @@ class Threshold:
 
 
 def parse_threshold(text: str, streams: Sequence[StreamInfo], *, below: bool) -> Threshold:
-    """CHANNEL=VALUE UNIT on one of these streams; STREAM/CHANNEL where two streams have one of that name."""
+    """CHANNEL=VALUE UNIT on one of these streams, in any unit that measures the same; STREAM/CHANNEL where two streams have
+    one of that name."""
     match = _FORM.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"{text!r} is no threshold: write CHANNEL=VALUE UNIT, such as 'temperature=30 Cel'")
     stream, position = _find(match["channel"], streams)
     channel = stream.channels[position]
-    if not _is_unit_of(channel, match["unit"]):
-        raise UsageError(
-            f"{match['unit']!r} is not the unit of {channel.name}: give the threshold in {channel.unit or 'no unit'}"
-        )
-    level, raw_below = raw_level(channel, Decimal(match["value"]), below=below)
+    level, raw_below = raw_level(channel, _in_own_unit(channel, match["value"], match["unit"]), below=below)
     return Threshold(stream.id, position, level, raw_below)
 
 
+def _in_own_unit(channel: Channel, number: str, typed: str) -> Fraction:
+    """The value in the channel's unit, which is meant where none is typed."""
+    if _is_unit_of(channel, typed):
+        return Fraction(number)
+    try:
+        return convert(Fraction(number), typed.translate(_POWERS), channel.unit.translate(_POWERS))
+    except UsageError as error:
+        raise UsageError(f"{channel.name} cannot be compared with '{number} {printable(typed)}': {error}") from None
+
+
 def _is_unit_of(channel: Channel, typed: str) -> bool:
-    """Whether a threshold in the typed unit is one in the channel's own, however either spells it."""
+    """Whether what is typed is the channel's own unit, however either spells it."""
     own, typed = channel.unit.translate(_POWERS), typed.translate(_POWERS)
-    if typed in ("", own, unit_name(own)) or code(typed) == code(own) or (typed, own) == _GRAVITY:
-        return True
-    meant = unit_of(typed)
-    return meant is not None and meant == unit_of(own)
+    return typed in ("", own, unit_name(own)) or code(typed) == code(own) or (typed, own) == _GRAVITY
 
 
 def _find(name: str, streams: Sequence[StreamInfo]) -> tuple[StreamInfo, int]:
@@ -73,25 +81,33 @@ def _find(name: str, streams: Sequence[StreamInfo]) -> tuple[StreamInfo, int]:
     raise UsageError(f"there is {what} in what is to be recorded: {', '.join(known)}. {hint}".rstrip(". "))
 
 
-def raw_level(channel: Channel, value: Decimal, *, below: bool) -> tuple[int, bool]:
+def raw_level(channel: Channel, value: Fraction | Decimal, *, below: bool) -> tuple[int, bool]:
     """The raw number from which on a reading is at the value or beyond it, and whether beyond means below it."""
     if channel.type.is_float:
         raise UsageError(f"{channel.name} has floating-point numbers, and a logger compares whole ones only")
     raw_below = turned(channel, below)
     least, most = _reach(channel)
-    level = _calibrated_level(channel, value, below=below) if channel.calibration else _level(channel, value, raw_below)
+    exact = Fraction(value)
+    level = _calibrated_level(channel, exact, below=below) if channel.calibration else _level(channel, exact, raw_below)
     reachable = least <= level if raw_below else level <= most
     if not reachable:
         raise UsageError(
-            f"{channel.name} can never be at or {'below' if below else 'above'} {_with_unit(value, channel)}: it is "
-            f"between {_range_text(channel)}. Nothing was changed"
+            f"{channel.name} can never be at or {'below' if below else 'above'} "
+            f"{_with_unit(f'{_float(exact):.15g}', channel)}: it is between {_range_text(channel)}. Nothing was changed"
         )
     return min(max(level, least), most), raw_below
 
 
-def _level(channel: Channel, value: Decimal, raw_below: bool) -> int:
-    raw = (value.scaleb(-channel.exponent) - channel.offset) / channel.multiplier
-    return int(raw.to_integral_value(ROUND_FLOOR if raw_below else ROUND_CEILING))
+def _float(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return inf if value > 0 else -inf
+
+
+def _level(channel: Channel, value: Fraction, raw_below: bool) -> int:
+    raw = (value / Fraction(10) ** channel.exponent - channel.offset) / channel.multiplier
+    return floor(raw) if raw_below else ceil(raw)
 
 
 def _reach(channel: Channel) -> tuple[int, int]:
@@ -99,14 +115,14 @@ def _reach(channel: Channel) -> tuple[int, int]:
     least, most = channel.type.minimum, channel.type.maximum
     if not channel.calibration or channel.minimum is None or channel.maximum is None:
         return least, most
-    ends = [_level(channel, Decimal(str(value)), raw_below=False) for value in (channel.minimum, channel.maximum)]
+    ends = [_level(channel, Fraction(str(value)), raw_below=False) for value in (channel.minimum, channel.maximum)]
     return max(least, min(ends)), min(most, max(ends))
 
 
-def _calibrated_level(channel: Channel, value: Decimal, *, below: bool) -> int:
+def _calibrated_level(channel: Channel, value: Fraction, *, below: bool) -> int:
     """By halving what is between the raw numbers that are not there yet and those that are."""
     _require_one_way(channel)
-    wanted = float(value)
+    wanted = _float(value)
     least, most = _reach(channel)
     yet, there = (most + 1, least - 1) if turned(channel, below) else (least - 1, most + 1)
     while abs(yet - there) > 1:
