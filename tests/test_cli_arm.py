@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import pytest
 from fieldlog import archive as archives
 from fieldlog.cli.main import invoke
 from fieldlog_protocol.blocks.metadata import encode_metadata
-from fieldlog_protocol.commands import logger
-from fieldlog_protocol.commands.logger import Capability
+from fieldlog_protocol.commands import Group, logger
+from fieldlog_protocol.commands.logger import Capability, LoggerError, State
 from simulator import Simulator, simulator
-from smp_peer import Handler, udp_peer
+from smp_peer import Answer, Handler, Refuse, udp_peer
 
 SCALE = 200
 HOSTILE = "\x1b[2J\u202e'x"
@@ -466,3 +466,107 @@ def test_what_was_armed_is_echoed_and_told_again(shared: Simulator, capsys: pyte
     assert run("log", "arm", "--after", "1d", "--stream", "motion=1s") == 0
     assert "at 8 uA until it begins and 12 uA then" in run.out
     assert run("log", "stop") == 0
+
+
+# two programs at once
+
+MINE, THEIRS = {"site": "mine"}, {"site": "theirs"}
+ARMING = ("log", "arm", "--meta", "site=mine")
+
+
+class Raced:
+    """A logger that other programs arm and describe too: `before_arm` runs as the request to arm comes."""
+
+    def __init__(self) -> None:
+        self.state, self.metadata = State.IDLE, b""
+        self.before_arm: Callable[[], None] = lambda: None
+        self.arm_answer: Answer = {"session": 7, "state": int(State.ARMED)}
+        self.written = 0
+
+    def handlers(self) -> dict[tuple[int, int, int], Handler]:
+        return {
+            logger.INFO.key: lambda _: WHO | {"state": int(self.state)},
+            logger.STREAMS.key: self.streams,
+            logger.CLOCK_PROBE.key: self.clock,
+            logger.METADATA_READ.key: lambda _: {"o": 0, "len": len(self.metadata), "d": self.metadata},
+            logger.METADATA_WRITE.key: self.write,
+            logger.ARM.key: self.arm,
+        }
+
+    def streams(self, _: dict[str, Any]) -> Answer:
+        return STREAM
+
+    def clock(self, _: dict[str, Any]) -> Answer:
+        return {"boot": 1, "rx": 5, "tx": 5}
+
+    def write(self, body: dict[str, Any]) -> Answer:
+        self.metadata = body["d"]
+        self.written += 1
+        return {"o": len(self.metadata)}
+
+    def arm(self, _: dict[str, Any]) -> Answer:
+        self.before_arm()
+        if self.state == State.IDLE and isinstance(self.arm_answer, dict):
+            self.state = State.ARMED
+            return self.arm_answer
+        return self.arm_answer if self.state == State.IDLE else Refuse(LoggerError.RECORDING, Group.LOGGER)
+
+    def overwrite(self) -> None:
+        self.metadata = encode_metadata(THEIRS)
+
+    def take(self) -> None:
+        self.state = State.ARMED
+
+
+def test_metadata_that_another_program_wrote_before_the_session_began_are_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    raced = Raced()
+    with udp_peer(raced.handlers()) as peer:
+        run = Shell(capsys, peer.url)
+        assert run.json(*ARMING)["metadata"] == MINE
+        raced.state, raced.before_arm = State.IDLE, raced.overwrite
+        assert run(*ARMING) == 5
+        assert "session 7 is armed, with other metadata than this command meant" in run.err
+        assert "`fieldlog log stop`" in run.err
+        assert run("log", "status") == 0
+        assert "site=theirs" in run.out
+
+
+def test_a_session_that_another_program_armed_meanwhile_keeps_its_metadata(capsys: pytest.CaptureFixture[str]) -> None:
+    raced = Raced()
+
+    def clock(_: dict[str, Any]) -> Answer:
+        raced.take()  # once all was looked at
+        return {"boot": 1, "rx": 5, "tx": 5}
+
+    with udp_peer(raced.handlers() | {logger.CLOCK_PROBE.key: clock}) as peer:
+        run = Shell(capsys, peer.url)
+        assert run(*ARMING) == 4
+        assert "Nothing was changed; `fieldlog log stop` ends it" in run.err
+        assert not raced.written
+
+
+def test_metadata_that_came_too_late_are_told_as_those_of_the_other_session(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    raced = Raced()
+    raced.before_arm = raced.take
+    with udp_peer(raced.handlers()) as peer:
+        run = Shell(capsys, peer.url)
+        assert run(*ARMING) == 4
+        assert "that session has the metadata given here now, and no other was begun" in run.err
+
+
+def test_a_link_that_is_lost_while_arming_is_told_with_what_may_have_happened(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    raced = Raced()
+    raced.arm_answer = None
+    with udp_peer(raced.handlers()) as peer:
+        run = Shell(capsys, f"{peer.url}?timeout=0.7")
+        assert run(*ARMING) == 3
+        assert "did not answer 'logger arm'" in run.err
+        assert (
+            "The metadata may have been changed, and a session may have been armed or begun: `fieldlog log s" in run.err
+        )

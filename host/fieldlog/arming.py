@@ -25,10 +25,10 @@ from fieldlog.recording import StreamInfo, read_sessions, read_streams
 from fieldlog.self_test import self_test
 from fieldlog.thresholds import parse_threshold
 from fieldlog_protocol.commands import Group, logger
-from fieldlog_protocol.commands.logger import ArmRequest, Capability, LoggerError, StartMode, StreamPeriod
+from fieldlog_protocol.commands.logger import ArmRequest, Capability, LoggerError, StartMode, State, StreamPeriod
 from fieldlog_protocol.durations import duration_text
 from fieldlog_protocol.error_texts import error_text
-from fieldlog_protocol.errors import RefusedError, UsageError
+from fieldlog_protocol.errors import RefusedError, UsageError, VerificationError
 
 _NEEDS = {
     StartMode.AT: Capability.START_AT,
@@ -178,13 +178,50 @@ def _require_metadata(info: LoggerInfo, wish: Wish, metadata: Mapping[str, str])
     deployment.require_fits(metadata)
 
 
-async def arm(
-    device: Device, request: ArmRequest, wish: Wish, metadata: Mapping[str, str] | None
-) -> logger.ArmResponse:
-    """Write the metadata, if there is new, and arm."""
+async def arm(device: Device, request: ArmRequest, wish: Wish, found: Preflight) -> logger.ArmResponse:
+    """Write the metadata, if there is new, and arm.
+
+    These are two requests, and another program may write between them: what stands in the end is read back. Raises
+    VerificationError for a session with other metadata than `found`; a RefusedError says what is on the device.
+    """
     if wish.metadata:
-        await deployment.write_metadata(device, metadata or {})
-    return await device.request(logger.ARM, request)
+        require_idle(await device.logger_info())  # else it would become that of another's session
+    try:
+        if wish.metadata:
+            await deployment.write_metadata(device, found.metadata or {})
+        done = await device.request(logger.ARM, request)
+    except RefusedError as error:
+        text = f"{error}. {_left(error, wish)}"
+        raise RefusedError(error.code, error.group, text, error.details) from error
+    if Capability.METADATA in found.info.capabilities:
+        _require_own(await deployment.read_metadata(device), found.metadata, done)
+    return done
+
+
+def _left(error: RefusedError, wish: Wish) -> str:
+    """What a refusal leaves behind."""
+    if not wish.metadata:
+        return "No session was begun"
+    if (error.group, error.code) == (Group.LOGGER, LoggerError.RECORDING):
+        return (
+            "Another program armed it in the same moment: that session has the metadata given here now, and no other was "
+            "begun. `fieldlog log status` shows it"
+        )
+    return "No session was begun; the metadata may be on the device already"
+
+
+def _require_own(present: Mapping[str, str] | None, meant: Mapping[str, str] | None, done: logger.ArmResponse) -> None:
+    if (present or {}) != (meant or {}):
+        raise VerificationError(
+            f"session {done.session} {session_state(done.state)}, with other metadata than this command meant: another "
+            "program wrote some in the same moment. `fieldlog log status` shows them; end the session with `fieldlog log "
+            "stop`, and arm again"
+        )
+
+
+def session_state(state: int) -> str:
+    """What has become of a session, behind its number."""
+    return "is armed" if state == State.ARMED else "is being recorded"
 
 
 async def estimate_now(device: Device, info: LoggerInfo, streams: Sequence[StreamInfo]) -> Estimate:

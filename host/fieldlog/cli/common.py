@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from fieldlog.cli.output import Output
-from fieldlog_protocol.errors import DeviceNotFound, UsageError
+from fieldlog_protocol.errors import DeviceNotFound, LinkError, UsageError
 
 if TYPE_CHECKING:
     from fieldlog.device import Device
@@ -186,9 +186,15 @@ class Standing:
 
     @contextmanager
     def told(self) -> Generator[None]:
-        """In this block an interrupt is told with it."""
-        with on_interrupt(lambda: self.text):
-            yield
+        """In this block an interrupt is told with it, and so is a link that is lost after it first changed."""
+        at_first = self.text
+        try:
+            with on_interrupt(lambda: self.text):
+                yield
+        except LinkError as error:  # it stays what it is, with all that it carries
+            if self.text != at_first:
+                error.args = (f"{str(error).removesuffix('.')}. {self.text[0].upper()}{self.text[1:]}",)
+            raise
 
 
 @contextmanager

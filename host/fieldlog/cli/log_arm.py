@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from fieldlog import deployment
-from fieldlog.arming import Preflight, Wish, arm, assumed_zones, prepare, recorded_streams, survey
+from fieldlog.arming import Preflight, Wish, arm, assumed_zones, prepare, recorded_streams, session_state, survey
 from fieldlog.cli.common import Common, Standing, options, run
 from fieldlog.cli.log_from import by_file
 from fieldlog.cli.log_words import (
@@ -33,7 +33,6 @@ from fieldlog.cli.output import Output
 from fieldlog.clock import DeviceTime
 from fieldlog.config.document import read_file
 from fieldlog.config.log_section import FIELDS, combined
-from fieldlog.device import Device
 from fieldlog.estimate import Estimate, estimate, planned, shortfalls
 from fieldlog.local_times import typed_time
 from fieldlog.logger_info import LoggerInfo
@@ -41,7 +40,7 @@ from fieldlog.recording import StreamInfo, read_streams
 from fieldlog.unit_signs import with_sign
 from fieldlog_protocol.commands import logger
 from fieldlog_protocol.commands.logger import State
-from fieldlog_protocol.errors import RefusedError, UsageError
+from fieldlog_protocol.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +159,8 @@ def arm_command(common: Common, /, file: Path | None, *, dry_run: bool, **words:
                 return _Armed(wish, request, found, None, info, _at_periods(known.streams, request), warnings)
             request = msgspec.structs.replace(request, id=request_id())
             standing.text = _perhaps(wish)
-            done = await _armed(device, request, wish, found)
-            standing.text = f"session {done.session} {_is(done.state)}"
+            done = await arm(device, request, wish, found)
+            standing.text = f"session {done.session} {session_state(done.state)}"
             streams = await read_streams(device)
             return _Armed(wish, request, found, done, await device.logger_info(), streams, warnings)
 
@@ -178,10 +177,6 @@ def _perhaps(wish: Wish) -> str:
     """What holds while the device is asked to."""
     metadata = "the metadata may have been changed, and " if wish.metadata else ""
     return f"{metadata}a session may have been armed or begun: `fieldlog log status` shows that, and `fieldlog log stop` ends it"
-
-
-def _is(state: int) -> str:
-    return "is armed" if state == State.ARMED else "is being recorded"
 
 
 def _seconds(clock: DeviceTime) -> int | None:
@@ -244,19 +239,10 @@ def _show(output: Output, armed: _Armed, lasts: Estimate) -> None:
 def _headline(armed: _Armed, *, waits: bool) -> str:
     if armed.done is None:
         return f"nothing was changed: a session would be {'armed' if waits else 'recorded from now on'}"
-    return f"session {armed.done.session} {_is(armed.done.state)}"
+    return f"session {armed.done.session} {session_state(armed.done.state)}"
 
 
 def _zone(option: str, text: str | None, found: Preflight) -> dt.tzinfo | None:
     """That in which a time was typed."""
     zone = deployment.known_zone(found.metadata)
     return zone if text is None else typed_time(text, option, zone).tzinfo
-
-
-async def _armed(device: Device, request: logger.ArmRequest, wish: Wish, found: Preflight) -> logger.ArmResponse:
-    try:
-        return await arm(device, request, wish, found.metadata)
-    except RefusedError as error:
-        metadata = "; the metadata may be on the device already" if wish.metadata else ""
-        text = f"{error}. No session was begun{metadata}"
-        raise RefusedError(error.code, error.group, text, error.details) from error

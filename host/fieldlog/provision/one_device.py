@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from fieldlog.arming import Wish, request_for, survey
+from fieldlog.arming import Wish, request_for, session_state, survey
 from fieldlog.clock import DeviceTime, read_clock, sync_clock
 from fieldlog.config.apply import TIMEOUT_S, apply, settle
 from fieldlog.config.plan import make_plan
@@ -179,7 +179,7 @@ class Work:
             self.progress.keep(self.record)  # before it is sent: a repetition must bear the same
         answer = await self.device.request(logger.ARM, msgspec.structs.replace(request, id=self.record.arm_id))
         self._keep({"arm": _armed_json(answer.session, answer.state, wish.label)})
-        self.tell(f"session {answer.session} {'is armed' if answer.state == State.ARMED else 'is being recorded'}")
+        self.tell(f"session {answer.session} {session_state(answer.state)}")
 
     async def _restart(self) -> None:
         """Let take effect what does so at a start: before the clock is set, which a restart may lose."""
