@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import index
-from typing import SupportsIndex
 
 from fieldlog.archive.log import Log
 from fieldlog.archive.ranges import ALL_SEQS
@@ -77,7 +76,7 @@ def _read(text: str, name: str) -> datetime:
 def _sessions(logs: Sequence[Log], wanted: int | str | Iterable[int | str] | None) -> frozenset[tuple[int, int]] | None:
     if wanted is None:
         return None
-    several = [wanted] if isinstance(wanted, (SupportsIndex, str)) else wanted
+    several = wanted if isinstance(wanted, Iterable) and not isinstance(wanted, str) else [wanted]
     return frozenset(found for one in several for found in _session(logs, one if isinstance(one, str) else index(one)))
 
 

@@ -47,6 +47,6 @@ class Size:
         dots = self.width_in * height_in * self.dpi**2
         if dots > _MOST_DOTS:
             raise UsageError(
-                f"a picture of {dots / 1e6:.0f} million dots is too large. Nothing was plotted; make it smaller, or take "
-                "fewer dots per inch, or SVG or PDF, which have none"
+                f"a picture of {dots / 1e6:.0f} million dots is too large, as a file of any kind. Nothing was plotted; make it "
+                "smaller, or take fewer dots per inch"
             )
