@@ -21,6 +21,7 @@ from matplotlib.image import imread
 from fieldlog.plot import Trace, save, timeseries, traces
 from fieldlog.plot.lines import lines_of
 from fieldlog.plot.reduce import Columns, present, reduce, runs, uncovered
+from fieldlog.plot.statistics import table_rows
 from fieldlog.plot.zone import axis_label, offset_changes, zone
 from fieldlog_protocol.errors import FieldlogError, UsageError
 
@@ -233,6 +234,21 @@ def test_numbers_of_the_table_do_not_reach_into_each_other() -> None:
     assert "time beyond" not in [cell.get_text() for cell in cells]
     boxes = [cell.get_window_extent() for cell in cells if cell.get_text()]
     assert not any(one.overlaps(other) for at, one in enumerate(boxes) for other in boxes[:at])
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0.4, 12.0, 182728.3], ("0.4", "60913.6", "182728.3", "86136.0")),
+        ([16.28, 27.5, 20.0], ("16.28", "21.26", "27.50", "4.67")),
+        ([100390, 100392, 100393], ("100390", "100391.67", "100393", "1.25")),
+        ([-100397.5, -100397.5], ("\N{MINUS SIGN}100397.5", "\N{MINUS SIGN}100397.5", "\N{MINUS SIGN}100397.5", "0.0")),
+        ([52.5200061, 52.5200063], ("52.5200061", "52.5200062", "52.5200063", "0.0000001")),
+        ([1 / 3, 2 / 3], ("0.333", "0.500", "0.667", "0.167")),
+    ],
+)
+def test_the_table_shows_extremes_as_recorded(values: list[float], said: tuple[str, ...]) -> None:
+    assert table_rows(lines_of([trace(values)], 100, spread=True), 9)[1][3:] == said
 
 
 def test_changes_of_the_offset_are_all_marked_or_none() -> None:

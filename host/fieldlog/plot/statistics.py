@@ -1,10 +1,13 @@
-"""The table beneath a plot: what the readings of each line come to."""
+"""The table beneath a plot: what the readings of each line come to.
+
+Rule: the lowest and the highest are readings, and shown as recorded; what is reckoned from all has no fewer digits.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fieldlog.plot.lines import Figures, Line
+from fieldlog.plot.lines import Line
 from fieldlog.plot.style import clean, unit_sign
 from fieldlog.plot.ticks import state_text
 from fieldlog.plot.trace import OFF_ON
@@ -13,6 +16,8 @@ _HEAD = ("", "readings", "missing", "lowest", "mean", "highest", "st. dev.", "ti
 _WIDTHS = (30, 11, 9, 11, 11, 11, 11, 26)
 _NAME_LENGTH = 44
 _NONE = "\N{EN DASH}"
+_MOST_DECIMALS = 7
+_LARGE = 1e15
 _US_PER_S = 1_000_000
 
 
@@ -51,17 +56,32 @@ def _course(line: Line) -> tuple[str, ...]:
     found = line.figures
     if line.states is not None and (line.eventful or line.states != OFF_ON):
         return state_text(found.lowest, line.states), _NONE, state_text(found.highest, line.states), _NONE
-    texts = (_number(value, found) for value in (found.lowest, found.mean, found.highest))
-    return *texts, "" if found.deviation is None else _number(found.deviation, found)
+    recorded = _recorded_decimals(found.lowest, found.highest)
+    apart = _decimals_apart(found.highest - found.lowest)
+    ends = apart if recorded is None else recorded
+    reckoned = max((n for n in (recorded, apart) if n is not None), default=None)
+    return (
+        _number(found.lowest, ends),
+        _number(found.mean, reckoned),
+        _number(found.highest, ends),
+        "" if found.deviation is None else _number(found.deviation, reckoned),
+    )
 
 
-def _number(value: float, found: Figures) -> str:
-    """With the digits that tell readings of this spread apart."""
-    spread = found.highest - found.lowest
-    if not spread:
-        return f"{value:.6g}"
-    decimals = next((n for n in range(10) if spread >= 10.0 ** (2 - n)), 10)
-    text = f"{value:.{decimals}f}" if 1e-6 < spread < 1e15 else f"{value:.6g}"
+def _recorded_decimals(*values: float) -> int | None:
+    """The fewest that show all of these as they are; None for numbers that are no short decimals."""
+    if not all(abs(value) < _LARGE for value in values):
+        return None
+    return next((n for n in range(_MOST_DECIMALS + 1) if all(round(value, n) == value for value in values)), None)
+
+
+def _decimals_apart(spread: float) -> int | None:
+    """As many as tell readings of this spread apart."""
+    return next((n for n in range(10) if spread >= 10.0 ** (2 - n)), 10) if 1e-6 < spread < _LARGE else None
+
+
+def _number(value: float, decimals: int | None) -> str:
+    text = f"{value:.6g}" if decimals is None else f"{value:.{decimals}f}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
