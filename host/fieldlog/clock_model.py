@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from fieldlog.clock_pieces import Between, Beyond
+    from fieldlog.clock_pieces import Course
 
 UNKNOWN_TIME = -(2**63)
 """In `utc_us`: no time is known. The same bits as numpy's NaT."""
@@ -136,31 +136,22 @@ class _Line:
 
         from fieldlog import clock_pieces
 
-        origin = self.knots[0]
-        since = ticks - origin.tick
         utc, error = np.empty(len(ticks), np.int64), np.empty(len(ticks), np.int64)
         for number, (start, stop) in enumerate(pairwise([0, *edges, len(ticks)])):
             if stop > start:
                 some = slice(start, stop)
-                clock_pieces.fill(self._piece(number), since[some], US_PER_TICK, utc[some], error[some])
-        utc += origin.utc_us
+                clock_pieces.fill(self._courses(number), ticks[some], utc[some], error[some])
         return utc, error
 
-    def _piece(self, number: int) -> Between | Beyond:
+    def _courses(self, number: int) -> list[Course]:
         """What holds before the knot `number`, and from the one before it on."""
-        from fieldlog.clock_pieces import Between, Beyond
+        from fieldlog.clock_pieces import after, before, between
 
-        origin = self.knots[0]
         if 0 < number < len(self.knots):
-            left, right = self.knots[number - 1 : number + 1]
-            first, last = ((knot.tick - origin.tick) * US_PER_TICK for knot in (left, right))
-            utc = (left.utc_us - origin.utc_us, right.utc_us - origin.utc_us)
-            error = (left.error_us, right.error_us)
-            return Between(first, last, utc, error, self.oscillator.daily_ppm, self.oscillator.seasonal_ppm)
-        knots = self.knots if number == 0 else self.knots[::-1]
-        slope, end = _slope_at(knots, self.oscillator, self.excess_ppm), knots[0]
-        end_us = (end.tick - origin.tick) * US_PER_TICK
-        return Beyond(end_us, end.utc_us - origin.utc_us, end.error_us, slope.rate, slope.growth_ppm)
+            return between(self.knots[number - 1], self.knots[number], self.oscillator)
+        knots, beyond = (self.knots, before) if number == 0 else (self.knots[::-1], after)
+        slope = _slope_at(knots, self.oscillator, self.excess_ppm)
+        return beyond(knots[0], slope.rate, slope.growth_ppm)
 
     def at(self, tick: int) -> tuple[int, int]:
         """(utc_us, error_us) of one tick."""
@@ -215,7 +206,9 @@ def _sensible(model: _Line | _Steps, ticks: npt.NDArray[np.int64]) -> Times:
 
 
 def _lie_within(numbers: npt.NDArray[np.int64], greatest: int) -> bool:
-    return len(numbers) > 0 and int(numbers.min()) >= 0 and int(numbers.max()) <= greatest
+    import numpy as np
+
+    return len(numbers) > 0 and int(numbers.view(np.uint64).max()) <= greatest  # those below 0 are the greatest there
 
 
 def _no_times(ticks: npt.NDArray[np.int64]) -> Times:

@@ -276,13 +276,15 @@ def _untimed(plan: Plan) -> int:
 
 
 def _widened(error_us: Ints, stream: Stream, frames: Frames) -> Ints:
-    """The error of the clock, and of the instants themselves: blocks do not tell every tick exactly."""
+    """The error of the clock, in place, and of the instants themselves: blocks do not tell every tick exactly."""
     encodings = frames.headers["encoding"]
     of_block = np.zeros(len(encodings), np.int64)
     for encoding in np.unique(encodings).tolist():
         of_block[encodings == encoding] = ceil(instant_error_ticks(stream, encoding) * US_PER_TICK)
     more_us = of_block[:1] if (of_block == of_block[:1]).all() else np.repeat(of_block, np.diff(frames.starts))
-    return np.minimum(error_us, UNBOUNDED - more_us) + more_us
+    np.minimum(error_us, UNBOUNDED - more_us, out=error_us)
+    error_us += more_us
+    return error_us
 
 
 def _starts(stream: Stream, plan: Plan, frames: Frames) -> Bools:

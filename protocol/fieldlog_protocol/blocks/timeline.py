@@ -23,6 +23,8 @@ ROUNDING_TICKS = 0.5
 _TOLERANCE_TICKS = 2
 _TOLERANCE_OF_PERIOD = 50e-6
 _MAX_STAMP = 2**32 - 1
+_FRACTION_BITS = 34
+_HALF = 1 << _FRACTION_BITS - 1
 
 
 class Instants(Protocol):
@@ -147,13 +149,18 @@ class Stamps:
 
 def line_ticks(t0: Ticks, span: Ticks, counts: npt.NDArray[np.int64]) -> Ticks:
     """The instants of all frames of several blocks, of which each has one or more: t0 + i * span / (n - 1), rounded half
-    up, in whole numbers."""
+    up, in whole numbers.
+
+    Steps are whole ticks and 2**-34ths of one, rounded up: 65535 of them are off by less than the least that a sum
+    can be short of a whole number, which is half the reciprocal of their number.
+    """
     steps = np.maximum(counts - 1, 1)
     whole, rest = np.divmod(span, steps)
     result = _ramps(t0, whole, counts)
     if rest.any():
-        # Numerators stay below 2**34 and quotients below 2**16: no float64 here is rounded to another whole number.
-        result += (_ramps(steps, 2 * rest, counts) / np.repeat(2.0 * steps, counts)).astype(np.int64)
+        fractions = _ramps(np.full(len(counts), _HALF), -(-(rest << _FRACTION_BITS) // steps), counts)
+        fractions >>= _FRACTION_BITS
+        result += fractions
     return result
 
 
