@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 
-from fieldlog.link_options import FIRST_TRIES, LinkOptions
+from fieldlog.greeting import ALL_OLD_ONES_KNOW, greet
+from fieldlog.link_options import LinkOptions
 from fieldlog.message_sizes import ONE_LINE, message_sizes
 from fieldlog.reply import Reply
 from fieldlog.second_look import SecondLook, needs_one
 from fieldlog.silence import explain_silence, timed_out
 from fieldlog.stream import Stream, Streams, Unanswered
 from fieldlog.transports.base import Keeping, Transport, Tunable, Tuning, piece_of
-from fieldlog_protocol.commands import Command, Empty, Message, image, os
+from fieldlog_protocol.commands import Command, Message, os
 from fieldlog_protocol.error_texts import Rc, error_text
 from fieldlog_protocol.errors import FieldlogError, LinkError, ProtocolError, RefusedError, RequestTimeout
 from fieldlog_protocol.framing import Framing, RawFraming
@@ -40,8 +40,6 @@ _PATIENCE_S = 2.0
 _SEEN_LIMIT = 256
 _TOGETHER_S = 0.01
 _MOST_TOGETHER = 16
-_ALL_OLD_ONES_KNOW = {image.STATE_READ.key, image.UPLOAD.key, os.RESET.key}
-"""Commands of MCUboot's recovery before 1.9, which never answers others, or says yes to them."""
 
 
 class Client:
@@ -134,7 +132,6 @@ class Client:
         self._loop = asyncio.get_running_loop()
         try:
             await self._transport.open(self)
-            self._renew(version=1)
             await self._negotiate()
         except BaseException:
             await self.close()
@@ -171,7 +168,8 @@ class Client:
         self._text.clear()
         return text
 
-    def _renew(self, version: int) -> None:
+    def speak(self, version: int) -> None:
+        """Begin a session in this version of SMP (the number in the header): what was asked before is forgotten."""
         self._keep_text()
         self._seen.clear()
         framing = self._make_framing()
@@ -184,10 +182,7 @@ class Client:
         self._text += self._session.take_text()
 
     async def _negotiate(self) -> None:
-        try:
-            self.params = await self._first_params()
-        except RefusedError:
-            self.params = None
+        self.params, self.terse = await greet(self)
         known = self.params
         size = self._options.buffer or (known.buf_size if known else 0)
         self.max_request, self.max_reply = message_sizes(self._transport, size)
@@ -196,48 +191,10 @@ class Client:
         self._session.set_window(self._most_under_way)
         self.back_to_back = False
 
-    async def _first_params(self) -> os.ParamsResponse | None:
-        try:
-            return await self._probe()
-        except RefusedError as error:
-            if error.group is not None or error.code not in (Rc.TOO_OLD, Rc.TOO_NEW):
-                raise
-        except RequestTimeout:
-            if not await self._lists_in_v1():
-                raise
-            return await self._params_of_late_or_old()
-        self._renew(version=0)
-        return await self._probe()
-
-    async def _lists_in_v1(self) -> bool:
-        """Whether somebody is there after all: MCUboot before 2.0 drops other headers than those of v1, and some versions
-        of it answer little more than the list of images."""
-        self._renew(version=0)
-        try:
-            await self.request(image.STATE_READ, Empty(), tries=1)
-        except (RefusedError, ProtocolError):
-            return True
-        except RequestTimeout:
-            return False
-        return True
-
-    async def _params_of_late_or_old(self) -> os.ParamsResponse | None:
-        """Of a device that was just starting while it was asked, or that knows v1 alone. On a network, where messages are
-        lost, it is asked as often as at first: what it is taken for stays until the link is opened anew."""
-        for version in (1, 0):
-            self._renew(version)
-            with suppress(RequestTimeout):
-                return await self.request(os.PARAMS, Empty(), tries=1 if self.ordered else FIRST_TRIES)
-        self.terse = True
-        return None
-
-    async def _probe(self) -> os.ParamsResponse:
-        try:
-            return await self.request(os.PARAMS, Empty(), tries=FIRST_TRIES)
-        except RequestTimeout as error:
-            seen, damaged = bytes(self._seen), self._session.dropped
-            text = explain_silence(self.name, self._options.timeout_s, seen, damaged, self._make_framing())
-            raise RequestTimeout(text) from error
+    def silence(self) -> RequestTimeout:
+        """The error of a device that has answered nothing; what came instead says why."""
+        seen, damaged = bytes(self._seen), self._session.dropped
+        return RequestTimeout(explain_silence(self.name, self._options.timeout_s, seen, damaged, self._make_framing()))
 
     # requests
 
@@ -283,7 +240,7 @@ class Client:
         reply: Reply[Rsp] = Reply(self.withdraw, command, ask)
         if self._down is not None:
             reply.set_exception(self._down)
-        elif self.terse and command.key not in _ALL_OLD_ONES_KNOW:
+        elif self.terse and command.key not in ALL_OLD_ONES_KNOW:
             self._refused(reply, RefusedError(Rc.NOT_SUPPORTED, None, error_text(Rc.NOT_SUPPORTED, None)))
         else:
             self._ask(reply)
