@@ -425,6 +425,27 @@ def test_a_title_of_two_devices_says_whose_sessions_they_are(archive: Archive, t
         assert f"<!-- {title} -->" in target.read_text()
 
 
+def test_a_title_names_no_session_without_readings_in_the_plot(archive: Archive, tmp_path: Path) -> None:
+    logger = PaperLogger()
+    logger.schema()
+    logger.events((0, SessionStart(1, "empty")))
+    logger.session = 2
+    logger.events((HOUR, SessionStart(2, "early")))
+    logger.data(CLIMATE, *climate(60, 3600))
+    logger.session = 3
+    logger.events((2 * HOUR, SessionStart(3, "late")))
+    logger.data(CLIMATE, *climate(60, 7200))
+    log = archive.log(bytes.fromhex("ff112233445566778899aabbccddeeff"), LOG_ID)
+    log.describe(label="Cellar")
+    log.add_blocks(logger.blocks)
+    log.add_syncs(SYNCS)
+    target = tmp_path / "plot.svg"
+    at = "2013-01-01T01:30Z"
+    for words, title in (((), "early · late"), (("--end", at), "early"), (("--start", at), "late")):
+        assert plot(archive, "-d", "Cellar", *words, "-o", str(target), "--force") == 0
+        assert f"<!-- Cellar · {title} -->" in target.read_text()
+
+
 def test_columns_are_fine_where_the_readings_are_few_hours_of_the_times_asked_for(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

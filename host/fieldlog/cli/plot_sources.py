@@ -14,7 +14,10 @@ from fieldlog.text import count, printable
 from fieldlog_protocol.errors import UsageError
 
 if TYPE_CHECKING:
+    from fieldlog.archive.accounts import Recorded
     from fieldlog.archive.readings import Readings
+    from fieldlog.archive.selection import Selection
+    from fieldlog.archive.source import Source as LogSource
     from fieldlog.archive.store import Archive
     from fieldlog.pictures import Found
     from fieldlog.plot import Event
@@ -76,13 +79,13 @@ class FromArchive:
 
     @property
     def title(self) -> str:
-        """The device and its sessions that have a label, or of several each with its own; of many, the first ones."""
+        """The device and those of its sessions with a label that have readings here, or of several each with its own; of many,
+        the first ones."""
         labels: dict[str, dict[str, None]] = {}
         for one in self.readings.sources:
+            there = _sessions_of(one, self.readings.selection)
             labels.setdefault(one.info.name, {}).update(
-                (session.label, None)
-                for session in one.log.sessions()
-                if session.label and self.readings.selection.wants(one.log.key, session.id, 0)
+                (session.label, None) for session in one.log.sessions() if session.label and session.id in there
             )
         if len(labels) == 1:
             return " · ".join(part for name, its in labels.items() for part in (name, *_first(list(its), "label")))
@@ -121,6 +124,25 @@ class FromArchive:
         from fieldlog.pictures import events
 
         return events(self.readings)
+
+
+def _sessions_of(one: LogSource, selection: Selection) -> frozenset[int]:
+    """The sessions of a log that have readings in a selection, as far as first and last reading tell."""
+    wanted = (item for item in one.log.recorded() if selection.wants(one.log.key, item.session, 0))
+    return frozenset(item.session for item in wanted if not selection.bounded or _may_reach_into(one, item, selection))
+
+
+def _may_reach_into(one: LogSource, session: Recorded, selection: Selection) -> bool:
+    """False where the session is known to lie outside the times that are wanted."""
+    import numpy as np
+
+    from fieldlog.clock_model import UNKNOWN_TIME
+
+    first_us = one.clock.utc(session.boot_id, np.array([session.t0])).utc_us[0]
+    last_us = one.clock.utc(session.last_boot_id, np.array([session.last_tick])).utc_us[0]
+    ended = selection.start_us is not None and last_us != UNKNOWN_TIME and last_us < selection.start_us
+    begins = selection.end_us is not None and first_us != UNKNOWN_TIME and first_us >= selection.end_us
+    return not ended and not begins
 
 
 def _first(names: Sequence[str], kind: str) -> Sequence[str]:
