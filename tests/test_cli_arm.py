@@ -112,6 +112,19 @@ def test_from_a_time_to_another(hurried: Simulator, capsys: pytest.CaptureFixtur
     assert run.json("log", "sessions")["sessions"][0]["frames"] == 60
 
 
+def test_a_restart_that_costs_the_clock_makes_until_wait_for_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with simulator() as running:
+        run = Shell(capsys, running.url)
+        assert run("clock", "sync") == 0
+        assert run("log", "arm", "--until", "2100-01-01", "--stream", "environment=1h") == 0
+        assert run("log", "status") == 0
+        assert "  at 2100-01-01 00:00 UTC or when the log is full\n" in run.out
+        assert run("reset") == 0
+        assert run("log", "status") == 0
+        assert "  at 2100-01-01 00:00 UTC, once its clock is set, or when the log is full\n" in run.out
+        assert "  not set: `fieldlog clock sync` sets it\n" in run.out
+
+
 def test_a_battery_that_is_drained(capsys: pytest.CaptureFixture[str]) -> None:
     with simulator("--time-scale", "400000", "--battery-mah", "2") as running:
         run = Shell(capsys, running.url)
@@ -276,7 +289,7 @@ def test_a_period_may_be_given_as_a_rate(shared: Simulator, capsys: pytest.Captu
         ("--above temperature", "no threshold"),
         ("--above dew=3", "no channel 'dew'"),
         ("--above temperature=9000", "above 9000 Cel: it is between -327.68 and 327.67 Cel. Nothing"),
-        ("--above temperature=30degF", "give the threshold in Cel"),
+        ("--above temperature=30psi", "'psi' does not fit: write degC, degF or K"),
         ("--on-button", "cannot begin on a button"),
         ("--stream environment=1us", "cannot be sampled"),
         ("--stream environment --stream environment=1s", "named twice"),

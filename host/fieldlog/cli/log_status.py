@@ -124,7 +124,7 @@ def _show(output: Output, found: Status) -> None:
             ("session" if info.active else "last session", info.session or None),
             ("label", info.plan and info.plan.label),
             ("begins", start_field(info.plan, found.streams, info, zone) if info.state == State.ARMED else None),
-            ("ends", stop_field(info.plan, zone)),
+            ("ends", stop_field(info.plan, zone, clock_set=found.clock.utc_us is not None)),
             (
                 "log",
                 f"{size_text(info.used_bytes)} of {size_text(info.total_bytes)} ({share:.1f} %); when full it {when_full}",

@@ -105,17 +105,18 @@ def stop_json(request: ArmRequest | None) -> dict[str, object] | None:
     }
 
 
-def stop_field(request: ArmRequest | None, zone: dt.tzinfo | None) -> str | None:
+def stop_field(request: ArmRequest | None, zone: dt.tzinfo | None, *, clock_set: bool = True) -> str | None:
     if request is None:
         return None
+    once = "" if clock_set or request.until is None else ", once its clock is set"
     ends = [
-        None if request.until is None else f"at {moment_text(request.until, zone)}",
+        None if request.until is None else f"at {moment_text(request.until, zone)}{once}",
         None if request.secs is None else f"after {rough(request.secs)} of recording",
         None if request.frames is None else f"after {request.frames} frames",
         None if request.wrap else "when the log is full",
     ]
     said = [end for end in ends if end is not None]
-    return " or ".join(said) if said else "when it is stopped"
+    return f"{',' if once else ''} or ".join(said) if said else "when it is stopped"
 
 
 # what it has left
@@ -132,7 +133,7 @@ def clock_json(clock: DeviceTime, info: LoggerInfo) -> dict[str, object]:
 
 def clock_field(clock: DeviceTime) -> str:
     if clock.utc_us is None or clock.offset_us is None:
-        return "not set"
+        return "not set: `fieldlog clock sync` sets it"
     sure = "" if clock.error_us is None else f", give or take {clock.error_us / 1e6:.3f} s"
     return f"{round(clock.offset_us / 1e6, 3) + 0.0:+.3f} s off{sure}"
 
