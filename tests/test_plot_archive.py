@@ -17,7 +17,17 @@ from matplotlib.figure import Figure
 
 import fieldlog.archive
 import fieldlog.plot
-from archive_data import CLIMATE, DOOR, HOUR, LOG_ID, NEW_YEAR_US, UID, PaperLogger, climate
+from archive_data import (
+    CLIMATE,
+    DOOR,
+    HOUR,
+    LOG_ID,
+    NEW_YEAR_US,
+    TEMPERATURE,
+    UID,
+    PaperLogger,
+    climate,
+)
 from fieldlog import pictures
 from fieldlog.archive import Archive, database
 from fieldlog.archive.dataset import files_in, folder_of, manifest_of, update_dataset
@@ -28,8 +38,10 @@ from fieldlog.plot import Distributions, Event, Limit, Line, save_page, timeseri
 from fieldlog.plot.lines import Overview, lines_of
 from fieldlog.plot.reduce import Grid
 from fieldlog.plot.trace import Trace
+from fieldlog.tables import Chosen, open_table
 from fieldlog_protocol.blocks.block import TICK_HZ
 from fieldlog_protocol.blocks.events import Boot, Mark, SessionStart
+from fieldlog_protocol.blocks.schema import Stream
 
 SYNCS = [Sync(1, 0, NEW_YEAR_US, 0), Sync(1, 1000 * HOUR, NEW_YEAR_US + 1000 * 3_600_000_000, 0)]
 N = 2000
@@ -470,3 +482,63 @@ def test_columns_are_fine_where_the_readings_are_few_hours_of_the_times_asked_fo
         monkeypatch.setattr(fieldlog.plot, "timeseries", drawn_as)
         assert plot(later, "-o", str(tmp_path / "fine.png"), "--channels", "temperature", "--end", "2014-01-01") == 0
     assert len(np.unique(seen[0].columns.utc_us)) > 1000
+
+
+INSIDE, OUTSIDE = (Stream(number, name, 60_000_000, (TEMPERATURE,)) for number, name in ((0, "inside"), (1, "outside")))
+TWO = {"inside: temperature": (21.0, 21.0, 21.0), "outside: temperature": (-5.0, -5.0, -5.0)}
+
+
+@pytest.fixture
+def hut(tmp_path: Path) -> Iterator[Archive]:
+    """Two sensors of a kind, each a stream of its own, over a night; outside is read half as long."""
+    logger = PaperLogger((INSIDE, OUTSIDE))
+    logger.schema()
+    for stream, count, raw in ((INSIDE, 600, 2100), (OUTSIDE, 300, -500)):
+        logger.data(stream, np.arange(count) * 60 * TICK_HZ, np.full(count, raw))
+    with fieldlog.archive.open(tmp_path) as opened:
+        log = opened.log(UID, LOG_ID)
+        log.describe(serial="L-1")
+        log.add_blocks(logger.blocks)
+        log.add_syncs(SYNCS)
+        yield opened
+
+
+def extent(lines: Sequence[Line]) -> dict[str, tuple[float, float, float]]:
+    return {line.name: (line.figures.lowest, line.figures.mean, line.figures.highest) for line in lines}
+
+
+def test_sensors_of_a_kind_are_lines_of_their_own(hut: Archive) -> None:
+    """One line through both would show a temperature that nobody measured."""
+    from_parquet, slow = drawn(hut, 40)
+    assert not from_parquet
+    update_dataset(hut)
+    from_parquet, fast = drawn(hut, 40)
+    assert from_parquet
+    assert extent(slow) == extent(fast) == TWO
+    assert_same(fast, slow)
+    assert [line.figures.limits for line in fast] == [
+        (Limit(f"{name}: temperature", 21.5),) for name in ("inside", "outside")
+    ]
+    made = traces(hut.readings())
+    assert {trace.name: (len(trace.values), set(trace.values.tolist())) for trace in made} == {
+        "inside: temperature": (600, {21.0}),
+        "outside: temperature": (300, {-5.0}),
+    }
+
+
+def test_one_of_them_alone_keeps_its_name(hut: Archive) -> None:
+    later = START + timedelta(minutes=400)
+    assert extent(drawn(hut, 40, start=later)[1]) == {"temperature": (21.0, 21.0, 21.0)}
+    update_dataset(hut)
+    assert extent(drawn(hut, 40, start=later)[1]) == {"temperature": (21.0, 21.0, 21.0)}
+
+
+def test_in_files_of_readings_they_have_the_same_names(hut: Archive, tmp_path: Path) -> None:
+    hut.flush()
+    for name in ("hut.csv", "hut.parquet"):
+        file = tmp_path / name
+        assert invoke(["export", "--archive", str(tmp_path), "-o", str(file), "-q"]) == 0
+        table = open_table(file, "", UTC)
+        assert [channel.name for channel in table.channels] == list(TWO)
+        found = Chosen([table])
+        assert extent(pictures.lines(pictures.in_batches(*found.span_us(), found.series), 40)[0]) == TWO

@@ -6,8 +6,8 @@ files while those show all that the archive holds, and from the blocks else; a b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -15,16 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlog.archive.ahead import ahead
-from fieldlog.archive.derived import Derived, DerivedBatch, derived
+from fieldlog.archive.derived import Derived, derived
 from fieldlog.archive.plan import Plan, times_of
 from fieldlog.clock_model import UNKNOWN_TIME
 from fieldlog.plot.course import Smoothing
 from fieldlog.plot.events import Event
 from fieldlog.plot.lines import Batch, Line, Overview, span_us
-from fieldlog.plot.outlined import OutlinedSeries
+from fieldlog.plot.outlined import OutlinedSeries, OutlineLike
 from fieldlog.plot.reduce import Grid, Limit
 from fieldlog.plot.smooth import smoothed
 from fieldlog.plot.trace import Bools, Micros, SeriesLike, nature_of, timed
+from fieldlog.same_names import Owner, shared_names, title_of
 from fieldlog_protocol.blocks.events import Boot, ClockSync, ConfigChange, Mark, SessionStart, SessionStop
 from fieldlog_protocol.blocks.events import Event as Logged
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from fieldlog.archive.readings import Readings
     from fieldlog.archive.selection import Selection
     from fieldlog.archive.store import Archive
+    from fieldlog_protocol.blocks.schema import Channel, Stream
 
 
 _ENOUGH = 0.8
@@ -44,13 +46,14 @@ wanted of them, and a few columns would then be all of the picture."""
 @dataclass(frozen=True, slots=True)
 class Found:
     """The readings of a selection, not read yet: in which times they lie, and the batches of them. `n_unseen`: readings
-    without a known time that are in no batch."""
+    without a known time that are in no batch. `titles`: what channels are called that several streams have, by their name."""
 
     first_us: int
     last_us: int
     from_parquet: bool
     jobs: Callable[[], Iterator[Unread]]
     n_unseen: int = 0
+    titles: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
     def series(self) -> Iterator[SeriesLike]:
         """Batch after batch."""
@@ -93,63 +96,130 @@ def _reduced(job: Unread, overview: Overview) -> Batch:
     return overview.reduce(job.read()) if found is None else found
 
 
-def find(archive: Archive, readings: Readings) -> Found:
-    """Where the readings of a selection are, and from when to when."""
+def find(archive: Archive, readings: Readings, *, apart: bool = True) -> Found:
+    """Where the readings of a selection are, and from when to when. `apart`: channels that several streams have are told apart
+    by their names."""
     files = derived(archive, readings)
-    return _in_blocks(readings) if files is None else _in_files(files)
+    return _in_blocks(readings, apart=apart) if files is None else _in_files(files, apart=apart)
 
 
-def _in_files(files: Derived) -> Found:
+def _in_files(files: Derived, *, apart: bool) -> Found:
+    owned = [(file.session, file.stream, file.channels) for file in files.files]
+    retell = _Retelling.of(owned if apart else ())
+
     def jobs() -> Iterator[Unread]:
-        return (_Events(batch) if batch.file.eventful else batch for batch in files.batches())
+        return (retell(batch, batch.file.stream) for batch in files.batches())
 
-    return Found(files.first_us, files.last_us, True, jobs, files.n_unseen)
+    return Found(files.first_us, files.last_us, True, jobs, files.n_unseen, retell.titles)
+
+
+def _in_blocks(readings: Readings, *, apart: bool) -> Found:
+    plans = list(readings.plans())
+    first_us, last_us = _span_us(plans, readings)
+    owned = [((plan.source, plan.session), plan.stream, plan.stream.channels) for plan in plans]
+    retell = _Retelling.of(owned if apart else ())
+
+    def jobs() -> Iterator[Unread]:
+        return (retell(_Read(series), series.stream) for series in readings.batches(plans))
+
+    return Found(first_us, last_us, False, jobs, titles=retell.titles)
 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """A channel of what is told when it happens: its values hold until the next."""
+    """A channel under the name that it has in a picture; what is `held` is told when it happens, until the next."""
 
     name: str
     unit: str
     states: tuple[str, ...] | None
-    held: bool = True
+    held: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _EventSeries:
+class _ToldSeries:
     """A batch of such."""
 
     label: str
     channels: tuple[_Told, ...]
     utc_us: Micros
     starts: Bools
-    quality: npt.NDArray[np.uint8]
-    columns: list[npt.NDArray[Any]]
+    quality: npt.NDArray[np.uint8] | None
+    columns: Sequence[npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Events:
-    """A batch of such that is always read, since the last value of a column of pixels counts, and no outline tells it."""
+class _ToldOutline:
+    label: str
+    channels: tuple[_Told, ...]
+    outline: OutlineLike
+    alike: int
 
-    batch: DerivedBatch
 
-    def read(self) -> _EventSeries:
-        found = self.batch.read()
-        channels = tuple(
-            _Told(channel.name, channel.unit, nature_of(found, channel).states) for channel in found.channels
+@dataclass(frozen=True, slots=True)
+class _Retelling:
+    """How channels are told in a picture. `shared`: (name, unit) of those that several streams of a session have; `titles`:
+    what these are called, by name."""
+
+    shared: frozenset[tuple[str, str]]
+    titles: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(cls, owned: Iterable[tuple[Hashable, Stream, Sequence[Channel]]]) -> _Retelling:
+        """`owned`: session, stream and channels of all that is in the picture."""
+        owners = {
+            Owner(session, stream.id, channel.name, channel.unit): title_of(stream.name, channel.name)
+            for session, stream, channels in owned
+            for channel in channels
+        }
+        shared = shared_names(owners)
+        titles: dict[str, dict[str, None]] = {}
+        for owner, title in owners.items():
+            if (owner.name, owner.unit) in shared:
+                titles.setdefault(owner.name, {})[title] = None
+        return cls(shared, {name: tuple(found) for name, found in titles.items()})
+
+    def __call__(self, job: Unread, stream: Stream) -> Unread:
+        shared = any((channel.name, channel.unit) in self.shared for channel in stream.channels)
+        return _Retold(job, stream, self) if shared or not stream.period_us else job
+
+    def channels(self, series: SeriesLike | OutlinedSeries, stream: Stream) -> tuple[_Told, ...]:
+        held = not stream.period_us
+        return tuple(
+            _Told(
+                title_of(stream.name, one.name) if (one.name, one.unit) in self.shared else one.name,
+                one.unit,
+                nature_of(series, one).states,
+                held,
+            )
+            for one in series.channels
         )
-        return _EventSeries(found.label, channels, found.utc_us, found.starts, found.quality, found.columns)
-
-    def outlined(self) -> None:
-        return None
 
 
-def _in_blocks(readings: Readings) -> Found:
-    plans = list(readings.plans())
-    first_us, last_us = _span_us(plans, readings)
+@dataclass(frozen=True, slots=True)
+class _Retold:
+    """A batch of a stream whose channels are told in another way than the device tells them."""
 
-    return Found(first_us, last_us, False, lambda: map(_Read, readings.batches(plans)))
+    job: Unread
+    stream: Stream
+    how: _Retelling
+
+    def read(self) -> _ToldSeries:
+        found = self.job.read()
+        return _ToldSeries(
+            found.label,
+            self.how.channels(found, self.stream),
+            found.utc_us,
+            found.starts,
+            getattr(found, "quality", None),
+            found.columns,
+        )
+
+    def outlined(self) -> _ToldOutline | None:
+        """None for what holds: the last value of a column of pixels counts then, and no outline tells it."""
+        found = self.job.outlined() if self.stream.period_us else None
+        if found is None:
+            return None
+        return _ToldOutline(found.label, self.how.channels(found, self.stream), found.outline, found.alike)
 
 
 def in_batches(first_us: int, last_us: int, series: Callable[[], Iterable[SeriesLike]]) -> Found:
@@ -205,8 +275,10 @@ def lines(
     with_label: bool = False,
     way: Smoothing | None = None,
 ) -> tuple[list[Line], Counted]:
-    """The lines of a picture that is `n_columns` wide, and how many readings they are made of; in a `way` smoothed."""
-    made_of = partial(_overview, found, n_columns, limits, spread=spread, with_label=with_label)
+    """The lines of a picture that is `n_columns` wide, and how many readings they are made of; in a `way` smoothed. A limit of
+    a channel that several streams have holds for all of them."""
+    titled = [replace(one, channel=title) for one in limits for title in found.titles.get(one.channel, [one.channel])]
+    made_of = partial(_overview, found, n_columns, titled, spread=spread, with_label=with_label)
     made, counted = made_of(found.first_us, found.last_us)
     first_us, last_us = span_us(made) if made else (found.first_us, found.last_us)
     if last_us - first_us < _ENOUGH * (found.last_us - found.first_us):

@@ -62,17 +62,18 @@ class DerivedOutline:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One file of the selection: what its columns are, and which row groups are wanted. `eventful`: its stream has no period;
+    """One file of the selection: what its columns are, and which row groups are wanted. `session`: which it is of all;
     `n_unseen`: readings in row groups in which no time is known, which are not among those wanted."""
 
     path: Path
     label: str
+    session: tuple[str, str]
+    stream: Stream
     places: tuple[int, ...]
     channels: tuple[Channel, ...]
     names: tuple[str, ...]
     groups: tuple[tuple[int, GroupHead], ...]
     outlined: _Outlined | None
-    eventful: bool
     n_unseen: int
 
     @property
@@ -204,12 +205,13 @@ class _Finder:
         return _File(
             path=path,
             label=label,
+            session=(str(path.parent.parent), path.name.split("-")[0]),
+            stream=stream,
             places=places,
             channels=tuple(stream.channels[place] for place in places),
             names=tuple(columns[place].name for place in places),
             groups=tuple((number, group) for number, group in enumerate(heads) if _inside(self._selection, group)),
             outlined=None if head is None else _Outlined(self._manifest, name, head, self._heads[name]),
-            eventful=not stream.period_us,
             n_unseen=sum(group.rows for group in heads if group.span is None),
         )
 

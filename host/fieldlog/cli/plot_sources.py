@@ -75,7 +75,10 @@ class FromArchive:
 
     @property
     def n_lines(self) -> int:
-        return len(self.readings.sources) * len(self.channels())
+        wanted = set(self.channels())
+        streams = [(one.log.key, stream) for one in self.readings.sources for stream in one.schemas.streams(range(256))]
+        named = {(log, stream.id, channel.name) for log, stream in streams for channel in stream.channels}
+        return sum(name in wanted for _, _, name in named)
 
     @property
     def title(self) -> str:
@@ -154,9 +157,9 @@ def _first(names: Sequence[str], kind: str) -> Sequence[str]:
 def _from_files(wanted: Wanted, files: Sequence[Path], tz: dt.tzinfo) -> FromFiles:
     from fieldlog.tables import Chosen, open_table
 
-    if wanted.devices or wanted.sessions:
+    if wanted.devices or wanted.all_devices or wanted.sessions:
         raise UsageError(
-            "--device and --session choose from the archive, and a file has what was exported. Nothing was plotted; leave "
+            "--device, --all and --session choose from the archive, and a file has what was exported. Nothing was plotted; leave "
             "them out, or export what is wanted"
         )
     tables = [open_table(file, file.stem if len(files) > 1 else "", tz) for file in files]

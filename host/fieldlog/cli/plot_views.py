@@ -132,7 +132,7 @@ def _in_archive(source: FromArchive) -> _Parts:
     whole = source.readings
     channels = list(dict.fromkeys(source.wanted or source.channels()))
     if not source.several:
-        alone = Timed(source.found())
+        alone = Timed(find(source.archive, whole, apart=False))
         return _Parts(channels, [("", alone)], [alone])
     found: list[tuple[str, Readings]] = []
     for uid in dict.fromkeys(one.info.uid for one in whole.sources):
@@ -143,7 +143,7 @@ def _in_archive(source: FromArchive) -> _Parts:
             found.append(
                 (sources[0].info.name, Some(source.archive.path, sources, replace(whole.selection, channels=there)))
             )
-    devices = [(label, Timed(find(source.archive, readings))) for label, readings in found]
+    devices = [(label, Timed(find(source.archive, readings, apart=False))) for label, readings in found]
     return _Parts(channels, devices, [batches for _, batches in devices], [readings for _, readings in found])
 
 

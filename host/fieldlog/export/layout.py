@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fieldlog.export.texts import TimeUnit
+from fieldlog.same_names import Owner, shared_names, title_of
 from fieldlog_protocol.blocks.schema import Channel
 from fieldlog_protocol.errors import UsageError
 
@@ -64,7 +65,7 @@ class ColumnKey(NamedTuple):
     @property
     def title(self) -> str:
         """The name, behind that of the stream where it takes one."""
-        return f"{self.stream.name}: {self.name}" if self.stream else self.name
+        return title_of(self.stream.name, self.name) if self.stream else self.name
 
 
 def labelled(name: str, unit: str) -> str:
@@ -146,9 +147,9 @@ def surveyed(readings: Batches, *, with_clock: bool) -> Layout:
 
 def _shared(described: Mapping[_Described, None]) -> frozenset[tuple[str, str]]:
     """(name, unit) that several streams of one session have: each of them needs a column of its own."""
-    owners = {(part.session, part.stream.id, c.name, c.unit) for part in described for c in part.channels}
-    counts = Counter((session, name, unit) for session, _, name, unit in owners)
-    return frozenset((name, unit) for (_, name, unit), count in counts.items() if count > 1)
+    return shared_names(
+        Owner(part.session, part.stream.id, c.name, c.unit) for part in described for c in part.channels
+    )
 
 
 def _ordered(described: Mapping[_Described, None], shared: frozenset[tuple[str, str]]) -> tuple[ColumnKey, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from fieldlog.same_names import Owner, shared_names, title_of
 from fieldlog_protocol.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
@@ -112,34 +114,57 @@ def nature_of(series: object, channel: object) -> Nature:
     return Nature(without_period or bool(getattr(channel, "held", False)), states)
 
 
+class _Key(NamedTuple):
+    """What makes readings of a channel one trace. `nth` counts channels of one name and unit in a stream; `stream` is there
+    where several have them."""
+
+    label: str
+    stream: int | None
+    name: str
+    unit: str
+    nth: int
+
+
 def traces(readings: Iterable[SeriesLike], *, with_label: bool = False) -> list[Trace]:
     """One trace per channel; sessions of the same channel become one trace with a break between them.
 
-    With `with_label` the series' label stands before the name, to tell devices apart.
+    With `with_label` the series' label stands before the name, to tell devices apart. Where several streams of a session have
+    a channel of one name and unit, the stream's name stands there.
     """
-    parts: dict[tuple[str, str, str], list[tuple[Micros, Floats, Bools]]] = {}
-    natures: dict[tuple[str, str, str], Nature] = {}
-    for series in readings:
-        label = series.label if with_label else ""
+    given = list(readings)
+    shared = shared_names(owner for series in given for owner in _owners(series))
+    parts: dict[_Key, list[tuple[Micros, Floats, Bools]]] = {}
+    made: dict[_Key, tuple[str, Nature]] = {}
+    for series in given:
         starts = series.starts.copy()
         starts[:1] = True
-        for channel, column in zip(series.channels, series.columns, strict=True):
-            key = (label, channel.name, channel.unit)
+        label = f"{series.label}: " if with_label and series.label else ""
+        for key, channel, column in zip(_keys(series, label, shared), series.channels, series.columns, strict=True):
+            name = key.name if key.stream is None else title_of(_stream_of(series)[1], key.name)
+            made.setdefault(key, (f"{label}{name}", nature_of(series, channel)))
             parts.setdefault(key, []).append((series.utc_us, column, starts))
-            natures.setdefault(key, nature_of(series, channel))
-    made: list[Trace] = []
-    for key, found in parts.items():
-        label, name, unit = key
-        times, values, breaks = zip(*found, strict=True)
-        made.append(
-            Trace(
-                f"{label}: {name}" if label else name,
-                unit,
-                np.concatenate(times),
-                np.concatenate(values),
-                np.concatenate(breaks),
-                held=natures[key].eventful,
-                states=natures[key].states,
-            )
-        )
-    return made
+    found: list[Trace] = []
+    for key, (name, nature) in made.items():
+        times, values, breaks = map(np.concatenate, zip(*parts[key], strict=True))
+        found.append(Trace(name, key.unit, times, values, breaks, held=nature.eventful, states=nature.states))
+    return found
+
+
+def _stream_of(series: SeriesLike) -> tuple[int, str]:
+    """Number and name; of readings that tell none, all are of one."""
+    stream = getattr(series, "stream", None)
+    return (-1, "") if stream is None else (stream.id, stream.name)
+
+
+def _owners(series: SeriesLike) -> Iterator[Owner]:
+    session = series.label, getattr(series, "session", None)
+    for channel in series.channels:
+        yield Owner(session, _stream_of(series)[0], channel.name, channel.unit)
+
+
+def _keys(series: SeriesLike, label: str, shared: Collection[tuple[str, str]]) -> Iterator[_Key]:
+    seen: Counter[tuple[str, str]] = Counter()
+    for channel in series.channels:
+        which = (channel.name, channel.unit)
+        yield _Key(label, _stream_of(series)[0] if which in shared else None, *which, seen[which])
+        seen[which] += 1

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from fieldlog.archive.columns import RESERVED, Columns
 from fieldlog.archive.places import device_value, stream_value
 from fieldlog.plot.trace import OFF_ON
+from fieldlog.same_names import Owner, shared_names, title_of
 from fieldlog.tables.arrays import flags, floats, in_words, is_number, qualities, texts, times
 from fieldlog.tables.table import NO_TIME, Name, Rows
 from fieldlog_protocol.blocks.schema import ChannelType, Stream
@@ -57,7 +58,10 @@ class ParquetTable:
 
     @property
     def channels(self) -> Sequence[Name]:
-        return list(self._names.values())
+        if not self._own:
+            return list(self._names.values())
+        own = (pair for found in self._streams.values() for pair in found.items())
+        return list(dict.fromkeys(name for key, name in own if key in self._names))
 
     @property
     def left_out(self) -> Sequence[str]:
@@ -117,13 +121,17 @@ def _unit(field: Any) -> str:
 
 
 def _columns_of(streams: Sequence[Stream]) -> dict[str, dict[str, Name]]:
-    """Of each stream the columns of its channels."""
+    """Of each stream the columns of its channels, under the names that they have in a picture."""
     columns = Columns(streams)
+    shared = shared_names(Owner("", stream.id, one.name, one.unit) for stream in streams for one in stream.channels)
     found: dict[str, dict[str, Name]] = {}
     for stream in streams:
         for place, channel in zip(columns.places(stream, stream.channels), stream.channels, strict=True):
             states = OFF_ON if channel.type == ChannelType.BOOL else None
-            name = Name(channel.name, channel.unit, held=not stream.period_us, states=states)
+            title = channel.name
+            if (channel.name, channel.unit) in shared:
+                title = title_of(stream.name, channel.name)
+            name = Name(title, channel.unit, held=not stream.period_us, states=states)
             found.setdefault(stream_value(stream), {})[columns.all[place].name] = name
     return found
 
