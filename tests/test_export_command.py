@@ -63,6 +63,27 @@ def test_the_last_hours_of_what_there_is() -> None:
     assert table[1:] == [[f"2013-01-02T{hour}:00:00+00:00", TEMPERATURES[24 + hour]] for hour in (20, 21, 22, 23)]
 
 
+def test_all_devices_of_an_archive_are_one_table(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--all", "--channels", "temperature")
+    of_one = exported(*words)
+    assert of_one == exported("--channels", "temperature")
+    logger = PaperLogger()
+    logger.schema()
+    logger.data(CLIMATE, *climate(3))
+    with fieldlog.archive.open(Path("archive")) as archive:
+        for log_id in (1, 2):  # it was erased in between
+            log = archive.log(b"other", log_id)
+            log.describe(label="Cellar")
+            log.add_blocks(logger.blocks)
+            log.add_syncs([Sync(1, 0, NEW_YEAR_US, 10)])
+    capsys.readouterr()
+    assert "or all (--all)" in refused(capsys)
+    table = exported(*words)
+    assert table[0] == ["time", "device", "temperature [Cel]"]
+    assert [row[1] for row in table[1:]] == [UID.hex()] * 48 + ["Cellar"] * 6
+    assert len(exported(*words, "--since", "1h")) == 1 + 2
+
+
 def test_units_stand_where_they_are_wanted() -> None:
     words = ("--channels", "temperature,relative humidity", "--units")
     assert exported(*words, "header")[0] == ["time", "temperature [Cel]", "relative humidity [%]"]
@@ -158,6 +179,7 @@ def test_a_step_without_readings_is_not_there_and_one_without_values_is_empty() 
         (("--channels", "wind"), "there is no channel 'wind'"),
         (("--start", "2014-01-01", "--end", "2013-01-01"), "put the earlier time first"),
         (("--start", "soon"), "--start takes a time"),
+        (("--all", "--device", "L-0"), "give one of them"),
     ],
 )
 def test_nonsense_is_one_sentence(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:

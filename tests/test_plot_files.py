@@ -273,6 +273,7 @@ def test_what_is_no_table_is_one_sentence(
         ((".",), "is a folder"),
         (("a.csv", "--device", "L-0"), "choose from the archive"),
         (("a.csv", "--session", "1"), "choose from the archive"),
+        (("a.csv", "--all"), "choose from the archive"),
         (("a.csv", "--channels", "wind"), "there is no channel 'wind'"),
         (("a.csv", "--threshold", "wind>3"), "no channel 'wind' to set a threshold"),
         (("a.csv", "--start", "2013-02-01", "--end", "2013-01-01"), "put the earlier time first"),

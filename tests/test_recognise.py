@@ -234,7 +234,7 @@ async def test_where_nothing_is_named_each_device_is_listed_once(archive: Archiv
         archive.readings()
     said = str(caught.value)
     assert [said.count(uid.hex()) for uid in (UID, OTHER_UID)] == [1, 1]
-    assert "S2). Choose one (--device or device=) by its uid, serial number or label" in said
+    assert "S2). Choose one (--device or device=) by its uid, serial number or label, or all (--all)" in said
     with pytest.raises(UsageError, match="holds no device 'S3'") as caught:
         archive.select("S3")
     assert str(caught.value).count(UID.hex()) == 1

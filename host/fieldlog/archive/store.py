@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -123,24 +123,29 @@ class Archive:
 
         UsageError when it is unknown, or when the name fits several devices.
         """
-        logs = self.logs()
-        named = [log for log in logs if device is None or _is_called(log.info(), device)]
-        uids = dict.fromkeys(log.info().uid for log in named)
+        return self._selected(self._known(), device)
+
+    def _known(self) -> list[tuple[Log, LogInfo]]:
+        return [(log, log.info()) for log in self.logs()]
+
+    def _selected(self, known: Sequence[tuple[Log, LogInfo]], device: str | None) -> list[Log]:
+        """`select` among these logs."""
+        named = [(log, info) for log, info in known if device is None or _is_called(info, device)]
+        uids = dict.fromkeys(info.uid for _, info in named)
         if len(uids) == 1:
-            return named
-        infos = [log.info() for log in (named or logs)]
-        described = {info.uid: _described(info) for info in infos}  # a device may have several logs
+            return [log for log, _ in named]
+        described = {info.uid: _described(info) for _, info in (named or known)}  # a device may have several logs
         listed = "; ".join(described.values()) or "none"
         if not uids:
             what = "the archive holds no device" if device is None else f"the archive holds no device {device!r}"
             next_step = "Read it out first, or name one of these"
-            if any(session.label == device for log in logs for session in log.sessions()):
+            if any(session.label == device for log, _ in known for session in log.sessions()):
                 next_step = f"A session is called {device!r}: name it as the session (--session or session=)"
             raise UsageError(f"{what}. Devices in it: {listed}. {next_step}")
         if device is None:
             raise UsageError(
                 f"the archive holds {len(uids)} devices: {listed}. Choose one (--device or device=) by its uid, serial number "
-                "or label"
+                "or label, or all (--all)"
             )
         raise UsageError(f"{device!r} fits {len(uids)} devices: {listed}. Name one by its uid")
 
@@ -163,7 +168,8 @@ class Archive:
 
         self.flush()
         names = [device] if device is None or isinstance(device, str) else device
-        logs = list(dict.fromkeys(log for name in names for log in self.select(name)))
+        known = self._known()
+        logs = list(dict.fromkeys(log for name in names for log in self._selected(known, name)))
         return Readings(self.path, self.sources(logs), Selection.of(logs, session, channels, start, end))
 
     def sources(self, logs: Iterable[Log] | None = None) -> list[Source]:

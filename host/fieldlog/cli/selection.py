@@ -35,6 +35,7 @@ class Wanted:
     start: dt.datetime | None
     end: dt.datetime | None
     since_us: int | None = None
+    all_devices: bool = False
 
     def open(self) -> Archive:
         """The archive, for reading only."""
@@ -45,12 +46,17 @@ class Wanted:
     def readings(self, archive: Archive) -> Readings:
         """The selection in an open archive."""
         sessions = [int(text) if text.isdecimal() else text for text in self.sessions]
-        start = self.start
-        wanted = archive.readings(self.devices or None, sessions or None, self.channels, start, self.end)
+        names = self._names(archive) or None
+        wanted = archive.readings(names, sessions or None, self.channels, self.start, self.end)
         if self.since_us is None:
             return wanted
         start = self._since(archive, wanted, self.since_us)
-        return archive.readings(self.devices or None, sessions or None, self.channels, start, self.end)
+        return archive.readings(names, sessions or None, self.channels, start, self.end)
+
+    def _names(self, archive: Archive) -> list[str]:
+        if not self.all_devices:
+            return list(self.devices)
+        return list(dict.fromkeys(log.info().uid for log in archive.logs()))
 
     def _since(self, archive: Archive, wanted: Readings, since_us: int) -> dt.datetime:
         """So long before the newest reading of what is wanted."""
@@ -82,6 +88,7 @@ def selection_options(bare_times: str) -> Callable[[Callable[Concatenate[Wanted,
             metavar="NAME",
             help="Device in the archive: its name, serial number or uid; again for more.",
         )
+        @click.option("--all", "all_devices", is_flag=True, help="Every device in the archive.")
         @click.option(
             "--session", "sessions", multiple=True, metavar="ID", help="Session: its number or label; again for more."
         )
@@ -106,12 +113,14 @@ def selection_options(bare_times: str) -> Callable[[Callable[Concatenate[Wanted,
     return decorate
 
 
-_NAMES = ("archive", "devices", "sessions", "channels", "start", "end", "since")
+_NAMES = ("archive", "devices", "all_devices", "sessions", "channels", "start", "end", "since")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def _wanted(words: dict[str, Any], tz: dt.tzinfo) -> Wanted:
     channels: str | None = words["channels"]
+    if words["all_devices"] and words["devices"]:
+        raise UsageError("--all takes every device, and --device some. Nothing was read; give one of them")
     if words["since"] is not None and words["start"] is not None:
         raise UsageError("--since and --start both say where to begin. Nothing was read; give one of them")
     return Wanted(
@@ -122,6 +131,7 @@ def _wanted(words: dict[str, Any], tz: dt.tzinfo) -> Wanted:
         start=_time(words["start"], "--start", tz),
         end=_time(words["end"], "--end", tz),
         since_us=None if words["since"] is None else _duration_us(words["since"], "--since"),
+        all_devices=words["all_devices"],
     )
 
 
