@@ -25,6 +25,8 @@ from fieldlog_protocol.wire import Packet
 from smp_peer import ECHO, PARAMS, Handler, Peer, Refuse, pty_peer, udp_peer
 
 CONSOLE_TEXT = b"[00:00:01.000] <inf> booted\r\nuart:~$ "
+ASKED_AGAIN_S = 2.1
+"""Patience with one that is silent at first: a seventh of it has to do for an answer, on a busy machine too."""
 SILENT: dict[tuple[int, int, int], Handler] = {PARAMS: lambda _: None, image.STATE_READ.key: lambda _: None}
 
 
@@ -224,7 +226,7 @@ async def test_a_device_that_was_just_starting_is_found_and_spoken_to_as_usual()
     deaf = iter([True] * 3)
     with pty_peer() as peer:
         peer.peer.lose = lambda: next(deaf, False)
-        async with fieldlog.connect(f"{peer.path}?timeout=0.7") as device:
+        async with fieldlog.connect(f"{peer.path}?timeout={ASKED_AGAIN_S}") as device:
             assert (device.client.params, device.client.terse) == (os.ParamsResponse(buf_size=384, buf_count=4), False)
             peer.peer.on(stat.LIST, lambda _: Refuse(3, 63))
             with pytest.raises(RefusedError) as refused:
@@ -247,7 +249,7 @@ async def test_an_old_boot_loader_is_asked_in_v1_when_it_stays_silent(silent: bo
     }
     with pty_peer() as peer:
         peer.peer = _OldBootLoader(handlers, ConsoleFraming())
-        async with fieldlog.connect(f"{peer.path}?timeout=0.7") as device:
+        async with fieldlog.connect(f"{peer.path}?timeout={ASKED_AGAIN_S}") as device:
             assert [slot.version for slot in await device.images()] == ["1.0.0"]
             before = len(peer.peer.log)
             with pytest.raises(RefusedError) as refused:
@@ -256,30 +258,12 @@ async def test_an_old_boot_loader_is_asked_in_v1_when_it_stays_silent(silent: bo
             assert len(peer.peer.log) - before == (0 if silent else 1)
 
 
-class _HeardInPart(Peer):
-    """A device on a network that loses some requests, by their order, and all of v2 where it does not know that."""
-
-    lost = frozenset[int]()
-    knows_v2 = True
-    n_sent = 0
-    spoken = 0
-
-    def _answers(self, packet: Packet) -> list[bytes | None]:
-        self.n_sent += 1
-        self.spoken = packet.version
-        is_lost = self.n_sent in self.lost or (packet.version and not self.knows_v2)
-        return [] if is_lost else super()._answers(packet)
-
-
-@pytest.mark.parametrize(("lost", "knows_v2"), [({1, 2, 3}, True), ({1, 2, 3, 5, 6}, True), (set(), False)])
-async def test_a_silent_device_on_a_network_is_asked_once_more(lost: set[int], knows_v2: bool) -> None:
+async def test_an_old_server_on_a_network_is_asked_in_v1_too() -> None:
     with udp_peer() as peer:
-        peer.peer = found = _HeardInPart({}, DatagramFraming())
-        found.lost, found.knows_v2 = frozenset(lost), knows_v2
-        async with fieldlog.connect(f"{peer.url}?timeout=0.7") as device:
+        peer.peer = _OldBootLoader({}, DatagramFraming())
+        async with fieldlog.connect(f"{peer.url}?timeout={ASKED_AGAIN_S}") as device:
             assert (device.client.params is not None, device.client.terse) == (True, False)
             assert await device.echo("there") == "there"
-            assert found.spoken == knows_v2
 
 
 # nobody answers
