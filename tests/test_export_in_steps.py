@@ -47,7 +47,21 @@ def later(piece: Series, hours: int, **changes: Any) -> Series:
         (Channel("x", "", ChannelType.F32), [0.1, np.nan], ["0.1", "0.1", "0.1", "1"]),
         (Channel("x", "", ChannelType.F32), [np.nan, np.nan], ["", "", "", "0"]),
         (Channel("x", "", ChannelType.I16, calibration=(0.0, -0.5)), [1, 2], ["-0.75", "-1", "-0.5", "2"]),
-        (Channel("x", "", ChannelType.I64), [2**62, 2**62], ["4.61168601843e+18"] * 3 + ["2"]),
+        (Channel("x", "", ChannelType.F32), [np.inf, 0.5], ["0.5", "0.5", "0.5", "1"]),
+        (Channel("x", "", ChannelType.F32), [np.inf, -np.inf], ["", "", "", "0"]),
+        (Channel("x", "", ChannelType.I64), [2**62, 2**62], [str(2**62)] * 3 + ["2"]),
+        (Channel("x", "", ChannelType.I64), [2**63 - 1], [str(2**63 - 1024), *[str(2**63 - 1)] * 2, "1"]),
+        (
+            Channel("x", "ms", ChannelType.I64, missing=-(2**63)),
+            [1_791_234_567_891, 1_791_234_567_893],
+            ["1791234567892", "1791234567891", "1791234567893", "2"],
+        ),
+        (
+            Channel("x", "s", ChannelType.I64, -1, -9),
+            [3, 2**50 + 1],
+            ["-562949.953421314", "-1125899.906842625", "-0.000000003", "2"],
+        ),
+        (Channel("x", "", ChannelType.U32, exponent=3), [2**32 - 1], ["4.294967295e+12", *["4294967295000"] * 2, "1"]),
         (Channel("x", "", ChannelType.I32, exponent=3), [1, 2], ["1500", "1000", "2000", "2"]),
     ],
 )

@@ -70,6 +70,16 @@ def test_not_a_number_is_missing_and_a_reading_without_time_is_in_no_step() -> N
     )
 
 
+def test_what_is_infinite_is_missing() -> None:
+    resampler = Resampler(Steps(MIN_US))
+    resampler.feed(np.arange(4), [np.array([1.5, np.inf, -np.inf, 2.5])])
+    rest = resampler.rest()
+    assert rest is not None
+    (channel,) = rest.channels
+    assert (channel.count.tolist(), channel.mean.tolist()) == ([2], [2.0])
+    assert (channel.lowest.tolist(), channel.highest.tolist()) == ([1.5], [2.5])
+
+
 def test_large_readings_do_not_overflow() -> None:
     resampler = Resampler(Steps(MIN_US))
     resampler.feed(np.arange(4), [np.full(4, 2**62, np.int64)])

@@ -41,7 +41,7 @@ from fieldlog.plot.trace import Trace
 from fieldlog.tables import Chosen, open_table
 from fieldlog_protocol.blocks.block import TICK_HZ
 from fieldlog_protocol.blocks.events import Boot, Mark, SessionStart
-from fieldlog_protocol.blocks.schema import Stream
+from fieldlog_protocol.blocks.schema import Channel, ChannelType, Stream
 
 SYNCS = [Sync(1, 0, NEW_YEAR_US, 0), Sync(1, 1000 * HOUR, NEW_YEAR_US + 1000 * 3_600_000_000, 0)]
 N = 2000
@@ -542,3 +542,30 @@ def test_in_files_of_readings_they_have_the_same_names(hut: Archive, tmp_path: P
         assert [channel.name for channel in table.channels] == list(TWO)
         found = Chosen([table])
         assert extent(pictures.lines(pictures.in_batches(*found.span_us(), found.series), 40)[0]) == TWO
+
+
+@pytest.mark.parametrize("n_columns", [20, 5000])
+def test_what_is_infinite_is_missing_and_spoils_no_figure(tmp_path: Path, n_columns: int) -> None:
+    """A float that overflowed, or of which 1/0 was made: the others keep their mean, and the axis its ends."""
+    ohms = Stream(0, "probe", 1_000_000, (Channel("resistance", "Ohm", ChannelType.F32),))
+    values = np.tile(np.float32([1, 2, 3, np.inf, 5, -np.inf, 7, np.nan]), 2000)
+    logger = PaperLogger((ohms,), block_size=4096)
+    logger.schema()
+    logger.data(ohms, np.arange(len(values)) * TICK_HZ, values)
+    with fieldlog.archive.open(tmp_path) as archive:
+        log = archive.log(UID, LOG_ID)
+        log.add_blocks(logger.blocks)
+        log.add_syncs(SYNCS)
+        slow = drawn(archive, n_columns)[1]
+        update_dataset(archive)
+        from_parquet, fast = drawn(archive, n_columns)
+        assert from_parquet
+        (series,) = archive.readings()
+        assert np.isinf(series.columns[0]).sum() == 4000
+    assert_same(fast, slow)
+    for (line,) in (slow, fast):
+        figures = line.figures
+        assert (figures.count, figures.n_missing) == (10_000, 6_000)
+        assert (figures.lowest, figures.highest, figures.mean) == (1, 7, 3.6)
+        assert figures.deviation == pytest.approx(np.std([1, 2, 3, 5, 7]))
+        assert np.isfinite(line.columns.mean).all()

@@ -117,7 +117,7 @@ class Resampler:
 
     def feed(self, utc_us: Ints, columns: Sequence[Numbers], known: Sequence[Bools | None] | None = None) -> Resampled:
         """The steps that are complete. `columns` are integers or floats, each as long as the times; `known` tells which of
-        their values are there: None, all of them that are not NaN. A reading whose time is NaT is in no step."""
+        their values are there: None, all of them. NaN and what is infinite never are. A reading whose time is NaT is in no step."""
         timed = utc_us != _UNKNOWN
         given = [_known(*pair) & timed for pair in zip(columns, known or [None] * len(columns), strict=True)]
         begin = self._steps.begin(utc_us[timed])
@@ -137,7 +137,7 @@ class Resampler:
 
 def _known(column: Numbers, known: Bools | None) -> Bools:
     there = np.ones(len(column), np.bool_) if known is None else known
-    return there & ~np.isnan(column) if column.dtype.kind == "f" else there
+    return there & np.isfinite(column) if column.dtype.kind == "f" else there
 
 
 def _reduced(begin_us: Ints, columns: Sequence[Numbers], known: Sequence[Bools]) -> Resampled:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from fieldlog.archive.store import Archive
     from fieldlog.clock_model import Times
 
-FORMAT = 3
+FORMAT = 4
 """Part of every file's origin: a program that derives differently writes all of them anew."""
 _MOST_PROBLEMS = 5
 _TURN_S = 1e-3

@@ -34,7 +34,7 @@ class ChannelOutline:
     """One channel: an element per chunk, of which only `count` means anything where that is 0.
 
     `opened`: the chunk's first value begins anew. `runs`: times without a break. `n_missing`: readings whose time is known and
-    that have no value. `squares`: the sum of the squared distances
+    that have no value, or one that is infinite. `squares`: the sum of the squared distances
     from `level` of all values. `broken_after`: the last reading of all lacks a value or a time.
     """
 
@@ -173,7 +173,7 @@ def _channel(channel: Channel, raw: npt.NDArray[Any], view: _View) -> ChannelOut
 def _valued(channel: Channel, numbers: npt.NDArray[Any], *, whole: bool) -> Bools:
     if whole and channel.missing is None:
         return np.ones(len(numbers), np.bool_)
-    found: Bools = numbers != channel.missing if whole else ~np.isnan(numbers)
+    found: Bools = numbers != channel.missing if whole else np.isfinite(numbers)
     return found
 
 

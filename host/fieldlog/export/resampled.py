@@ -1,7 +1,7 @@
 """A selection over even steps of time: readings like any others, one for each step and a channel for each statistic.
 
 Rule of this module: what it gives is a selection too, so that every format writes it. Numbers that the device counted stay
-exact: the lowest and the highest as they are, a mean with two decimals more.
+exact: the lowest and the highest as they are, a mean with two decimals more, of 64-bit counts in whole counts, or of scales for which that would be too long with 12 digits.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _MISSING = -(2**63)
 _MORE_DECIMALS = 2
 _MOST_DECIMALS = 18
 _EXACT = 2**53
+_GREATEST = float(2**63 - 2**10)  # no float lies between it and the end of 64 bits
 _LONGEST_US = 2**48 - 1  # that a stream's period can say
 _AS_IT_IS = (0.0, 1.0)  # the calibration of what is reckoned, which has no digits of its own
 
@@ -149,13 +150,14 @@ class _Part:
 
     def __init__(self, channel: Channel, statistics: Sequence[Statistic]) -> None:
         self._channel = channel
-        self._exact = not channel.calibration and not channel.type.is_float and _mean_fits(channel)
+        self._counted = not channel.calibration and not channel.type.is_float
+        self._exact_mean = self._counted and _mean_fits(channel)
         self._statistics = statistics
         self.channels = tuple(self._channel_of(statistic) for statistic in statistics)
 
     def given(self, raw: Raw) -> tuple[Raw, npt.NDArray[np.bool_] | None]:
         """What is reckoned with, and which of it is there: what was counted, where that gives the value exactly."""
-        if not self._exact:
+        if not self._counted:
             values = self._channel.values(raw)
             return (values.astype(np.float32) if self._is_f32 else values), None
         return raw, None if self._channel.missing is None else raw != self._channel.missing
@@ -169,14 +171,18 @@ class _Part:
         channel = self._channel
         return channel.type.is_float and not channel.calibration
 
+    @property
+    def _is_i64(self) -> bool:
+        return self._channel.type is ChannelType.I64
+
     def _channel_of(self, statistic: Statistic) -> Channel:
         name = f"{self._channel.name} {statistic}"
         if statistic is Statistic.COUNT:
             return Channel(name, "", ChannelType.U32)
-        if self._exact and statistic is Statistic.MEAN:
+        if self._exact_mean and statistic is Statistic.MEAN:
             exponent = self._channel.exponent - _MORE_DECIMALS
             return Channel(name, self._channel.unit, ChannelType.I64, exponent=exponent, missing=_MISSING)
-        if self._exact:
+        if self._counted and (statistic is not Statistic.MEAN or self._is_i64):
             return msgspec.structs.replace(self._channel, name=name)
         plain = self._is_f32 and statistic is not Statistic.MEAN
         return Channel(name, self._channel.unit, ChannelType.F32, calibration=() if plain else _AS_IT_IS)
@@ -188,18 +194,24 @@ class _Part:
         if statistic is Statistic.MEAN:
             return self._mean(stepped, there)
         # the scale may turn the order round
-        low = (statistic is Statistic.MIN) == (not self._exact or self._channel.multiplier > 0)
+        low = (statistic is Statistic.MIN) == (not self._counted or self._channel.multiplier > 0)
         extreme = stepped.lowest if low else stepped.highest
-        if not self._exact:
+        if not self._counted:
             return np.where(there, extreme, extreme.dtype.type(np.nan))
         return extreme if self._channel.missing is None else np.where(there, extreme, self._channel.missing)
 
     def _mean(self, stepped: Stepped, there: npt.NDArray[np.bool_]) -> Raw:
         mean = stepped.mean
-        if not self._exact:
+        if not self._counted:
             return mean.astype(np.float32) if self._is_f32 else mean
-        scaled = (np.where(there, mean, 0.0) * self._channel.multiplier + self._channel.offset) * 10**_MORE_DECIMALS
-        return np.where(there, np.rint(scaled).astype(np.int64), _MISSING)
+        channel = self._channel
+        if self._is_i64:
+            whole = np.rint(np.where(there, mean, 0.0)).clip(-_GREATEST, _GREATEST).astype(np.int64)
+            return whole if channel.missing is None else np.where(there, whole, channel.missing)
+        counted = np.where(there, mean, 0.0) * channel.multiplier + channel.offset
+        if not self._exact_mean:
+            return np.where(there, counted * 10.0**channel.exponent, np.nan)
+        return np.where(there, np.rint(counted * 10**_MORE_DECIMALS).astype(np.int64), _MISSING)
 
 
 def _mean_fits(channel: Channel) -> bool:

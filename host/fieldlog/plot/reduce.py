@@ -190,10 +190,11 @@ def join_runs(parts: Sequence[Spans], joined: Sequence[bool]) -> Spans:
 
 
 def known(utc_us: Micros, values: Numbers, starts: Bools) -> tuple[Micros, Numbers, Bools]:
-    """Those with a value and a known time; what follows one that is left out starts anew."""
+    """Those with a value and a known time; what follows one that is left out starts anew. What is infinite is none: no axis
+    could show it, and it would leave nothing of a mean."""
     there: Bools = utc_us != NO_TIME
     if values.dtype.kind == "f":
-        there &= ~np.isnan(values)
+        there &= np.isfinite(values)
     if there.all():
         return utc_us, values, starts
     group = np.cumsum(starts | np.concatenate([[False], ~there[:-1]]))[there]
