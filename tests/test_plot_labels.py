@@ -18,7 +18,7 @@ from matplotlib.image import imread
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from fieldlog.plot import Trace, save, timeseries
+from fieldlog.plot import Event, Trace, save, timeseries
 from fieldlog.plot.canvas import house_style
 from fieldlog.plot.style import unit_sign
 from fieldlog.plot.ticks import tick_text
@@ -213,3 +213,17 @@ def test_an_svg_file_is_whole_whatever_a_channel_is_called(name: str) -> None:
     with TemporaryDirectory() as folder:
         path = save(timeseries([trace(WAVE, name=name, unit=name)], title=name, stats=True), Path(folder) / "a.svg")
         ElementTree.parse(path)
+
+
+@pytest.mark.parametrize(("height_in", "fit"), [(8.0, True), (2.0, False)])
+def test_of_an_events_words_the_beginning_is_seen_in_a_low_panel(height_in: float, *, fit: bool) -> None:
+    mark = Event(NEW_YEAR_US + 50 * HOUR_US, "mark", "the window was opened again")
+    figure = timeseries([trace(WAVE)], events=[mark], height_in=height_in)
+    for _ in range(2):
+        with house_style():
+            FigureCanvasAgg(figure).draw()
+        (axes,) = figure.axes
+        (words,) = [text for text in axes.texts if mark.text in text.get_text()]
+        assert words.get_window_extent().y0 > axes.bbox.y0
+        assert bool(words.get_window_extent().y1 < axes.bbox.y1) is fit
+        assert not figure.stale

@@ -124,20 +124,26 @@ def moment(axes: Axes, utc_us: int, colour: str, dash: str, foot: float = 0.0) -
 
 
 def moment_text(axes: Axes, utc_us: int, text: str, colour: str, *, side: str = "right", at_top: bool = True) -> None:
-    """A word beside a vertical line, inside the panel; the line is at its right or left `side`."""
-    axes.text(
+    """Words beside a vertical line, inside the panel; the line is at its right or left `side`."""
+    from matplotlib.text import Text
+
+    from fieldlog.plot.canvas_words import FOOT, TOP, Upright
+
+    kind, height, anchor = (Upright, TOP, "top") if at_top else (Text, FOOT, "bottom")
+    words = kind(
         float(_days(np.array([utc_us], np.int64))[0]),
-        0.98 if at_top else 0.02,
+        height,
         " " + text,
         transform=axes.get_xaxis_transform(),
         rotation=90,
         ha=side,
-        va="top" if at_top else "bottom",
+        va=anchor,
         fontsize=6.5,
         color=colour,
         zorder=3.0,
         clip_on=True,
     )
+    axes.add_artist(words)
 
 
 def table(axes: Axes, rows: Sequence[Sequence[str]], widths: Sequence[float]) -> None:
