@@ -548,7 +548,7 @@ def test_in_files_of_readings_they_have_the_same_names(hut: Archive, tmp_path: P
 def test_what_is_infinite_is_missing_and_spoils_no_figure(tmp_path: Path, n_columns: int) -> None:
     """A float that overflowed, or of which 1/0 was made: the others keep their mean, and the axis its ends."""
     ohms = Stream(0, "probe", 1_000_000, (Channel("resistance", "Ohm", ChannelType.F32),))
-    values = np.tile(np.float32([1, 2, 3, np.inf, 5, -np.inf, 7, np.nan]), 2000)
+    values = np.tile(np.array([1, 2, 3, np.inf, 5, -np.inf, 7, np.nan], np.float32), 2000)
     logger = PaperLogger((ohms,), block_size=4096)
     logger.schema()
     logger.data(ohms, np.arange(len(values)) * TICK_HZ, values)

@@ -195,6 +195,16 @@ def test_r_is_1_only_where_it_is(r: float | None, text: str) -> None:
     assert r_text(r) == text
 
 
+def test_cells_are_small_beside_a_distance_that_no_value_lies_in() -> None:
+    """A longitude at both ends of its range, or one wild reading: the empty distance is no step of the sensor."""
+    fine = np.arange(6000) % 40 * 1e-7
+    longitude = np.where(np.arange(6000) % 3, 180 - fine, fine - 180)
+    cloud = cloud_of("", trace(longitude), trace(np.where(np.arange(6000) == 17, 2e6, fine)))
+    for axis, spread in ((0, 360.0), (1, 2e6)):
+        scale = scale_of([cloud], axis)
+        assert spread / 160 <= scale.width <= spread / 50
+
+
 def test_many_pairs_are_cells_and_few_are_points() -> None:
     few, many = trace(np.arange(4000.0)), trace(np.arange(6000.0))
     assert (len(scatter((few, few)).axes), len(scatter((many, many)).axes)) == (1, 2)

@@ -19,6 +19,7 @@ from fieldlog.plot.trace import ChannelLike, Floats, SeriesLike, Trace
 MOST_POINTS = 5000
 """Up to so many pairs are kept as they are."""
 _MOST_CELLS = 160
+_ROUNDING = 1e-12
 
 
 @dataclass(slots=True)
@@ -153,16 +154,16 @@ def scale_of(drawn: Sequence[Cloud], axis: int) -> Scale:
     """Cells as wide as a round number, none narrower than a sensor's step, and no value on their edges by chance."""
     low = float(min(cloud.moments.low[axis] for cloud in drawn))
     high = float(max(cloud.moments.high[axis] for cloud in drawn))
-    step = min(_step(cloud.points[axis], high - low) for cloud in drawn)
+    step = min(_step(cloud.points[axis]) for cloud in drawn)
     width = max(_round_up((high - low) / _MOST_CELLS or max(abs(high), 1.0) / 10), step)
     begin = low - min(step, width) / 2
     return Scale(begin, width, floor((high - begin) / width) + 1)
 
 
-def _step(values: Floats, spread: float) -> float:
-    """The smallest distance between values; 0 where there is none to tell."""
+def _step(values: Floats) -> float:
+    """The smallest distance between values, but for what their last binary digits make; 0 where there is none to tell."""
     apart = np.diff(np.unique(values))
-    apart = apart[apart > spread * 1e-6]
+    apart = apart[apart > np.abs(values).max(initial=0.0) * _ROUNDING]
     return float(apart.min()) if len(apart) else 0.0
 
 
