@@ -162,8 +162,9 @@ def scale_of(drawn: Sequence[Cloud], axis: int) -> Scale:
 
 def _step(values: Floats) -> float:
     """The smallest distance between values, but for what their last binary digits make; 0 where there is none to tell."""
-    apart = np.diff(np.unique(values))
-    apart = apart[apart > np.abs(values).max(initial=0.0) * _ROUNDING]
+    found = np.unique(values)
+    apart, size = np.diff(found), np.abs(found)
+    apart = apart[apart > np.maximum(size[1:], size[:-1]) * _ROUNDING]
     return float(apart.min()) if len(apart) else 0.0
 
 
