@@ -211,6 +211,10 @@ def test_a_dry_run_tells_how_long_it_would_last_and_changes_nothing(capsys: pyte
         tried = run.json("log", "arm", "--dry-run", "--stream", "motion=100Hz", "--for", "40d")
         assert "the log will be full after about 15.9 hours of the 40 days asked for" in run.err
         assert tried["preflight"]["estimate"]["memory_end"]
+        assert run("log", "arm", "--dry-run", "--stream", "motion=100Hz") == 0
+        assert re.search(r"full in 15.9 hours, on \d{4}-\d\d-\d\d \d\d:\d\d UTC \(", run.out)
+        assert run("log", "arm", "--dry-run", "--stream", "environment=10s") == 0
+        assert re.search(r"full in 498 days, on \d{4}-\d\d-\d\d \(", run.out)
         assert run("log", "arm", "--dry-run", "--stream", "moton=100Hz") == 2
         after = run.json("log", "status")
         assert run.json("log", "sessions")["sessions"] == []

@@ -22,6 +22,7 @@ from fieldlog_protocol.durations import duration_text
 Field = tuple[str, object]
 
 _LAST_S = 2**32
+_NEAR_S = 2 * 86_400
 _WHILE: Mapping[int, str] = {State.IDLE: " while it is idle", State.ARMED: " while it waits"}
 
 
@@ -214,9 +215,11 @@ def _currents(found: Estimate, info: LoggerInfo) -> str:
 
 
 def _day(seconds: float) -> str | None:
-    """The date so many seconds from now."""
+    """The date so many seconds from now, and the time of day where that is near."""
     moment = _moment(seconds)
-    return None if moment is None else moment[:10]
+    if moment is None or seconds > _NEAR_S:
+        return moment and moment[:10]
+    return f"{moment[:10]} {moment[11:16]} UTC"
 
 
 # what is recorded
