@@ -40,9 +40,9 @@ def paper(*, metadata: dict[str, str] | None = None, start_s: int = 0, log_id: i
     return logger
 
 
-def fill(folder: Path, logger: PaperLogger, **names: str) -> Path:
+def fill(folder: Path, logger: PaperLogger, uid: bytes = UID, **names: str) -> Path:
     with fieldlog.archive.open(folder) as archive:
-        log = archive.log(UID, LOG_ID)
+        log = archive.log(uid, LOG_ID)
         log.add_blocks(logger.blocks)
         log.describe(**names)
     return folder
@@ -73,6 +73,17 @@ def test_sessions_are_listed_with_their_times_and_deployment(tmp_path: Path, sai
     (device,) = listed["devices"]
     assert (device["sessions"], device["conflicts"], device["lost"]) == (2, 0, [])
     assert listed["size_bytes"] == (tmp_path / "archive.sqlite").stat().st_size
+
+
+def test_one_device_of_several_is_listed_alone(tmp_path: Path, said: Any) -> None:
+    fill(tmp_path, paper(), label="hut")
+    fill(tmp_path, paper(), uid=b"other", label="cellar")
+    listed = said("archive", "ls", "--archive", tmp_path)[1]
+    assert [item["device"] for item in listed["devices"]] == ["hut", "cellar"]
+    code, listed = said("archive", "ls", "--archive", tmp_path, "--device", "cellar")
+    assert code == 0
+    assert {item["device"] for kind in ("devices", "recorded") for item in listed[kind]} == {"cellar"}
+    assert said("archive", "ls", "--archive", tmp_path, "-d", "attic")[0] == 2
 
 
 def test_people_see_sessions_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,12 +33,15 @@ _UNITS = ((86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_0
 @click.command()
 @output_options
 @archive_option
-def ls(output: Output, archive: Path) -> None:
+@click.option(
+    "--device", "-d", metavar="NAME", help="Device in the archive: its name, serial number or uid. Else all devices."
+)
+def ls(output: Output, archive: Path, device: str | None) -> None:
     """List the devices, their sessions, and what is held of them."""
     from fieldlog import archive as archives
 
     with archives.open(archive, writable=False) as store:
-        sources = store.sources()
+        sources = store.sources(None if device is None else store.select(device))
         devices = [_device(source) for source in sources]
         sessions = [item for source in sources for item in _sessions(source)]
         size = store.path.stat().st_size
