@@ -31,7 +31,7 @@ from fieldlog.live.trail import KEPT, Trail
 from fieldlog.logger_info import LoggerInfo, merge
 from fieldlog.recording import StreamInfo
 from fieldlog_protocol.blocks.schema import Channel, ChannelType
-from fieldlog_protocol.commands.logger import InfoResponse, State
+from fieldlog_protocol.commands.logger import ArmRequest, InfoResponse, State, StreamPeriod
 from fieldlog_protocol.errors import VerificationError
 
 NOW_S = 1_800_000_000.0
@@ -116,6 +116,15 @@ def test_why_nothing_comes_is_said_with_what_to_do(state: State) -> None:
     assert state.name.lower() in shown
     assert "`fieldlog " in shown
     assert "no frame yet" in shown
+
+
+def test_a_stream_that_the_session_leaves_out_is_said_to_be() -> None:
+    motion = layout(VOLTAGE, id=1, name="motion")
+    running = replace(info(), plan=ArmRequest(id=0, streams=(StreamPeriod(s=0),)))
+    shown = text(picture(Found(running, (CLIMATE, motion), 100), READINGS))
+    assert shown[-2:] == ["motion  not recorded", "Ctrl-C ends"]
+    both = replace(running, plan=ArmRequest(id=0))
+    assert "motion  no frame yet" in text(picture(Found(both, (CLIMATE, motion), 100), READINGS))
 
 
 def test_readings_that_are_old_say_so() -> None:

@@ -97,6 +97,9 @@ class View:
         columns = _Columns.of(list(picture.trails.values()), size.width)
         lines: list[Line] = []
         for trail in sorted(picture.trails.values(), key=lambda trail: not trail.total):
+            if not trail.total and _left_out(trail, picture.info):
+                lines.append([Part(printable(trail.layout.stream.name), "bold"), Part(f"{_GAP}not recorded", "dim")])
+                continue
             lines.append(self._stream(trail, now_s))
             bins = trail.bins(max(columns.spark, 1), self.window_s, now_s)
             lines.extend(self._channel(trail, at, columns, row) for at, row in enumerate(bins.tolist()))
@@ -128,6 +131,13 @@ class View:
             low, high = (value_text(channel, float(ends[at])) for ends in (trail.lowest, trail.highest))
             line.append(Part(f"{_GAP}{low.rjust(columns.value)} to {high.rjust(columns.value)}", "dim"))
         return line
+
+
+def _left_out(trail: Trail, info: LoggerInfo | None) -> bool:
+    """Whether the session that is armed or recorded is one without this stream, as far as the device tells."""
+    if info is None or not info.active or info.plan is None or info.plan.streams is None:
+        return False
+    return trail.layout.stream.id not in {item.s for item in info.plan.streams}
 
 
 class _Columns(NamedTuple):
