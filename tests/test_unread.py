@@ -120,6 +120,18 @@ def test_a_reader_who_has_seen_enough_is_no_failure(words: list[str], both: bool
     assert ended(words, both=both) == (0, "")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_from_the_beginning_is_no_failure(closed: str) -> None:
+    """As services may have it. An archive that took its number would be written into."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    for words, code in ((["--version"], 0), (["archive", "ls", "--archive", "here", "--json"], 2)):
+        command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "fieldlog.cli", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+        assert bool(done.stdout) == (">&-" not in closed.split())
+        assert done.stderr.startswith("error: there is no archive") == (code == 2 and "2>&-" not in closed.split())
+
+
 @pytest.mark.parametrize(("cause", "code"), [(LinkError("it was lost"), 3), (KeyboardInterrupt(), 130)])
 def test_what_ended_a_command_before_its_last_words_counts(
     cause: BaseException, code: int, monkeypatch: pytest.MonkeyPatch

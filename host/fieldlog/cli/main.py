@@ -117,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if _COMPLETION in os.environ:
         cli.main(prog_name="fieldlog")
     words = sys.argv[1:] if arguments is None else list(arguments)
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")
@@ -202,6 +203,13 @@ def _bug(words: Sequence[str], error: Exception) -> int:
 _AFTER_A_BUG = (
     "How far the command came is not known: look before you repeat it. Please report this with what --verbose prints"
 )
+
+
+def _replace_closed_streams() -> None:
+    """What whoever started the program has closed leads nowhere; else the next file that is opened would be in its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _drop_output() -> None:
