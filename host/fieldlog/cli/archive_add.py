@@ -11,7 +11,7 @@ import click
 
 from fieldlog.cli.archive_tiers import derive
 from fieldlog.cli.common import archive_option, on_interrupt, output_options
-from fieldlog.cli.failure import described, exit_code
+from fieldlog.cli.failure import CONFLICT, conflict_text, described, exit_code
 from fieldlog.cli.output import Output
 from fieldlog.text import count
 from fieldlog_protocol.blocks.block import BLOCK_SIZES
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from fieldlog.archive.store import Archive
 
 _MOST_LINES = 10
-_CONFLICT = 5
-"""As of a pull that finds the same."""
 _STORED = (
     "all of it is in the archive, and not in all Parquet files yet: `fieldlog archive rebuild --changed` writes them"
 )
@@ -62,7 +60,7 @@ def merge(output: Output, archive: Path, other: Path, *, no_parquet: bool) -> No
     for warning in warnings:
         output.warn(warning)
     if any(log.conflicts for log in done.logs):
-        raise click.exceptions.Exit(_CONFLICT)
+        raise click.exceptions.Exit(CONFLICT)
 
 
 def _derived(output: Output, archive: Path, *, no_parquet: bool) -> Sequence[str]:
@@ -153,7 +151,7 @@ def import_(output: Output, archive: Path, dump: Path, block_size: str | None, n
         output.complain(str(fault))
         raise click.exceptions.Exit(exit_code(fault))
     if any(log.conflicts for log in done.logs):
-        raise click.exceptions.Exit(_CONFLICT)
+        raise click.exceptions.Exit(CONFLICT)
 
 
 def _left_out(archive: Path, dump: Path, done: Imported) -> VerificationError | None:
@@ -252,11 +250,7 @@ def _listed(parts: Sequence[range]) -> str:
 
 def _warn_of_conflicts(output: Output, name: str, conflicts: list[int]) -> None:
     if conflicts:
-        numbers = "number" if len(conflicts) == 1 else "numbers"
-        output.warn(
-            f"{name}: the archive holds other content under the {numbers} of {count(len(conflicts), 'block')} (first: "
-            f"{conflicts[0]}). Both are kept, the first is shown: was the device's memory copied or restored?"
-        )
+        output.warn(f"{name}: {conflict_text(conflicts)}")
 
 
 def _seqs(parts: Sequence[range]) -> list[list[int]]:

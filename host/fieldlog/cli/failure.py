@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from fieldlog.config.model import Problem, Problems
 
 FAILED = 1
+CONFLICT = 5
+"""Where all was stored, and does not go together with what the archive holds: verification failed."""
 INTERRUPTED = 130
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CODES: tuple[tuple[type[Exception], int], ...] = (
@@ -69,6 +72,15 @@ def _tell(line: str, *, err: bool = False) -> None:
     """For whoever still reads: that nobody does changes nothing about how the command ended."""
     with suppress(BrokenPipeError):
         click.echo(line, err=err)
+
+
+def conflict_text(seqs: Sequence[int]) -> str:
+    """Of blocks that came with other content than the archive holds, by their numbers in order."""
+    numbers = "number" if len(seqs) == 1 else "numbers"
+    return (
+        f"the archive holds other content under the {numbers} of {count(len(seqs), 'block')} (first: {seqs[0]}). Both are "
+        "kept, the first is shown: was the device's memory copied or restored?"
+    )
 
 
 def report_interrupt(as_json: bool, state: str, ended: Ended) -> None:

@@ -13,7 +13,7 @@ from fieldlog.archive.database import ArchiveError
 from fieldlog.archive.ranges import difference
 from fieldlog.cli.archive_tiers import derive
 from fieldlog.cli.common import Common, archive_option, options_of_many, run
-from fieldlog.cli.failure import FAILED, described, exit_code, sentence
+from fieldlog.cli.failure import CONFLICT, FAILED, conflict_text, described, exit_code, sentence
 from fieldlog.cli.many import Sources, meant, source_options
 from fieldlog.cli.output import OnBoard, json_line
 from fieldlog.device import Device
@@ -31,9 +31,6 @@ from fieldlog_protocol.errors import (
     RefusedError,
     RequestTimeout,
 )
-
-_CONFLICT = 5
-"""The exit code when everything was read, and does not go together with what the archive holds: verification failed."""
 
 _READ_OR_NOT = suppress(BrokenPipeError)
 """What is printed of a pull does not decide how it ends: loggers are read, and failures count, also where nobody sees."""
@@ -175,12 +172,12 @@ class _Watch:
             self.common.output.result(self._json(readout), lambda: _show(self.common, self.archive, readout.result))
             self._warn(readout, "")
         if readout.result.conflicts:
-            raise click.exceptions.Exit(_CONFLICT)
+            raise click.exceptions.Exit(CONFLICT)
 
     def _end_many(self) -> None:
         codes = {exit_code(readout.error) for readout in self.readouts if readout.error and self._counts(readout)}
         if any(readout.result and readout.result.conflicts for readout in self.readouts):
-            codes.add(_CONFLICT)
+            codes.add(CONFLICT)
         if codes:
             raise click.exceptions.Exit(codes.pop() if len(codes) == 1 else FAILED)
         if not any(readout.result for readout in self.readouts):
@@ -272,14 +269,7 @@ def _of(readout: Readout, said: str) -> str:
 def _warnings(result: PullResult | None) -> Sequence[str]:
     if result is None:
         return ()
-    if not result.conflicts:
-        return result.warnings
-    numbers = "number" if len(result.conflicts) == 1 else "numbers"
-    conflict = (
-        f"the archive holds other content under the {numbers} of {count(len(result.conflicts), 'block')} of this device. "
-        "Both are kept, the first is shown. Was its flash copied or restored?"
-    )
-    return [*result.warnings, conflict]
+    return [*result.warnings, conflict_text(result.conflicts)] if result.conflicts else result.warnings
 
 
 def _blocks(parts: Sequence[range]) -> list[str]:
