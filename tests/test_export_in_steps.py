@@ -8,6 +8,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -76,6 +77,12 @@ def test_a_step_goes_on_over_batches_and_sessions() -> None:
     first = series((X, [1, 2, 3]))
     second = later(series((X, [5])), 3, session=2)
     assert [row[1:] for row in stepped(first, second, statistics=[Statistic.MEAN])[1:]] == [["1.50"], ["4.00"]]
+
+
+def test_a_step_goes_on_where_a_session_has_another_period() -> None:
+    slow = later(series((X, [7])), 1, session=2)
+    slow = dataclasses.replace(slow, stream=msgspec.structs.replace(slow.stream, period_us=60_000_000))
+    assert [row[1:] for row in stepped(series((X, [1])), slow)[1:]] == [["4.00", "1", "7", "2"]]
 
 
 def test_a_stream_that_is_described_anew_begins_new_steps_in_order_of_time() -> None:

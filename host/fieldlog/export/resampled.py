@@ -89,7 +89,7 @@ def _rest(lanes: dict[int, _Lane]) -> Iterator[Series]:
 
 
 class _Lane:
-    """One stream of one device, as it is described."""
+    """One stream of one device, as its channels are described; its period may change from session to session."""
 
     def __init__(self, first: Series, steps: Steps, statistics: Sequence[Statistic]) -> None:
         self._first = first
@@ -107,7 +107,7 @@ class _Lane:
         self._last_us = np.zeros(0, np.int64)
 
     def is_of(self, series: Series) -> bool:
-        return (series.stream, series.channels) == (self._first.stream, self._first.channels)
+        return (series.stream.name, series.channels) == (self._first.stream.name, self._first.channels)
 
     def feed(self, series: Series) -> Iterator[Series]:
         given = [part.given(series.raw[index]) for index, part in self._parts.items()]
