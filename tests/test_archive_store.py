@@ -27,6 +27,8 @@ from fieldlog_protocol.blocks.events import Boot, ClockSync, Mark
 from fieldlog_protocol.errors import BlockError, FieldlogError, UsageError, VerificationError
 from little_disk import little_disk
 
+OTHER = bytes(reversed(UID))
+
 
 @pytest.fixture(scope="module")
 def blocks() -> list[bytes]:
@@ -503,3 +505,24 @@ def test_the_gap_flag_is_what_the_paper_logger_says() -> None:
     logger.data(CLIMATE, ticks, *columns)
     assert len(logger.blocks) == 2
     assert logger.blocks[1][27] == Flag.GAP
+
+
+@pytest.mark.parametrize(
+    ("serials", "names"),
+    [
+        (("S1", "S2"), ["hut S1", "hut S2"]),
+        (("S1", "S1"), [f"hut {UID.hex()}", f"hut {OTHER.hex()}"]),
+        (("S1", ""), [f"hut {UID.hex()}", f"hut {OTHER.hex()}"]),
+    ],
+)
+def test_devices_of_one_name_are_told_apart(tmp_path: Path, serials: tuple[str, str], names: list[str]) -> None:
+    with fieldlog.archive.open(tmp_path) as archive:
+        for uid, serial in zip((UID, OTHER), serials, strict=True):
+            for log_id in (1, 2):
+                archive.log(uid, log_id).describe(label="hut", serial=serial)
+        assert [source.info.name for source in archive.sources()] == [name for name in names for _ in range(2)]
+        assert {source.info.name for source in archive.readings(UID.hex()).sources} == {"hut"}
+        both = archive.readings(names)
+        assert list(dict.fromkeys(source.info.uid for source in both.sources)) == [UID.hex(), OTHER.hex()]
+        with pytest.raises(UsageError, match="fits 2 devices"):
+            archive.readings("hut")

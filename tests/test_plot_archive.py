@@ -410,6 +410,20 @@ def test_devices_are_compared_on_one_axis_or_apart(archive: Archive, tmp_path: P
     assert (tmp_path / "plot0.png").read_bytes() != (tmp_path / "plot1.png").read_bytes()
 
 
+@pytest.mark.parametrize("updated", [False, True])
+def test_two_devices_of_one_name_are_two_lines(archive: Archive, *, updated: bool) -> None:
+    other = bytes([9]) + UID[1:]
+    fill(archive, other)
+    for uid, serial in ((UID, "S1"), (other, "S2")):
+        archive.log(uid, LOG_ID).describe(label="hut", serial=serial)
+    if updated:
+        update_dataset(archive)
+    readings = archive.readings([UID.hex(), other.hex()], channels="temperature")
+    lines, _ = pictures.lines(pictures.find(archive, readings), 100, with_label=True)
+    assert [line.full_name for line in lines] == ["hut S1: temperature", "hut S2: temperature"]
+    assert {event.label for event in pictures.events(readings)} <= {"hut S1", "hut S2"}
+
+
 def test_a_title_names_the_first_of_many_devices(archive: Archive, tmp_path: Path) -> None:
     for number in range(1, 5):
         fill(archive, bytes([number]) + UID[1:])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from fieldlog_protocol.blocks.events import Event
 
@@ -12,7 +13,8 @@ LONGEST_UID = 64
 
 @dataclass(frozen=True, slots=True)
 class LogInfo:
-    """One log: a device (`uid`, hex) since its store was formatted (`log_id`). Serial and label are only names."""
+    """One log: a device (`uid`, hex) since its store was formatted (`log_id`). Serial and label are only names; `apart` is what
+    it is called beside another device of its name."""
 
     uid: str
     log_id: int
@@ -21,11 +23,33 @@ class LogInfo:
     product: str = ""
     firmware: str = ""
     first_seen_us: int = 0
+    apart: str = ""
 
     @property
     def name(self) -> str:
         """What people call the device."""
-        return self.label or self.serial or self.uid
+        return self.apart or self.label or self.serial or self.uid
+
+    @property
+    def names_apart(self) -> tuple[str, str]:
+        """Its name with the serial number or the uid behind it."""
+        name = self.label or self.serial or self.uid
+        return f"{name} {self.serial}", f"{name} {self.uid}"
+
+
+def told_apart(infos: Sequence[LogInfo]) -> list[LogInfo]:
+    """Where devices have one name, each with its serial number behind it, or its uid where that tells no more."""
+    alike: dict[str, dict[str, str]] = {}
+    for info in infos:
+        alike.setdefault(info.name, {})[info.uid] = info.serial
+    return [_apart(info, alike[info.name]) for info in infos]
+
+
+def _apart(info: LogInfo, serials: dict[str, str]) -> LogInfo:
+    if len(serials) == 1:
+        return info
+    by_serial, by_uid = info.names_apart
+    return replace(info, apart=by_serial if len({*serials.values()} - {""}) == len(serials) else by_uid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,14 +106,11 @@ def _data_of(rowids: list[int]) -> tuple[str, list[int]]:
 class Source:
     """One log with all that is derived from it. What is derived is derived once: a source is as old as its first use."""
 
-    def __init__(self, database: sqlite3.Connection, path: Path, log: Log) -> None:
+    def __init__(self, database: sqlite3.Connection, path: Path, log: Log, info: LogInfo) -> None:
         self._db = database
         self._path = path
         self.log = log
-
-    @cached_property
-    def info(self) -> LogInfo:
-        return self.log.info()
+        self.info = info
 
     @cached_property
     def schemas(self) -> Schemas:

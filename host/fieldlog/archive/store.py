@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from fieldlog.archive.database import ArchiveError, connect, in_a_hurry, in_words, locate, transaction
 from fieldlog.archive.log import Log, now_us
-from fieldlog.archive.records import LONGEST_UID, LogInfo
+from fieldlog.archive.records import LONGEST_UID, LogInfo, told_apart
 from fieldlog.archive.selection import Selection
 from fieldlog_protocol.errors import FieldlogError, UsageError
 
@@ -125,8 +125,8 @@ class Archive:
         """
         return self._selected(self._known(), device)
 
-    def _known(self) -> list[tuple[Log, LogInfo]]:
-        return [(log, log.info()) for log in self.logs()]
+    def _known(self, logs: Iterable[Log] | None = None) -> list[tuple[Log, LogInfo]]:
+        return [(log, log.info()) for log in (self.logs() if logs is None else logs)]
 
     def _selected(self, known: Sequence[tuple[Log, LogInfo]], device: str | None) -> list[Log]:
         """`select` among these logs."""
@@ -173,10 +173,12 @@ class Archive:
         return Readings(self.path, self.sources(logs), Selection.of(logs, session, channels, start, end))
 
     def sources(self, logs: Iterable[Log] | None = None) -> list[Source]:
-        """Logs, or all there are, as readers of their data see them."""
+        """Logs, or all there are, as readers of their data see them: those of several devices by names of their own."""
         from fieldlog.archive.source import Source
 
-        return [Source(self._db, self.path, log) for log in (self.logs() if logs is None else logs)]
+        known = self._known(logs)
+        infos = told_apart([info for _, info in known])
+        return [Source(self._db, self.path, log, info) for (log, _), info in zip(known, infos, strict=True)]
 
     def digest(self) -> str:
         """A hash of what was read from devices: logs, blocks, sessions, gaps; not of when and how often it was read."""
@@ -224,7 +226,7 @@ def _is_interrupt(error: BaseException) -> bool:
 
 
 def _is_called(info: LogInfo, name: str) -> bool:
-    return name in {info.serial, info.label} - {""} or name.lower().removeprefix("uid-") == info.uid
+    return name in {info.serial, info.label, *info.names_apart} - {""} or name.lower().removeprefix("uid-") == info.uid
 
 
 def _described(info: LogInfo) -> str:
