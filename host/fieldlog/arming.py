@@ -214,8 +214,8 @@ def _require_own(present: Mapping[str, str] | None, meant: Mapping[str, str] | N
     if (present or {}) != (meant or {}):
         raise VerificationError(
             f"session {done.session} {session_state(done.state)}, with other metadata than this command meant: another "
-            "program wrote some in the same moment. `fieldlog log status` shows them; end the session with `fieldlog log "
-            "stop`, and arm again"
+            "program wrote some in the same moment, or the device did not keep what was written. `fieldlog log status` "
+            "shows them; end the session with `fieldlog log stop`, and arm again"
         )
 
 
