@@ -12,6 +12,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from archive_data import CLIMATE, LOG_ID, UID, PaperLogger, climate
 from fieldlog.archive import Archive, ArchiveError, Log, Session, database
 from fieldlog.archive.log import GONE, NOT_SENT, OVERWRITTEN
 from fieldlog.archive.ranges import difference, union
+from fieldlog.clock_model import Quality
 from fieldlog.clock_sync import Sync
 from fieldlog_protocol.blocks.block import Block, BlockHeader, Flag, build_block
 from fieldlog_protocol.blocks.events import Boot, ClockSync, Mark
@@ -526,3 +528,22 @@ def test_devices_of_one_name_are_told_apart(tmp_path: Path, serials: tuple[str, 
         assert list(dict.fromkeys(source.info.uid for source in both.sources)) == [UID.hex(), OTHER.hex()]
         with pytest.raises(UsageError, match="fits 2 devices"):
             archive.readings("hut")
+
+
+def test_what_a_device_believed_is_asked_for_once_however_often_it_restarted(tmp_path: Path) -> None:
+    asked: dict[int, int] = {}
+    for boots in (2, 40):
+        logger = PaperLogger()
+        logger.schema()
+        for boot in range(1, boots + 1):
+            logger.boot_id, logger.utc = boot, 1_700_000_000 + 100 * boot
+            logger.data(CLIMATE, *climate(3))
+        with fieldlog.archive.open(tmp_path / str(boots)) as archive:
+            archive.log(UID, LOG_ID).add_blocks(logger.blocks)
+            (source,) = archive.readings().sources
+            statements: list[str] = []
+            archive._db.set_trace_callback(statements.append)
+            assert source.clock.utc(boots, np.array([0])).quality[0] == Quality.RTC
+            archive._db.set_trace_callback(None)
+        asked[boots] = sum("FROM blocks" in statement for statement in statements)
+    assert asked[2] == asked[40]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
 
+from fieldlog import clock_model
 from fieldlog.clock_model import UNBOUNDED, UNKNOWN_TIME, Belief, BootSpan, ClockModel, Quality
 from fieldlog.clock_oscillator import CRYSTAL, RC, Oscillator
 from fieldlog.clock_sync import TICK_HZ, Probe, Sync, sync_from_probes
@@ -269,3 +271,25 @@ def test_a_boot_that_never_ends_spoils_no_other(tick: int, utc_s: int) -> None:
 def test_a_time_before_1970_is_no_time() -> None:
     times = ClockModel([BootSpan(1, 2**40)], [Sync(1, 2**40, 5, 100)]).utc(1, np.array([0, 2**40], dtype=np.int64))
     assert times.utc_us.tolist() == [UNKNOWN_TIME, 5]
+
+
+def test_work_grows_with_the_boots_and_not_with_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that restarts again and again has thousands of them, half of which were never synced."""
+    evaluated = 0
+
+    def counted(line: Any, tick: int) -> Any:
+        nonlocal evaluated
+        evaluated += 1
+        return at(line, tick)
+
+    at = clock_model._Line.at
+    monkeypatch.setattr(clock_model._Line, "at", counted)
+    boots = range(1, 401)
+    starts_us = {boot: EPOCH_US + boot * 3600 * US for boot in boots}
+    spans = [BootSpan(boot, 1000 * TICK_HZ, () if boot % 2 else (Belief(0, starts_us[boot] // US),)) for boot in boots]
+    model = ClockModel(spans, [Sync(boot, 0, starts_us[boot], 1000) for boot in boots if boot % 2])
+    assert evaluated <= 5 * len(boots)
+    for boot in (2, 200, 400):
+        times = model.utc(boot, np.array([0]))
+        assert times.quality[0] == Quality.RTC
+        assert abs(int(times.utc_us[0]) - starts_us[boot]) <= times.error_us[0] < 3 * US

@@ -10,10 +10,11 @@ figures of its `Oscillator`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from fieldlog.clock_oscillator import CRYSTAL, Oscillator
@@ -293,6 +294,8 @@ class ClockModel:
         self._lines = {boot: _line(found, oscillator, self._warnings) for boot, found in by_boot.items()}
         self._boots = {span.boot_id: span for span in sorted(map(_bounded_span, boots), key=lambda span: span.boot_id)}
         lower, upper = self._earliest_starts(), self._latest_starts()
+        self._synced = sorted(self._lines)
+        self._last_syncs = self._newest_syncs()
         self._steps = {
             boot: steps
             for boot, span in self._boots.items()
@@ -377,12 +380,17 @@ class ClockModel:
         )
         return _Steps(timed, Quality.RTC, self._oscillator.tolerance_ppm)
 
+    def _newest_syncs(self) -> list[tuple[int, int]]:
+        """For each synced boot the latest time, with its error, at which it or one before it was compared."""
+        ends = [line.at(line.knots[-1].tick) for line in map(self._lines.__getitem__, self._synced)]
+        return list(accumulate(ends, max))
+
     def _drift_since_sync(self, boot_id: int, start_us: int) -> int | None:
         """How far off the device's clock can be since the last sync before this boot; None without one."""
-        last = max((line.at(line.knots[-1].tick) for boot, line in self._lines.items() if boot < boot_id), default=None)
-        if last is None:
+        before = bisect_left(self._synced, boot_id)
+        if not before:
             return None
-        utc_us, error_us = last
+        utc_us, error_us = self._last_syncs[before - 1]
         since_us = max(start_us - utc_us + error_us, 0)
         return error_us + WELL_SET_US + round(since_us * self._oscillator.tolerance_ppm / 1e6)
 

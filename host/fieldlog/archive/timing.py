@@ -41,18 +41,23 @@ def _known(database: sqlite3.Connection, log: Log) -> tuple[list[BootSpan], list
         "FROM blocks WHERE log = ? AND t0 + span < ? GROUP BY boot_id",
         (log.key, MAX_TICK),
     ).fetchall()
+    beliefs = _beliefs(database, log.key) if any(boot not in synced for boot, *_ in spans) else {}
     boots = [
-        BootSpan(boot, last_tick, () if boot in synced else _beliefs(database, log.key, boot), started_before_us)
+        BootSpan(boot, last_tick, () if boot in synced else tuple(beliefs.get(boot, ())), started_before_us)
         for boot, last_tick, started_before_us in spans
     ]
     return boots, syncs
 
 
-def _beliefs(database: sqlite3.Connection, log: int, boot_id: int) -> tuple[Belief, ...]:
-    """The first block of each distance between the device's clock and its tick, in whole seconds: the rest repeat it."""
-    found = database.execute(
-        "SELECT min(t0), utc FROM blocks WHERE log = ? AND boot_id = ? AND utc > 0 AND t0 < ? "
-        "GROUP BY utc - t0 / 32768",
-        (log, boot_id, MAX_TICK),
+def _beliefs(database: sqlite3.Connection, log: int) -> dict[int, list[Belief]]:
+    """Per boot the first block of each distance between the device's clock and its tick, in whole seconds: the rest repeat
+    it. All boots at once: a device that restarts again and again has thousands."""
+    rows = database.execute(
+        "SELECT boot_id, min(t0), utc FROM blocks WHERE log = ? AND utc > 0 AND t0 < ? "
+        "GROUP BY boot_id, utc - t0 / 32768",
+        (log, MAX_TICK),
     )
-    return tuple(Belief(t0, utc) for t0, utc in found)
+    found: dict[int, list[Belief]] = {}
+    for boot_id, t0, utc in rows:
+        found.setdefault(boot_id, []).append(Belief(t0, utc))
+    return found
