@@ -263,7 +263,8 @@ def _limit(text: str) -> Limit:
     match = _THRESHOLD.fullmatch(text.strip())
     if match is None:
         raise UsageError(
-            f"{text!r} is no threshold. Nothing was plotted; write CHANNEL>VALUE or CHANNEL<VALUE, such as 'temperature>30'"
+            f"{text!r} is no threshold. Nothing was plotted; write CHANNEL>VALUE or CHANNEL<VALUE, the value alone, in the "
+            "channel's unit, such as 'temperature>30'"
         )
     return Limit(match["channel"], float(match["value"]), below=match["side"] == "<")
 
