@@ -356,7 +356,7 @@ def test_a_check_tells_what_was_spoiled_from_what_makes_no_sense(tmp_path: Path,
     fill(tmp_path, paper(start_s=7))
     message = said("archive", "check", "--archive", tmp_path)[1]["error"]["message"]
     assert "is damaged in 1 place, named above" in message
-    assert "different contents under the same numbers" in message
+    assert ". Blocks named above came with different contents under the same numbers" in message
 
 
 def test_what_an_import_has_to_leave_out_it_says_and_how_to_get_it(

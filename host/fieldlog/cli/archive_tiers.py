@@ -193,19 +193,23 @@ def _fault(archive: Path, found: _Found) -> VerificationError | None:
     whole = [*([_without_sense(found)] if found.undecodable else []), *([_MIXED] if found.conflicts else [])]
     spoiled = len([text for text in found.damaged if text not in {*found.undecodable, *found.conflicts}])
     if spoiled:
-        others = "".join(f". {text}" for text in whole)
-        return VerificationError(
+        first = (
             f"{archive} is damaged in {count(spoiled, 'place')}, named above; the rest is readable. Nothing was "
-            f"changed; pull again while the device has these blocks, or merge an archive that holds them{others}{also}"
+            "changed; pull again while the device has these blocks, or merge an archive that holds them"
         )
+        return VerificationError(f"{_sentences(first, *whole)}{also}")
     if whole:
-        return VerificationError(f"{'. '.join(whole)}. The rest is readable, and nothing was changed{also}")
+        return VerificationError(f"{_sentences(*whole)}. The rest is readable, and nothing was changed{also}")
     if wrong:
         return VerificationError(
             f"the blocks in {archive} are whole, but {count(len(wrong), 'Parquet file')} named above do not agree with "
             f"them. Nothing was changed; {_REBUILD}"
         )
     return None
+
+
+def _sentences(first: str, *others: str) -> str:
+    return ". ".join([first, *(text[:1].upper() + text[1:] for text in others)])
 
 
 def _without_sense(found: _Found) -> str:
