@@ -239,7 +239,7 @@ def test_the_table_and_the_moving_mean_are_on_the_page(page: Page, tmp_path: Pat
         "[...document.querySelectorAll('#stats tr')].map((row) => [...row.cells].map((c) => c.textContent))"
     )
     assert cells[0][1:4] == ["readings", "missing", "lowest"]
-    assert cells[1][1:6] == ["480", "0", "0.0", "11.5", "23.0"]
+    assert cells[1][1:6] == ["480", "0", "0", "11.5", "23"]
     assert "2 d 11:00:00" in cells[2][-1]
     page.mouse("mouseMoved", x_of(page, NEW_YEAR_US / 1000 + 240 * 3_600_000), 200)
     assert ", mean over 1 d: 11.5" in read_out(page)
