@@ -1,7 +1,8 @@
 """A selection over even steps of time: readings like any others, one for each step and a channel for each statistic.
 
 Rule of this module: what it gives is a selection too, so that every format writes it. Numbers that the device counted stay
-exact: the lowest and the highest as they are, a mean with two decimals more, of 64-bit counts in whole counts, or of scales for which that would be too long with 12 digits.
+exact, the lowest and the highest as they are. A mean has two decimals more; that of 64-bit counts is a whole count, and where
+two decimals more would not fit it has 12 digits.
 """
 
 from __future__ import annotations
